@@ -1,0 +1,85 @@
+//! THE LANGUAGE: one file a kind, and how documents are read.
+//!
+//! A spec type is the one model of its kind (every field optional): manifests are read into it, and `xml/` projects what a node
+//! has into it. There are no defaults here (`resolve/` and the field table of `plan/` know them) and nothing of libvirt.
+
+mod cloud_init;
+mod devices;
+mod fleet;
+mod key_pair;
+mod meta;
+mod network;
+mod node;
+mod secret;
+mod storage_pool;
+mod template;
+mod virtual_machine;
+mod volume;
+
+pub use cloud_init::{CloudFile, CloudInit, CloudUser, OnChange};
+pub use devices::{Console, Disk, DiskBus, DiskDevice, Interface, LinkState, Vnc, VolumeClaim};
+pub use fleet::FleetSpec;
+pub use key_pair::KeyPairSpec;
+pub use meta::{Lifecycle, Metadata, ReclaimPolicy};
+pub use network::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};
+pub use node::{Accelerator, NodeDefaults, NodeSpec};
+pub use secret::{SecretSource, SecretValue};
+pub use storage_pool::{PoolTarget, PoolType, StoragePoolSpec};
+pub use template::{TemplateFeatures, TemplateFormat, TemplateOs, TemplateSource, TemplateSpec};
+pub use virtual_machine::{
+    Cpu, CpuTopology, Firmware, FirmwareType, OnTimeout, RestartPolicy, RunStrategy, Shutdown, ShutdownMethod, UpdatePolicy,
+    VirtualMachineSpec,
+};
+pub use volume::{CloneMode, VolumeFormat, VolumeSource, VolumeSpec};
+
+use crate::name::Kind;
+
+/// The `apiVersion` of this language.
+pub const API_VERSION: &str = "jvp.dev/v1alpha1";
+
+/// The spec of one object of any kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the kind of its name")]
+pub enum Spec {
+    Fleet(FleetSpec),
+    Node(NodeSpec),
+    KeyPair(KeyPairSpec),
+    StoragePool(StoragePoolSpec),
+    Network(NetworkSpec),
+    Template(TemplateSpec),
+    Volume(VolumeSpec),
+    VirtualMachine(Box<VirtualMachineSpec>),
+}
+
+impl Spec {
+    /// The spec's kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Fleet(_) => Kind::Fleet,
+            Self::Node(_) => Kind::Node,
+            Self::KeyPair(_) => Kind::KeyPair,
+            Self::StoragePool(_) => Kind::StoragePool,
+            Self::Network(_) => Kind::Network,
+            Self::Template(_) => Kind::Template,
+            Self::Volume(_) => Kind::Volume,
+            Self::VirtualMachine(_) => Kind::VirtualMachine,
+        }
+    }
+
+    /// The spec as a tree of values, without what is unset: what the diff compares.
+    ///
+    /// Sizes, MACs and addresses stand in it in their canonical form.
+    pub fn to_value(&self) -> serde_json::Value {
+        let value = match self {
+            Self::Fleet(s) => serde_json::to_value(s),
+            Self::Node(s) => serde_json::to_value(s),
+            Self::KeyPair(s) => serde_json::to_value(s),
+            Self::StoragePool(s) => serde_json::to_value(s),
+            Self::Network(s) => serde_json::to_value(s),
+            Self::Template(s) => serde_json::to_value(s),
+            Self::Volume(s) => serde_json::to_value(s),
+            Self::VirtualMachine(s) => serde_json::to_value(s),
+        };
+        value.unwrap_or(serde_json::Value::Null)
+    }
+}
