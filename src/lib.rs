@@ -1,4 +1,7 @@
 //! jvp keeps virtual machines on plain libvirt exactly as a Git checkout says.
 
+pub mod host;
 pub mod manifest;
 pub mod name;
+pub mod observe;
+pub mod plan;

@@ -1,0 +1,81 @@
+//! The port to a node: read it, act on it.
+//!
+//! `libvirt/` is the real side, `fake/` the one in memory. Nothing else in the house knows libvirt, and nothing here parses XML:
+//! a host returns text and facts.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::name::Name;
+use crate::observe::{RawNode, Scope};
+use crate::plan::Op;
+
+/// A node as jvp reaches it.
+#[async_trait]
+pub trait Host: Send + Sync {
+    /// Reads what `scope` names. Changes nothing, not even by a refresh.
+    async fn read(&self, scope: &Scope) -> Result<RawNode, HostError>;
+
+    /// Performs one effect. `bytes` is told of transfers as they go on (done, total).
+    ///
+    /// An [`ErrorKind::Unknown`] says that nobody knows whether it happened: the next read decides.
+    async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError>;
+}
+
+/// Told how far a transfer is.
+pub trait Progress: Send + Sync {
+    /// `done` of `total` bytes went over.
+    fn bytes(&self, done: u64, total: u64);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoProgress;
+
+impl Progress for NoProgress {
+    fn bytes(&self, _done: u64, _total: u64) {}
+}
+
+/// Opens hosts by a Node's URI.
+pub trait Connector: Send + Sync {
+    /// The host of a Node. Opens nothing yet: the first read does.
+    fn host(&self, node: &Name, uri: &str) -> Arc<dyn Host>;
+}
+
+/// Why a host did not do as asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct HostError {
+    /// What that means for the caller.
+    pub kind: ErrorKind,
+    /// libvirt's error code, 0 where it was not libvirt's.
+    pub code: i32,
+    /// What was said, a fragment in lower case that names the object where the host knew it.
+    pub message: String,
+}
+
+/// What an error of a host's means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ErrorKind {
+    /// The node can't be reached, or no longer: nothing more is tried there.
+    Unreachable,
+    /// No right to it.
+    Denied,
+    /// What was named isn't there.
+    NotFound,
+    /// There is one already.
+    Exists,
+    /// Not in this state (running, stopped, in use).
+    InvalidState,
+    /// Might do if tried again: a lock, a time-out inside libvirt, a job in the way.
+    Transient,
+    /// Nobody knows whether it happened: a deadline passed or the connection broke in the middle.
+    Unknown,
+    /// A guest did not stop in its time; it runs on.
+    StopTimeout,
+    /// libvirt can't do that at all.
+    Unsupported,
+    /// Anything else.
+    Failed,
+}

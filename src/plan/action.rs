@@ -1,0 +1,394 @@
+//! Actions: what an executor does, without any choice left to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::owned::{Entry, SecretRef};
+use crate::manifest::{OnTimeout, ShutdownMethod};
+use crate::name::{Name, ObjectRef};
+use crate::observe::Target;
+
+/// The place of an action in its plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ActionId(pub usize);
+
+/// One effect: one call of libvirt's, or one deed of the controller's.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Action {
+    /// Its place in the plan.
+    pub id: ActionId,
+    /// The object that it is for.
+    pub object: ObjectRef,
+    /// Where it is done; none for deeds of the controller's.
+    pub node: Option<Name>,
+    /// What is done.
+    pub op: Op,
+    /// What must be verified before it begins.
+    pub needs: BTreeSet<ActionId>,
+    /// What is serial with it.
+    pub lane: Lane,
+    /// What must still be so right before the call.
+    #[serde(skip)]
+    pub precondition: Precondition,
+    /// What must be so after it.
+    #[serde(skip)]
+    pub expect: Expect,
+    /// What the ledger records once it is verified.
+    #[serde(skip)]
+    pub record: Record,
+    /// Tokens in the operation's XML and where their values are read.
+    pub secrets: BTreeMap<String, SecretRef>,
+}
+
+/// What is done. Names are those in libvirt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+#[expect(missing_docs, reason = "the fields are the operands of the call that the variant names")]
+pub enum Op {
+    /// Define a pool; its folder is not made.
+    PoolDefine {
+        name: String,
+        xml: String,
+    },
+    /// Make a pool's folder.
+    PoolBuild {
+        name: String,
+    },
+    PoolStart {
+        name: String,
+    },
+    PoolAutostart {
+        name: String,
+        on: bool,
+    },
+    PoolRefresh {
+        name: String,
+    },
+    PoolStop {
+        name: String,
+    },
+    PoolUndefine {
+        name: String,
+    },
+    NetworkDefine {
+        name: String,
+        xml: String,
+    },
+    NetworkStart {
+        name: String,
+    },
+    NetworkAutostart {
+        name: String,
+        on: bool,
+    },
+    /// Add (or remove) a DHCP host, live and persistent.
+    NetworkDhcpHost {
+        name: String,
+        add: bool,
+        xml: String,
+        parent_index: i32,
+    },
+    NetworkStop {
+        name: String,
+    },
+    NetworkUndefine {
+        name: String,
+    },
+    /// Make a volume from its document.
+    VolumeCreate {
+        pool: String,
+        name: String,
+        xml: String,
+    },
+    /// Make a volume as a full copy of another in the same or another pool.
+    VolumeClone {
+        pool: String,
+        name: String,
+        xml: String,
+        source_pool: String,
+        source: String,
+    },
+    /// Fill a volume.
+    VolumeUpload {
+        pool: String,
+        name: String,
+        source: UploadSource,
+    },
+    /// Set a volume's capacity in bytes; never to less.
+    VolumeGrow {
+        pool: String,
+        name: String,
+        capacity: u64,
+    },
+    VolumeDelete {
+        pool: String,
+        name: String,
+    },
+    /// Define a domain; `validate` where the text is not jvp's alone.
+    DomainDefine {
+        name: String,
+        uuid: Uuid,
+        xml: String,
+        validate: bool,
+    },
+    DomainStart {
+        name: String,
+        uuid: Uuid,
+    },
+    /// Ask the guest to stop, and wait.
+    DomainShutdown {
+        name: String,
+        uuid: Uuid,
+        method: ShutdownMethod,
+        timeout_seconds: u64,
+        on_timeout: OnTimeout,
+    },
+    /// Cut its power.
+    DomainDestroy {
+        name: String,
+        uuid: Uuid,
+    },
+    /// Undefine it, with its NVRAM where `nvram`.
+    DomainUndefine {
+        name: String,
+        uuid: Uuid,
+        nvram: bool,
+        managed_save: bool,
+    },
+    DomainAutostart {
+        name: String,
+        uuid: Uuid,
+        on: bool,
+    },
+    /// Set title, description or the mark, in the persistent definition and, where it runs, live. `Some(None)` removes.
+    DomainMetadata {
+        name: String,
+        uuid: Uuid,
+        title: Option<Option<String>>,
+        description: Option<Option<String>>,
+        mark: Option<String>,
+        live: bool,
+    },
+    /// Rename a domain that is off.
+    DomainRename {
+        name: String,
+        uuid: Uuid,
+        to: String,
+    },
+    /// Fetch a template's image into the controller's cache and check it.
+    Fetch {
+        template: Name,
+    },
+    /// Make an SSH key pair.
+    KeyPairGenerate {
+        name: Name,
+    },
+    /// Change the inventory only.
+    Inventory,
+}
+
+impl Op {
+    /// A short word for journals and logs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::PoolDefine { .. } => "pool-define",
+            Self::PoolBuild { .. } => "pool-build",
+            Self::PoolStart { .. } => "pool-start",
+            Self::PoolAutostart { .. } => "pool-autostart",
+            Self::PoolRefresh { .. } => "pool-refresh",
+            Self::PoolStop { .. } => "pool-stop",
+            Self::PoolUndefine { .. } => "pool-undefine",
+            Self::NetworkDefine { .. } => "network-define",
+            Self::NetworkStart { .. } => "network-start",
+            Self::NetworkAutostart { .. } => "network-autostart",
+            Self::NetworkDhcpHost { .. } => "network-dhcp-host",
+            Self::NetworkStop { .. } => "network-stop",
+            Self::NetworkUndefine { .. } => "network-undefine",
+            Self::VolumeCreate { .. } => "volume-create",
+            Self::VolumeClone { .. } => "volume-clone",
+            Self::VolumeUpload { .. } => "volume-upload",
+            Self::VolumeGrow { .. } => "volume-grow",
+            Self::VolumeDelete { .. } => "volume-delete",
+            Self::DomainDefine { .. } => "domain-define",
+            Self::DomainStart { .. } => "domain-start",
+            Self::DomainShutdown { .. } => "domain-shutdown",
+            Self::DomainDestroy { .. } => "domain-destroy",
+            Self::DomainUndefine { .. } => "domain-undefine",
+            Self::DomainAutostart { .. } => "domain-autostart",
+            Self::DomainMetadata { .. } => "domain-metadata",
+            Self::DomainRename { .. } => "domain-rename",
+            Self::Fetch { .. } => "fetch",
+            Self::KeyPairGenerate { .. } => "keypair-generate",
+            Self::Inventory => "inventory",
+        }
+    }
+
+    /// What is read back after it; none for deeds of the controller's.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::PoolDefine { name, .. }
+            | Self::PoolBuild { name }
+            | Self::PoolStart { name }
+            | Self::PoolAutostart { name, .. }
+            | Self::PoolRefresh { name }
+            | Self::PoolStop { name }
+            | Self::PoolUndefine { name } => Some(Target::Pool(name.clone())),
+            Self::NetworkDefine { name, .. }
+            | Self::NetworkStart { name }
+            | Self::NetworkAutostart { name, .. }
+            | Self::NetworkDhcpHost { name, .. }
+            | Self::NetworkStop { name }
+            | Self::NetworkUndefine { name } => Some(Target::Network(name.clone())),
+            Self::VolumeCreate { pool, name, .. }
+            | Self::VolumeClone { pool, name, .. }
+            | Self::VolumeUpload { pool, name, .. }
+            | Self::VolumeGrow { pool, name, .. }
+            | Self::VolumeDelete { pool, name } => Some(Target::Volume { pool: pool.clone(), name: name.clone() }),
+            Self::DomainDefine { name, .. }
+            | Self::DomainStart { name, .. }
+            | Self::DomainShutdown { name, .. }
+            | Self::DomainDestroy { name, .. }
+            | Self::DomainUndefine { name, .. }
+            | Self::DomainAutostart { name, .. }
+            | Self::DomainMetadata { name, .. } => Some(Target::Domain(name.clone())),
+            Self::DomainRename { to, .. } => Some(Target::Domain(to.clone())),
+            Self::Fetch { .. } | Self::KeyPairGenerate { .. } | Self::Inventory => None,
+        }
+    }
+}
+
+/// Where the bytes of an upload come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UploadSource {
+    /// A checked image in the controller's cache or beside the manifest.
+    Image {
+        /// Its path on the controller.
+        path: String,
+        /// SHA-256, hex.
+        digest: String,
+        /// Its length in bytes.
+        size: u64,
+    },
+    /// A cloud-init seed.
+    Seed {
+        /// SHA-256 of its documents, hex.
+        digest: String,
+        /// Its bytes; never shown.
+        #[serde(skip)]
+        bytes: SeedBytes,
+    },
+}
+
+/// The bytes of a seed. They hold what users told cloud-init, so they show as their length only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SeedBytes(pub std::sync::Arc<Vec<u8>>);
+
+impl std::fmt::Debug for SeedBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}
+
+/// What is serial: actions of one lane never run side by side.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Lane {
+    /// All work on one object of libvirt's: one domain, one network, one volume.
+    Object(String),
+    /// Stop, refresh and delete of a pool: alone in it.
+    PoolExclusive(String),
+    /// A job in a pool, beside others.
+    PoolShared {
+        /// The pool.
+        pool: String,
+        /// The volume, which has one job at a time.
+        volume: String,
+    },
+    /// A deed of the controller's.
+    Local(String),
+}
+
+/// What must still be so right before an effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing that a read could tell.
+    #[default]
+    None,
+    /// No object of that name.
+    Absent,
+    /// The object with this UUID.
+    Uuid(Uuid),
+    /// The domain with this UUID, running or not.
+    Domain {
+        /// Its UUID.
+        uuid: Uuid,
+        /// Whether it runs.
+        running: bool,
+    },
+    /// The volume with this path, used by nobody.
+    VolumeUnused {
+        /// Its path.
+        path: String,
+    },
+    /// The volume with this path.
+    Volume {
+        /// Its path.
+        path: String,
+    },
+}
+
+/// What a read-back must show.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Expect {
+    /// Nothing to be read.
+    #[default]
+    Nothing,
+    /// The object is gone.
+    Gone,
+    /// The pool, network or domain has this UUID and these managed leaves (path → value).
+    Matches {
+        /// Its UUID.
+        uuid: Uuid,
+        /// Managed leaves as they must read.
+        leaves: BTreeMap<String, serde_json::Value>,
+        /// Sources of the domain's disks by name.
+        disks: BTreeMap<String, String>,
+    },
+    /// It runs, or doesn't.
+    Active(bool),
+    /// It starts with libvirt, or doesn't.
+    Autostart(bool),
+    /// The volume has this format, at least this capacity, and this backing file.
+    Volume {
+        /// Its format.
+        format: String,
+        /// Bytes that a guest sees.
+        capacity: u64,
+        /// The path of its backing file.
+        backing: Option<String>,
+    },
+    /// The volume holds exactly so many bytes.
+    Uploaded {
+        /// Length in bytes.
+        size: u64,
+    },
+}
+
+/// What the ledger records once an action is verified.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Record {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The object's entry begins or is replaced; `last` grows by the entry's.
+    Put(Box<Entry>),
+    /// The object's steps are done: `last` becomes the entry's (DECISIONS D4).
+    Settle(Box<Entry>),
+    /// The object leaves the inventory.
+    Remove(ObjectRef),
+}

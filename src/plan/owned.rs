@@ -1,0 +1,151 @@
+//! What jvp owns: the inventory as the planner reads it. Records of the ledger, without any way to read or write them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::name::{Name, ObjectRef, Uid};
+
+/// The inventory of one fleet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owned {
+    /// What is owned, by reference.
+    pub entries: BTreeMap<ObjectRef, Entry>,
+    /// The Nodes that were seen.
+    pub nodes: BTreeMap<Name, NodeRecord>,
+    /// Intents without a completion.
+    pub intents: Vec<Intent>,
+}
+
+/// One owned object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Entry {
+    /// The object.
+    pub object: ObjectRef,
+    /// Its identity in the fleet.
+    pub uid: Uid,
+    /// Where it stands.
+    pub node: Option<Name>,
+    /// Its UUID in libvirt; none for volumes, templates and what is not libvirt's.
+    pub libvirt_uuid: Option<Uuid>,
+    /// Its name in libvirt; for volumes and templates the file's name in its pool.
+    pub libvirt_name: String,
+    /// The field paths of the last verified apply (DECISIONS D2, D4).
+    #[serde(default)]
+    pub last: BTreeSet<String>,
+    /// Labels as last applied.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Deleted from the manifests but kept in libvirt.
+    #[serde(default)]
+    pub released: bool,
+    /// When it was made or adopted, RFC 3339.
+    pub created_at: String,
+    /// For volumes (also claims and seeds).
+    pub volume: Option<VolumeRecord>,
+    /// For templates.
+    pub template: Option<TemplateRecord>,
+    /// Where each sensitive field came from, by path.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretRef>,
+    /// For VMs: the digest of the cloud-init seed it was made with.
+    pub seed_digest: Option<String>,
+    /// For VMs: the address reservations that it made, network object → `mac ip`.
+    #[serde(default)]
+    pub reservations: BTreeMap<String, String>,
+    /// For VMs: why it was off when last looked at.
+    pub last_off_reason: Option<String>,
+}
+
+/// What is recorded of a volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeRecord {
+    /// The pool's name in libvirt.
+    pub pool: String,
+    /// The file's name.
+    pub file: String,
+    /// The file's path on the node.
+    pub path: String,
+    /// The format that it was made with; never probed.
+    pub format: String,
+    /// Bytes that a guest sees.
+    pub capacity: u64,
+    /// The path of its backing file.
+    pub backing: Option<String>,
+    /// What it was made from: `Template/x` or `Volume/x`.
+    pub source: Option<String>,
+    /// The VM that it came with.
+    pub owner: Option<ObjectRef>,
+}
+
+/// What is recorded of a template on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateRecord {
+    /// SHA-256 of the file, hex.
+    pub digest_sha256: String,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Bytes that a guest sees.
+    pub virtual_size: u64,
+    /// Its format.
+    pub format: String,
+    /// The pool's name in libvirt.
+    pub pool: String,
+    /// The file's name.
+    pub file: String,
+    /// The file's path on the node.
+    pub path: String,
+    /// Whether the upload was verified.
+    pub ready: bool,
+    /// Whether its digest was pinned at the first fetch, for want of a checksum.
+    pub pinned: bool,
+    /// The URL or file it came from.
+    pub source: String,
+}
+
+/// A Node as it was at first contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeRecord {
+    /// The Node.
+    pub name: Name,
+    /// The host's UUID.
+    pub host_uuid: Uuid,
+    /// RFC 3339.
+    pub first_seen: String,
+}
+
+/// What was about to be done when it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Intent {
+    /// Unique in the ledger.
+    pub id: String,
+    /// The run that wrote it.
+    pub run: String,
+    /// The object.
+    pub object: ObjectRef,
+    /// The action, a short word such as `volume-create`.
+    pub op: String,
+    /// Where.
+    pub node: Option<Name>,
+    /// What identifies the effect: for a created volume its [`VolumeRecord`].
+    pub details: serde_json::Value,
+    /// Whether the object was absent when the intent was written.
+    pub absent_before: bool,
+    /// RFC 3339.
+    pub at: String,
+}
+
+/// A secret by where it came from and an HMAC of it; never the secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// `file:PATH` or `env:NAME`.
+    pub source: String,
+    /// HMAC-SHA256 under the state directory's key, hex.
+    pub mac: String,
+}
