@@ -5,3 +5,4 @@ pub mod manifest;
 pub mod name;
 pub mod observe;
 pub mod plan;
+pub mod seed;
