@@ -1,6 +1,7 @@
 //! jvp keeps virtual machines on plain libvirt exactly as a Git checkout says.
 
 pub mod host;
+pub mod image;
 pub mod manifest;
 pub mod name;
 pub mod observe;
