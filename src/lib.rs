@@ -7,3 +7,4 @@ pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod seed;
+pub mod xml;
