@@ -1,5 +1,6 @@
 //! jvp keeps virtual machines on plain libvirt exactly as a Git checkout says.
 
+pub mod diag;
 pub mod host;
 pub mod image;
 pub mod manifest;
