@@ -62,7 +62,7 @@ pub enum NetworkMode {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkIp {
     /// The host's address and the length of the prefix, such as `10.10.0.1/24`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "cidr"))]
     pub address: IpNet,
     /// What guests are given.
     #[serde(skip_serializing_if = "Option::is_none")]
