@@ -8,4 +8,5 @@ pub mod name;
 pub mod observe;
 pub mod plan;
 pub mod seed;
+pub mod store;
 pub mod xml;

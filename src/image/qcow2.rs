@@ -58,7 +58,7 @@ pub(super) fn virtual_size(head: &[u8], file_len: u64) -> Result<u64, ImageError
     if features & CORRUPT != 0 {
         return Err(ImageError::Damaged { what: "it is marked as corrupt" });
     }
-    if version == 3 && (header_length < VERSION_3_LENGTH || header_length % 8 != 0 || header_length > cluster) {
+    if version == 3 && (header_length < VERSION_3_LENGTH || !header_length.is_multiple_of(8) || header_length > cluster) {
         return Err(ImageError::Damaged { what: "the length of its header is none" });
     }
     check_compression(head, features, header_length)?;
@@ -114,7 +114,7 @@ fn check_tables(head: &[u8], file_len: u64, cluster: u64, size: u64, extended_l2
     if l1_entries < size.div_ceil(spanned_by_l2) {
         return damaged("its first table is too short for its size");
     }
-    if l1_offset == 0 || l1_offset % cluster != 0 || refcount_offset == 0 || refcount_offset % cluster != 0 {
+    if l1_offset == 0 || !l1_offset.is_multiple_of(cluster) || refcount_offset == 0 || !refcount_offset.is_multiple_of(cluster) {
         return damaged("a table lies where none can be");
     }
     let l1_end = l1_offset.saturating_add(l1_entries * 8);
