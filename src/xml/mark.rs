@@ -31,6 +31,8 @@ pub struct Mark {
     pub ran: bool,
     /// For domains: the digest of the cloud-init seed.
     pub seed: Option<String>,
+    /// For domains: the digest of the `xml:` fragment.
+    pub fragment: Option<String>,
     /// When it was made or adopted, RFC 3339.
     pub created: Option<String>,
 }
@@ -74,6 +76,7 @@ impl Mark {
             reservations: BTreeMap::new(),
             ran: false,
             seed: None,
+            fragment: None,
             created: None,
         }
     }
@@ -114,6 +117,7 @@ impl Mark {
             .attr("writer", self.writer)
             .attr_opt("ran", self.ran.then_some("yes"))
             .attr_opt("seed", self.seed.as_ref())
+            .attr_opt("fragment", self.fragment.as_ref())
             .attr_opt("created", self.created.as_ref())
             .with_all(self.paths.iter().map(|path| named("field").attr("path", path)))
             .with_all(self.volumes.iter().map(volume))
@@ -139,6 +143,7 @@ impl Mark {
         mark.uid = read::parsed(node, "uid")?;
         mark.ran = read::attr(node, "ran") == Some("yes");
         mark.seed = read::attr(node, "seed").map(str::to_owned);
+        mark.fragment = read::attr(node, "fragment").map(str::to_owned);
         mark.created = read::attr(node, "created").map(str::to_owned);
         for child in node.children().filter(roxmltree::Node::is_element) {
             let owned = |name| read::attr(child, name).map(str::to_owned);

@@ -22,3 +22,8 @@ pub use error::XmlError;
 pub use hidden::{Document, Hidden};
 pub use mark::{Mark, MarkVolume};
 pub use pretty::pretty;
+
+/// Text as it may stand in an attribute or element.
+pub fn escape(text: &str) -> String {
+    quick_xml::escape::escape(text).into_owned()
+}

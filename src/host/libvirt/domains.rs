@@ -169,9 +169,10 @@ pub(super) fn power(State { state, reason }: State) -> (PowerState, OffReason) {
 /// Whether a running domain's agent is there, by libvirt's own word in the live document. This is a look for two
 /// attributes in one tag, which libvirt always writes the same way.
 pub(super) fn agent_connected(live: &str) -> bool {
-    live.split("<target ").skip(1).filter_map(|rest| rest.split('>').next()).any(|tag| {
-        tag.contains("name='org.qemu.guest_agent.0'") && tag.contains("state='connected'")
-    })
+    live.split("<target ")
+        .skip(1)
+        .filter_map(|rest| rest.split('>').next())
+        .any(|tag| tag.contains("name='org.qemu.guest_agent.0'") && tag.contains("state='connected'"))
 }
 
 /// Asks the agents for addresses, several at a time. An agent that doesn't answer leaves none, and holds up nobody else.

@@ -183,7 +183,10 @@ mod tests {
 
     #[test]
     fn a_message_becomes_one_line_in_lower_case() {
-        assert_eq!(clean("internal error: operation failed: Network is already in use\nby x\n"), "network is already in use; by x");
+        assert_eq!(
+            clean("internal error: operation failed: Network is already in use\nby x\n"),
+            "network is already in use; by x"
+        );
         assert_eq!(clean("QEMU said no"), "QEMU said no");
         assert_eq!(clean(""), "");
     }

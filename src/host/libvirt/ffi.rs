@@ -39,7 +39,8 @@ pub(super) fn close(connection: Connect) {
 pub(super) fn domain_states(connection: &Connect) -> Result<Vec<(Uuid, State)>, Error> {
     let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
     // SAFETY: the connection is valid; libvirt stores a list that is ours to free.
-    let count = unsafe { sys::virConnectGetAllDomainStats(connection.as_ptr(), sys::VIR_DOMAIN_STATS_STATE, &raw mut records, 0) };
+    let count =
+        unsafe { sys::virConnectGetAllDomainStats(connection.as_ptr(), sys::VIR_DOMAIN_STATS_STATE, &raw mut records, 0) };
     let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
     let mut states = Vec::with_capacity(count);
     for index in 0..count {

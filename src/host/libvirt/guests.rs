@@ -173,9 +173,7 @@ pub(super) async fn shutdown(calls: &Arc<Calls>, how: Shutdown) -> Result<(), Ho
         tokio::time::sleep(LOOK.min(timeout.saturating_sub(began.elapsed()))).await;
     }
     match on_timeout {
-        OnTimeout::Report => {
-            Err(own(ErrorKind::StopTimeout, format!("the guest did not stop within {} s", timeout.as_secs())))
-        }
+        OnTimeout::Report => Err(own(ErrorKind::StopTimeout, format!("the guest did not stop within {} s", timeout.as_secs()))),
         OnTimeout::PowerOff => power_off(calls, uuid).await,
     }
 }
