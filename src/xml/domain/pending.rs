@@ -38,7 +38,7 @@ pub(crate) fn pending_spec(live: &DomainDoc, inactive: &DomainDoc) -> BTreeSet<S
         settle(path, value, live, inactive);
     }
     for path in a.keys().chain(b.keys()) {
-        if a.get(path) != b.get(path) {
+        if a.get(path).unwrap_or(&Value::Null) != b.get(path).unwrap_or(&Value::Null) {
             paths.insert(path.clone());
         }
     }
@@ -216,7 +216,7 @@ fn strip(root: &mut Element) {
                     device.unset("port");
                     device.unset("tlsPort");
                 }
-                device.elements_mut().filter(|child| child.name == "listen").for_each(|child| child.unset("address"));
+                device.remove(|child| child.name == "listen" && child.get("type") != Some("socket"));
             }
             "memballoon" => {
                 device.remove_named("stats");

@@ -7,7 +7,7 @@ use super::AGENT_CHANNEL;
 use super::devices;
 use super::doc::{DiskDoc, InterfaceDoc};
 use super::machine_family;
-use crate::manifest::{Accelerator, Cpu, FirmwareType, LinkState, VirtualMachineSpec};
+use crate::manifest::{Accelerator, Cpu, CpuTopology, FirmwareType, LinkState, VirtualMachineSpec};
 use crate::name::{DeviceName, MacAddr};
 use crate::xml::Mark;
 use crate::xml::tree::Element;
@@ -203,16 +203,18 @@ pub(super) fn secure_boot(on: bool) -> Element {
 
 /// `<cpu>`; none where nothing is asked.
 pub(super) fn cpu_element(cpu: &Cpu) -> Option<Element> {
-    let topology = cpu
-        .topology
-        .as_ref()
-        .map(|t| Element::new("topology").attr("sockets", t.sockets).attr("cores", t.cores).attr("threads", t.threads));
+    let topology = cpu.topology.as_ref().map(topology);
     let element = match cpu.model.as_deref() {
         None if topology.is_none() => return None,
         None => Element::new("cpu"),
         Some(model) => with_model(Element::new("cpu"), model),
     };
     Some(element.with_opt(topology))
+}
+
+/// How the vCPUs are arranged.
+pub(super) fn topology(wanted: &CpuTopology) -> Element {
+    Element::new("topology").attr("sockets", wanted.sockets).attr("cores", wanted.cores).attr("threads", wanted.threads)
 }
 
 /// The mode or model of a `<cpu>`.

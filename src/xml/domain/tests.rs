@@ -141,3 +141,140 @@ fn an_old_machine_without_serial_and_agent() {
     assert_eq!(doc.spec.guest_agent, Some(false));
     assert_eq!(doc.spec.firmware, spec.firmware);
 }
+
+fn patched(document: &str, set: &VirtualMachineSpec, drop: &[&str]) -> String {
+    let drop = drop.iter().map(|path| (*path).to_owned()).collect();
+    patch(document, &DomainPatch::new(set, &drop)).expect("patches")
+}
+
+/// As `virsh dumpxml --inactive --security-info` gives it of a domain made by other tools.
+const FOREIGN: &str = include_str!("../../../tests/golden/xml/foreign-inactive.xml");
+/// The same domain while it runs.
+const FOREIGN_LIVE: &str = include_str!("../../../tests/golden/xml/foreign-live.xml");
+
+#[test]
+fn a_domain_of_another_tool_reads_in_normal_form() {
+    let doc = project(FOREIGN).expect("reads");
+    let cpu = doc.spec.cpu.as_ref().expect("a cpu");
+    assert_eq!((cpu.count, cpu.max, cpu.model.as_deref()), (Some(2), Some(4), Some("host-model")));
+    assert_eq!(doc.spec.memory.map(|size| size.bytes()), Some(976_563 * 1024), "rounded up to KiB");
+    assert_eq!(doc.spec.firmware.as_ref().and_then(|firmware| firmware.secure_boot), Some(true));
+    assert_eq!(doc.nvram.as_deref(), Some("/var/lib/libvirt/qemu/nvram/old_VARS.fd"));
+    let disks: Vec<(&str, Option<&str>)> =
+        doc.disks.iter().map(|disk| (disk.key.as_ref().map_or("", |key| key.as_str()), disk.source.as_deref())).collect();
+    assert_eq!(disks, [("system", Some("/srv/a.qcow2")), ("vdb", None), ("sda", None), ("fda", Some("/srv/f.img"))]);
+    assert_eq!(doc.disks[0].chain, ["/srv/base.qcow2"]);
+    let nics: Vec<&str> = doc.interfaces.iter().filter_map(|nic| nic.key.as_ref()).map(|key| key.as_str()).collect();
+    assert_eq!(nics, ["52-54-00-0a-0b-04", "second"]);
+    assert_eq!(doc.interfaces[0].model.as_deref(), Some("virtio"));
+    for path in
+        ["/srv/a.qcow2", "/srv/base.qcow2", "/boot/vmlinuz", "/srv/share", "/srv/f.img", "/usr/share/OVMF/OVMF_CODE_4M.ms.fd"]
+    {
+        assert!(doc.uses.contains(path), "{path} in {:?}", doc.uses);
+    }
+    assert!(doc.uses_volumes.contains(&("pool".to_owned(), "b.img".to_owned())));
+    assert_eq!(doc.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()).map(|p| p.reveal()), Some("canary"));
+    assert!(!format!("{doc:?}").contains("canary"));
+}
+
+#[test]
+fn an_empty_patch_changes_nothing() {
+    let none = VirtualMachineSpec::default();
+    let once = patched(FOREIGN, &none, &[]);
+    assert_eq!(project(&once), project(FOREIGN));
+    assert_eq!(once, patched(&once, &none, &["/machine", "/disks/none/bootOrder"]));
+    assert_eq!(
+        once.matches('<').count(),
+        FOREIGN.matches('<').count() + FOREIGN.matches("></").count() - once.matches("></").count()
+    );
+}
+
+#[test]
+fn a_patch_sets_what_it_names_and_keeps_the_rest() {
+    let set = spec(serde_json::json!({
+        "title": "New", "memory": "2Gi", "cpu": {"count": 3}, "firmware": {"secureBoot": false}, "guestAgent": true,
+        "console": {"vnc": {"listen": "0.0.0.0"}}, "machine": "q35",
+    }));
+    let drop = ["/interfaces/second", "/disks/system/bootOrder", "/description"].map(str::to_owned).into();
+    let mut system = DiskWanted::from_doc(&project(FOREIGN).expect("reads").disks[0]).expect("a disk");
+    system.path = Some("/srv/new.qcow2".to_owned());
+    system.boot_order = None;
+    let mark = mark();
+    let change = DomainPatch {
+        disks: &[system, disk("extra", "vdc", "virtio", Some("/srv/extra.qcow2"))],
+        interfaces: &[nic("third", 9, NicSource::Network("lan".to_owned()))],
+        seed: Some("/srv/seed.img"),
+        vnc_password_token: Some("@t@"),
+        mark: Some(&mark),
+        ..DomainPatch::new(&set, &drop)
+    };
+    let text = patch(FOREIGN, &change).expect("patches");
+    golden::check("domain-patched", &text);
+    let (old, new) = (project(FOREIGN).expect("reads"), project(&text).expect("reads"));
+    assert_eq!(new.uuid, old.uuid);
+    assert_eq!(new.machine, old.machine, "an alias never rewrites a version");
+    assert_eq!((new.spec.title.as_deref(), &new.spec.description), (Some("New"), &None));
+    assert_eq!((new.spec.memory, new.spec.max_memory), (set.memory, set.memory));
+    let cpu = new.spec.cpu.as_ref().expect("a cpu");
+    assert_eq!((cpu.count, cpu.max), (Some(3), Some(4)));
+    assert_eq!(new.spec.firmware.as_ref().and_then(|firmware| firmware.secure_boot), Some(false));
+    assert_eq!(new.nvram, None, "variables of another firmware don't fit");
+    assert_eq!(new.disks[0].source.as_deref(), Some("/srv/new.qcow2"));
+    assert!(new.disks[0].chain.is_empty() && new.disks[0].boot_order.is_none());
+    let targets: Vec<&str> = new.disks.iter().map(|disk| disk.target.as_str()).collect();
+    assert_eq!(targets, ["vda", "vdb", "sda", "fda", "vdc", "vdd"]);
+    assert!(new.disks[5].seed);
+    let names: Vec<Option<&str>> = new.interfaces.iter().map(|nic| nic.name.as_ref().map(|name| name.as_str())).collect();
+    assert_eq!(names, [None, Some("third")]);
+    assert_eq!(new.vnc.as_ref().and_then(|vnc| vnc.listen.as_deref()), Some("0.0.0.0"));
+    assert_eq!(new.mark.as_ref(), Some(&mark));
+    assert_eq!(text, patch(&text, &change).expect("patches"), "a second time changes nothing");
+    assert!(text.contains("qemu:commandline") && text.contains("urn:other"), "what jvp doesn't know stays");
+    let gone =
+        patched(&text, &VirtualMachineSpec::default(), &["/cloudInit", "/disks/extra", "/interfaces/third", "/console/vnc"]);
+    let gone = project(&gone).expect("reads");
+    assert_eq!((gone.disks.len(), gone.interfaces.len(), gone.vnc), (4, 1, None));
+}
+
+#[test]
+fn memory_follows_its_maximum() {
+    let dom = |memory: u64, current: u64| {
+        format!("<domain><memory unit='MiB'>{memory}</memory><currentMemory unit='MiB'>{current}</currentMemory></domain>")
+    };
+    let check = |memory, current, set: serde_json::Value, drop: &[&str], want: (u64, u64)| {
+        let doc = project(&patched(&dom(memory, current), &spec(set), drop)).expect("reads");
+        let mib = |size: Option<crate::name::ByteSize>| size.map_or(0, |size| size.bytes() >> 20);
+        assert_eq!((mib(doc.spec.max_memory), mib(doc.spec.memory)), want);
+    };
+    check(1024, 1024, serde_json::json!({"memory": "2Gi"}), &[], (2048, 2048));
+    check(4096, 1024, serde_json::json!({"memory": "2Gi"}), &[], (4096, 2048));
+    check(1024, 1024, serde_json::json!({"memory": "1Gi", "maxMemory": "4Gi"}), &[], (4096, 1024));
+    check(4096, 1024, serde_json::json!({}), &["/maxMemory"], (1024, 1024));
+    check(4096, 4096, serde_json::json!({"maxMemory": "2Gi"}), &[], (2048, 2048));
+    let numa = "<domain><memory>4096</memory><cpu><numa><cell id='0' memory='4096'/></numa></cpu></domain>";
+    let set = spec(serde_json::json!({"memory": "1Gi"}));
+    assert!(patch(numa, &DomainPatch::new(&set, &std::collections::BTreeSet::new())).is_err());
+}
+
+#[test]
+fn a_running_domain_has_nothing_pending_but_what_was_changed() {
+    assert_eq!(pending(FOREIGN_LIVE, FOREIGN).expect("reads"), std::collections::BTreeSet::new());
+    let set = spec(serde_json::json!({"memory": "2Gi", "cpu": {"count": 3}}));
+    let drop = ["/interfaces/second".to_owned()].into();
+    let mut system = DiskWanted::from_doc(&project(FOREIGN).expect("reads").disks[0]).expect("a disk");
+    system.path = Some("/srv/new.qcow2".to_owned());
+    let change = DomainPatch { disks: &[system], ..DomainPatch::new(&set, &drop) };
+    let fragment = parse_fragment("<domain><features><pae/></features></domain>").expect("reads");
+    let text = merge(&patch(FOREIGN, &change).expect("patches"), &fragment).expect("merges");
+    let found = pending(FOREIGN_LIVE, &text).expect("reads");
+    let found: Vec<&str> = found.iter().map(String::as_str).filter(|path| !path.starts_with("/interfaces/second/")).collect();
+    assert_eq!(found, ["/cpu/count", "/disks/system/source", "/memory", "xml:/features"]);
+}
+
+#[test]
+fn machines_are_compared_by_what_their_alias_means() {
+    assert!(machine_matches("q35", "pc-q35-7.2") && machine_matches("pc", "pc-i440fx-7.2") && machine_matches("q35", "q35"));
+    assert!(!machine_matches("pc-q35-8.0", "pc-q35-7.2") && !machine_matches("pc", "pc-q35-7.2"));
+    assert_eq!(machine_family("pc-q35-7.2"), machine_family("q35"));
+    assert_ne!(machine_family("pc"), machine_family("q35"));
+}
