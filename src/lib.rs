@@ -11,4 +11,5 @@ pub mod plan;
 pub mod resolve;
 pub mod seed;
 pub mod store;
+pub mod source;
 pub mod xml;
