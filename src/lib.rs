@@ -10,6 +10,6 @@ pub mod observe;
 pub mod plan;
 pub mod resolve;
 pub mod seed;
-pub mod store;
 pub mod source;
+pub mod store;
 pub mod xml;

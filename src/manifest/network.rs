@@ -14,6 +14,7 @@ use crate::name::{LibvirtName, MacAddr, Name};
 pub struct NetworkSpec {
     /// How its guests reach the world.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub mode: Option<NetworkMode>,
     /// The bridge's name, at most 15 bytes. With mode Bridge: a bridge of the host's that must exist.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -183,20 +183,23 @@ fn formatted(source: &Source<'_>, format: &super::formats::Format, pointer: &str
     let why = (format.check)(&text).err().unwrap_or_else(|| "it is written otherwise".to_owned());
     let diagnostic = Diagnostic::new(format.code, format!("`{name}`: {why}"));
     match format.name {
-        "size" if text.ends_with("iB") || text.ends_with('B') || text.ends_with(char::is_lowercase) => {
-            let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
-            let unit: String = text.chars().filter(char::is_ascii_alphabetic).take(1).flat_map(char::to_uppercase).collect();
-            if digits.is_empty() || !"KMGTPE".contains(&unit) {
-                diagnostic
-            } else {
-                diagnostic.help(format!("did you mean `{digits}{unit}i`?"))
-            }
-        }
+        "size" => match likely_size(&text).filter(|size| (format.check)(size).is_ok()) {
+            Some(size) => diagnostic.help(format!("did you mean `{size}`?")),
+            None => diagnostic,
+        },
         "name" | "device-name" if text.to_lowercase() != text && (format.check)(&text.to_lowercase()).is_ok() => {
             diagnostic.help(format!("did you mean `{}`?", text.to_lowercase()))
         }
         _ => diagnostic,
     }
+}
+
+/// The size that `20GB`, `20 GiB` or `20g` was probably meant to be.
+fn likely_size(text: &str) -> Option<String> {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    let unit = text.get(digits.len()..)?.trim().to_ascii_uppercase();
+    let letter = unit.chars().next().filter(|letter| "KMGTPE".contains(*letter))?;
+    ["", "I", "B", "IB"].contains(&unit.get(1..)?).then(|| format!("{digits}{letter}i"))
 }
 
 /// Traps of YAML, and the way out of them.

@@ -375,7 +375,7 @@ impl<'a> Reader<'a> {
         let end = self.text.get(at..).and_then(|rest| rest.chars().next()).map_or(at, |c| at + c.len_utf8());
         let message = format!("this is not YAML: {}", error.info());
         let mut diagnostic = Diagnostic::new(Code::Syntax, message).at(self.label(at, end));
-        if let Some(help) = self.advice(this) {
+        if let Some(help) = advice(error.info()).or_else(|| self.advice(this)) {
             diagnostic = diagnostic.help(help);
         }
         Box::new(diagnostic)
@@ -389,8 +389,8 @@ impl<'a> Reader<'a> {
         match value.chars().next()? {
             '@' | '`' | '%' => Some("a text that begins with `@`, `` ` `` or `%` needs quotes"),
             '*' | '&' => Some("a text that begins with `*` or `&` needs quotes"),
-            '"' | '\'' => Some("a quote that opens a text has to close it, and nothing but a comment may follow"),
-            '[' | '{' => Some("brackets have to be closed; a text that begins with one needs quotes"),
+            '"' | '\'' => Some(QUOTES),
+            '[' | '{' => Some(BRACKETS),
             _ if value.contains(": ") => Some("a text with `: ` in it needs quotes"),
             _ => None,
         }
@@ -403,6 +403,18 @@ impl<'a> Reader<'a> {
 
     fn label(&self, start: usize, end: usize) -> Label {
         Label::new(self.file, self.span(start, end))
+    }
+}
+
+const QUOTES: &str = "a quote that opens a text has to close it, and nothing but a comment may follow";
+const BRACKETS: &str = "brackets have to be closed; a text that begins with one needs quotes";
+
+/// What helps against an error of the parser's.
+fn advice(error: &str) -> Option<&'static str> {
+    match error {
+        _ if error.contains("quoted") => Some(QUOTES),
+        _ if error.contains("flow") => Some(BRACKETS),
+        _ => None,
     }
 }
 
@@ -549,7 +561,7 @@ mod tests {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for i in 1..20 {
             let row = vec![format!("*a{}", i - 1); 9].join(", ");
-            bomb.push_str(&format!("a{i}: &a{i} [{row}]\n"));
+            bomb.extend([format!("a{i}: &a{i} [{row}]\n")]);
         }
         assert_eq!(code(&bomb), Code::TooBig);
         assert_eq!(code("a: &a [*a]"), Code::Syntax);

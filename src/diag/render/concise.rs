@@ -10,7 +10,6 @@ pub(super) fn render(diagnostics: &[Diagnostic], sources: &SourceMap) -> String 
 fn line(diagnostic: &Diagnostic, sources: &SourceMap) -> String {
     let mut out = String::new();
     if let Some(label) = &diagnostic.primary {
-        out.push_str(&place(label, sources));
         out.extend([&place(label, sources), ": "]);
     }
     out.extend([diagnostic.severity.word(), "[", diagnostic.code.row().code, "]: "]);

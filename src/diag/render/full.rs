@@ -7,7 +7,7 @@ use super::{is_unsafe, one_line};
 use crate::diag::{Diagnostic, FileId, Label, Severity, SourceMap};
 
 /// Longer lines are cut before they are shown: a line of 16 MiB is no help.
-const MAX_LINE: usize = 400;
+const MAX_LINE: usize = 20_000;
 
 pub(super) fn render(diagnostics: &[Diagnostic], sources: &SourceMap, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii).term_width(140);
