@@ -15,6 +15,9 @@ pub(super) enum At {
     Call,
 }
 
+/// libvirt's number for, among others, a flag that a driver doesn't know.
+pub(super) const INVALID_ARG: i32 = 8;
+
 /// A row: the code, words that must stand in the message, what it means, and why.
 struct Row(i32, &'static str, ErrorKind, #[expect(dead_code, reason = "the row's reason is for its reader")] &'static str);
 
@@ -22,6 +25,7 @@ struct Row(i32, &'static str, ErrorKind, #[expect(dead_code, reason = "the row's
 const CALLS: &[Row] = &[
     // 1, internal error: QEMU's and helpers' words come through it.
     Row(1, "write\" lock", ErrorKind::InvalidState, "QEMU holds the image's lock: a guest or another job uses it"),
+    Row(1, "storage volume name", ErrorKind::Exists, "the copy of a volume has another one's name"),
     Row(1, "already in use", ErrorKind::InvalidState, "a bridge name or subnet that another network has"),
     Row(1, "keepalive", ErrorKind::Unreachable, "the daemon did not answer the pings"),
     Row(1, "client socket is closed", ErrorKind::Unreachable, "the connection broke before or in the call"),

@@ -13,7 +13,7 @@ use virt::sys;
 
 use super::calls::{Ask, Calls, Cx};
 use super::domains::{agent_connected, power};
-use super::error::own;
+use super::error::{INVALID_ARG, own};
 use super::ffi;
 use super::read::failed;
 use crate::host::{ErrorKind, HostError};
@@ -202,9 +202,6 @@ async fn press(calls: &Arc<Calls>, uuid: Uuid, method: ShutdownMethod) -> Result
         })
         .await
 }
-
-/// libvirt's number for a flag that a driver doesn't know.
-const INVALID_ARG: i32 = 8;
 
 /// A domain that is gone was transient, and is off too.
 async fn is_off(calls: &Arc<Calls>, uuid: Uuid) -> Result<bool, HostError> {
