@@ -2,6 +2,14 @@
 //!
 //! Nothing here is skipped in silence: where the lab can't come up, the tests fail and say why. `JVP_TEST_LEVEL=unit` leaves them out
 //! by a word.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "tests: what fails must be loud"
+)]
 
 #[path = "lab_suite/support.rs"]
 mod support;

@@ -5,7 +5,7 @@ use jvp::observe::Scope;
 use jvp::plan::Op;
 use uuid::Uuid;
 
-use crate::support::{act, appears, done, domain_xml, lab_or_return, network, tiny, tiny_devices};
+use crate::support::{act, appears, domain_xml, done, lab_or_return, network, tiny, tiny_devices};
 
 fn xml(name: &str, bridge: &str, third: u8) -> String {
     format!(

@@ -110,8 +110,7 @@ async fn an_image_goes_over_whole_with_its_holes_and_is_cloned_and_grown() {
 
     done(&host, create("upload", "disk.img", "raw", size)).await;
     let counter = Counter::default();
-    let source =
-        UploadSource::Image { path: local.path().display().to_string(), digest: String::new(), size };
+    let source = UploadSource::Image { path: local.path().display().to_string(), digest: String::new(), size };
     let upload = Op::VolumeUpload { pool: "upload".into(), name: "disk.img".into(), source };
     host.act(&upload, &counter).await.expect("it goes over");
     assert_eq!((counter.0.into_inner(), counter.1.into_inner()), (size, size));
@@ -133,9 +132,8 @@ async fn an_image_goes_over_whole_with_its_holes_and_is_cloned_and_grown() {
     done(&host, Op::VolumeUpload { pool: "upload".into(), name: "seed.img".into(), source }).await;
     assert!(std::fs::read(path.join("seed.img")).unwrap() == *bytes.0);
 
-    let xml = format!(
-        "<volume><name>copy.qcow2</name><capacity>{size}</capacity><target><format type='qcow2'/></target></volume>"
-    );
+    let xml =
+        format!("<volume><name>copy.qcow2</name><capacity>{size}</capacity><target><format type='qcow2'/></target></volume>");
     let clone = Op::VolumeClone {
         pool: "upload".into(),
         name: "copy.qcow2".into(),

@@ -13,7 +13,8 @@ use crate::support::{act, domain, done};
 fn world() -> (tempfile::TempDir, LibvirtHost) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("node.xml");
-    std::fs::write(&file, "<node><cpu><mhz>1</mhz><model>x</model><active>4</active></cpu><memory>8000000</memory></node>").unwrap();
+    std::fs::write(&file, "<node><cpu><mhz>1</mhz><model>x</model><active>4</active></cpu><memory>8000000</memory></node>")
+        .unwrap();
     let host = LibvirtHost::new(&format!("test://{}", file.display()));
     (dir, host)
 }

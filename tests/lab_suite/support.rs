@@ -109,8 +109,7 @@ pub fn tiny(deaf: bool) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let dir = BUILT.get_or_init(|| {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tiny");
-        let output =
-            Command::new("sh").arg(repository("tests/lab/tiny.sh")).arg(&dir).output().expect("sh can be started");
+        let output = Command::new("sh").arg(repository("tests/lab/tiny.sh")).arg(&dir).output().expect("sh can be started");
         assert!(output.status.success(), "tiny.sh failed:\n{}", String::from_utf8_lossy(&output.stderr));
         dir
     });

@@ -16,11 +16,11 @@ use crate::plan::Op;
 /// A change of a definition.
 const QUICK: Duration = Duration::from_secs(30);
 /// A start, or anything that mounts, makes folders or looks through a pool.
-const START: Duration = Duration::from_secs(120);
+const START: Duration = Duration::from_mins(2);
 /// Making a volume, which may write all of it.
-const CREATE: Duration = Duration::from_secs(600);
+const CREATE: Duration = Duration::from_mins(10);
 /// A copy within a node: libvirt says nothing until it is done, and a daemon that is gone shows by its pings.
-const COPY: Duration = Duration::from_secs(6 * 3600);
+const COPY: Duration = Duration::from_hours(6);
 
 /// Performs one operation.
 pub(super) async fn act(calls: &Arc<Calls>, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {

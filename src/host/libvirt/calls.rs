@@ -283,12 +283,11 @@ impl Calls {
     {
         let mut second = false;
         loop {
-            let (connection, used) = match on {
-                Some(connection) => (Arc::clone(connection), false),
-                None => {
-                    ticket.enter(Phase::Opening, Some(OPEN))?;
-                    self.connection()?
-                }
+            let (connection, used) = if let Some(connection) = on {
+                (Arc::clone(connection), false)
+            } else {
+                ticket.enter(Phase::Opening, Some(OPEN))?;
+                self.connection()?
             };
             ticket.use_connection(&connection, limit)?;
             let Some(connect) = connection.connect() else { return Err(own(ErrorKind::Unreachable, "the connection is closed")) };

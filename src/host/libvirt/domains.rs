@@ -22,6 +22,7 @@ use crate::observe::{OffReason, PowerState, RawDomain};
 const AGENT: Duration = Duration::from_secs(8);
 
 /// A domain as the lists show it.
+#[expect(clippy::struct_excessive_bools, reason = "each is the answer of one list")]
 pub(super) struct Listed {
     domain: Domain,
     name: String,

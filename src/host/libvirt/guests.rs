@@ -25,7 +25,7 @@ const MARK: (&str, &str) = ("https://jvp.dev/xml/object/1", "jvp");
 /// How long a request to a guest may take to be sent.
 const REQUEST: Duration = Duration::from_secs(30);
 /// How long cutting the power may take: libvirt gives QEMU fifteen seconds to end by itself.
-pub(super) const DESTROY: Duration = Duration::from_secs(60);
+pub(super) const DESTROY: Duration = Duration::from_mins(1);
 /// How often a guest that was asked to stop is looked at.
 const LOOK: Duration = Duration::from_millis(400);
 /// How often it is asked again: one that still boots has not heard the first time.
@@ -96,6 +96,7 @@ pub(super) fn rename(cx: &Cx<'_>, uuid: Uuid, to: &str) -> Result<(), HostError>
 }
 
 /// Sets title, description and mark; the inner none removes.
+#[expect(clippy::option_option, reason = "leave it, remove it, set it")]
 pub(super) fn metadata(
     cx: &Cx<'_>,
     uuid: Uuid,

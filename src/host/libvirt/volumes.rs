@@ -20,7 +20,7 @@ use crate::host::{ErrorKind, HostError};
 use crate::plan::UploadSource;
 
 /// How long an upload may go on without a byte going over.
-pub(super) const STREAM: Duration = Duration::from_secs(60);
+pub(super) const STREAM: Duration = Duration::from_mins(1);
 /// So much is read from a file at a time.
 const CHUNK: usize = 1 << 20;
 
