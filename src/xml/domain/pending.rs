@@ -18,7 +18,13 @@ use crate::xml::{XmlError, pointer};
 pub fn pending(live: &str, inactive: &str) -> Result<BTreeSet<String>, XmlError> {
     let mut paths = pending_spec(&project(live)?, &project(inactive)?);
     // Equal documents are the rule and cost nothing more.
-    let (live, inactive) = (parts(live)?, parts(inactive)?);
+    let (mut live, mut inactive) = (Element::parse_root(live, "domain")?, Element::parse_root(inactive, "domain")?);
+    if inactive.child("os").is_some_and(|os| os.get("firmware").is_some()) {
+        // libvirt before 10 looks for the firmware's files at the start only.
+        strip_firmware(&mut live);
+        strip_firmware(&mut inactive);
+    }
+    let (live, inactive) = (parts(live), parts(inactive));
     for name in live.keys().chain(inactive.keys()) {
         if live.get(name) != inactive.get(name) {
             paths.insert(format!("xml:{name}"));
@@ -166,8 +172,7 @@ const SKIPPED: &[&str] = &[
 ];
 
 /// The parts of a document by their path, each in one form, without what is live by nature.
-fn parts(text: &str) -> Result<BTreeMap<String, Vec<String>>, XmlError> {
-    let mut root = Element::parse_root(text, "domain")?;
+fn parts(mut root: Element) -> BTreeMap<String, Vec<String>> {
     strip(&mut root);
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut put = |path: String, element: &Element| {
@@ -182,7 +187,14 @@ fn parts(text: &str) -> Result<BTreeMap<String, Vec<String>>, XmlError> {
             put(format!("/{}", element.name), element);
         }
     }
-    Ok(all)
+    all
+}
+
+fn strip_firmware(root: &mut Element) {
+    if let Some(os) = root.child_mut("os") {
+        os.unset("firmware");
+        os.remove(|child| matches!(child.name.as_str(), "loader" | "nvram" | "firmware"));
+    }
 }
 
 /// Takes out what is live by nature (PHANTOMS 2).

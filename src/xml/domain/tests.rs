@@ -272,6 +272,22 @@ fn a_running_domain_has_nothing_pending_but_what_was_changed() {
 }
 
 #[test]
+fn what_a_real_libvirt_runs_has_nothing_pending() {
+    for name in ["bios", "uefi", "pc"] {
+        let read = |kind: &str| {
+            let path = format!("{}/tests/golden/xml/libvirt9-{name}-{kind}.xml", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(path).expect("a dump")
+        };
+        let (live, inactive) = (read("live"), read("inactive"));
+        assert_eq!(pending(&live, &inactive).expect("reads"), std::collections::BTreeSet::new(), "{name}");
+        let (live, inactive) = (project(&live).expect("reads"), project(&inactive).expect("reads"));
+        assert_eq!(live.spec.disks, inactive.spec.disks);
+        assert_eq!(live.spec.firmware, inactive.spec.firmware, "{name}");
+        assert_eq!(live.spec.interfaces, inactive.spec.interfaces);
+    }
+}
+
+#[test]
 fn machines_are_compared_by_what_their_alias_means() {
     assert!(machine_matches("q35", "pc-q35-7.2") && machine_matches("pc", "pc-i440fx-7.2") && machine_matches("q35", "q35"));
     assert!(!machine_matches("pc-q35-8.0", "pc-q35-7.2") && !machine_matches("pc", "pc-q35-7.2"));
