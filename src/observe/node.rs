@@ -90,6 +90,7 @@ pub struct NetworkState {
 
 /// A domain.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of libvirt's of its own")]
 pub struct DomainState {
     /// Its UUID.
     pub uuid: Uuid,
@@ -263,11 +264,12 @@ fn read_network(raw: RawNetwork) -> Result<NetworkState, XmlError> {
 }
 
 fn read_domain(raw: RawDomain) -> Result<DomainState, XmlError> {
-    let mut doc = xml::domain::project(&raw.inactive)?;
-    let live = raw.live.as_deref().map(xml::domain::project).transpose()?;
-    let pending = match &raw.live {
-        Some(live) => xml::domain::pending(live, &raw.inactive)?,
-        None => BTreeSet::new(),
+    let (mut doc, live, pending) = match &raw.live {
+        Some(live) => {
+            let both = xml::domain::project_both(live, &raw.inactive)?;
+            (both.inactive, Some(both.live), both.pending)
+        }
+        None => (xml::domain::project(&raw.inactive)?, None, BTreeSet::new()),
     };
     doc.spec.autostart = Some(raw.autostart);
     Ok(DomainState {

@@ -32,6 +32,7 @@ pub(super) enum Node {
     Comment(String),
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "builders are handed numbers, names and texts alike")]
 impl Element {
     /// An empty element.
     pub(super) fn new(name: &str) -> Self {

@@ -62,8 +62,14 @@ pub fn next_target(bus: DiskBus, taken: &[&str]) -> String {
         DiskBus::Virtio => "vd",
         DiskBus::Scsi | DiskBus::Sata => "sd",
     };
-    let free = |n: &u32| !taken.contains(&format!("{prefix}{}", letters(*n)).as_str());
-    format!("{prefix}{}", letters((0..).find(free).unwrap_or_default()))
+    let mut number = 0;
+    loop {
+        let target = format!("{prefix}{}", letters(number));
+        if !taken.contains(&target.as_str()) {
+            return target;
+        }
+        number += 1;
+    }
 }
 
 /// The first target of a bus after the last that is taken, so that the device comes last on it.
@@ -159,13 +165,12 @@ pub(super) fn screen(wanted: &Vnc, password: Option<&str>) -> Vec<Element> {
 /// `<graphics type='vnc'>`.
 pub(super) fn graphics(wanted: &Vnc, password: Option<&str>) -> Element {
     let element = Element::new("graphics").attr("type", "vnc");
-    let element = match &wanted.socket {
-        Some(socket) => element.attr("socket", socket).with(Element::new("listen").attr("type", "socket").attr("socket", socket)),
-        None => {
-            let address = wanted.listen.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
-            let listen = Element::new("listen").attr("type", "address").attr("address", &address);
-            element.attr("port", -1).attr("autoport", "yes").attr("listen", &address).with(listen)
-        }
+    let element = if let Some(socket) = &wanted.socket {
+        element.attr("socket", socket).with(Element::new("listen").attr("type", "socket").attr("socket", socket))
+    } else {
+        let address = wanted.listen.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
+        let listen = Element::new("listen").attr("type", "address").attr("address", &address);
+        element.attr("port", -1).attr("autoport", "yes").attr("listen", &address).with(listen)
     };
     element.attr_opt("passwd", password)
 }

@@ -198,7 +198,7 @@ pub fn parse_fragment(text: &str) -> Result<Fragment, XmlError> {
     tidy(&mut root)?;
     check_root(&root)?;
     let mut leaves = BTreeMap::new();
-    gather(&root, "/xml", None, &mut leaves)?;
+    gather(&root, "/xml", None, None, &mut leaves)?;
     Ok(Fragment { root, leaves })
 }
 
@@ -259,14 +259,35 @@ fn check_root(root: &Element) -> Result<(), XmlError> {
     Ok(())
 }
 
-/// Gathers the leaves below an element that stands at `path`.
-fn gather(element: &Element, path: &str, parent: Option<&str>, leaves: &mut BTreeMap<String, Leaf>) -> Result<(), XmlError> {
+/// The child and its attribute by which a device is known, which are no leaves therefore.
+fn key_child(device: &Element) -> Option<(&'static str, &'static str)> {
+    let natural = match device.local() {
+        "disk" => ("target", "dev"),
+        "channel" => ("target", "name"),
+        "interface" => ("mac", "address"),
+        "controller" => return None,
+        name if SINGLE_DEVICES.contains(&name) => return None,
+        _ => ("alias", "name"),
+    };
+    let has = device.child(natural.0).is_some_and(|child| child.get(natural.1).is_some());
+    Some(if has { natural } else { ("alias", "name") })
+}
+
+/// Gathers the leaves below an element that stands at `path`; `key_attr` is the attribute that is its device's key.
+fn gather(
+    element: &Element,
+    path: &str,
+    parent: Option<&str>,
+    key_attr: Option<&str>,
+    leaves: &mut BTreeMap<String, Leaf>,
+) -> Result<(), XmlError> {
     let at = element.pos;
     let before = leaves.len();
     let leaf = |value: Option<String>, name: &str| Leaf { value, at, sensitive: is_secret(name) };
     for (name, value) in &element.attrs {
         let declared = name == "xmlns" || name.starts_with("xmlns:") || name.starts_with("jvp:");
-        if !declared && !parent.is_some_and(|parent| is_key_attr(parent, element.local(), name)) {
+        let is_key = key_attr == Some(name) || parent.is_some_and(|parent| is_key_attr(parent, element.local(), name));
+        if !declared && !is_key {
             leaves.insert(format!("{path}/@{name}"), leaf(Some(value.clone()), name));
         }
     }
@@ -274,6 +295,7 @@ fn gather(element: &Element, path: &str, parent: Option<&str>, leaves: &mut BTre
     if !text.trim().is_empty() {
         leaves.insert(format!("{path}/#text"), leaf(Some(text.trim().to_owned()), &element.name));
     }
+    let known_by = if parent == Some("devices") { key_child(element) } else { None };
     for child in element.elements() {
         let key = key(element, child)?;
         let child_path = format!("{path}/{}", segment(child, &key));
@@ -289,11 +311,12 @@ fn gather(element: &Element, path: &str, parent: Option<&str>, leaves: &mut BTre
             entry.sensitive |= is_secret(&child.to_xml());
             entry.value = Some(entry.value.take().unwrap_or_default() + &canonical(child));
         } else {
-            gather(child, &child_path, Some(element.local()), leaves)?;
+            let key_attr = known_by.filter(|(name, _)| *name == child.name).map(|(_, attr)| attr);
+            gather(child, &child_path, Some(element.local()), key_attr, leaves)?;
         }
     }
     // An element that says nothing but its being there.
-    if parent.is_some() && leaves.len() == before {
+    if parent.is_some() && key_attr.is_none() && leaves.len() == before {
         leaves.insert(path.to_owned(), leaf(Some(String::new()), ""));
     }
     Ok(())

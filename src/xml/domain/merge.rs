@@ -128,7 +128,11 @@ fn is_it(parent: &Element, element: &Element, wanted: &Element, wanted_key: &Key
 fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
     for (name, value) in &wanted.attrs {
         if name != "xmlns" && !name.starts_with("xmlns:") && !name.starts_with("jvp:") {
-            target.set(name, value);
+            // A MAC stays as libvirt writes it.
+            let same = target.get(name).is_some_and(|have| name == "address" && have.eq_ignore_ascii_case(value));
+            if !same {
+                target.set(name, value);
+            }
         }
     }
     let text = wanted.text_content();

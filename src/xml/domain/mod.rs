@@ -3,11 +3,15 @@
 mod devices;
 mod doc;
 mod fragment;
+#[cfg(test)]
+mod fragment_tests;
 mod merge;
 mod patch;
 mod patch_devices;
 mod pending;
 mod project;
+#[cfg(test)]
+mod properties;
 mod render;
 #[cfg(test)]
 mod tests;
@@ -17,7 +21,7 @@ pub use doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
 pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, parse_fragment};
 pub use merge::{FragmentValue, merge, merge_dropping, paths, read};
 pub use patch::{DomainPatch, disown, patch};
-pub use pending::pending;
+pub use pending::{Both, pending, project_both};
 pub use project::project;
 pub use render::{DiskWanted, DomainWanted, NicSource, NicWanted, SPARE_PORTS, render};
 

@@ -4,79 +4,107 @@
 //! It tells paths only, never values. What moves by itself (the balloon, trays, host ports, the clock) is never pending.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
+use roxmltree::Node;
 use serde_json::Value;
 
-use super::doc::DomainDoc;
-use super::fragment::canonical;
-use super::project::project;
-use crate::xml::tree::{Element, Node};
-use crate::xml::{XmlError, pointer};
+use super::doc::{DiskDoc, DomainDoc, InterfaceDoc};
+use super::project::project_root;
+use crate::manifest::VirtualMachineSpec;
+use crate::name::ByteSize;
+use crate::xml::{XmlError, pointer, read};
 
 /// The paths in which the next start will differ from what runs: leaves of the spec as pointers (`/cpu/count`,
 /// `/disks/root/source`), and for what the language lacks whole parts of the document as `xml:/devices/rng`.
 pub fn pending(live: &str, inactive: &str) -> Result<BTreeSet<String>, XmlError> {
-    let mut paths = pending_spec(&project(live)?, &project(inactive)?);
-    // Equal documents are the rule and cost nothing more.
-    let (mut live, mut inactive) = (Element::parse_root(live, "domain")?, Element::parse_root(inactive, "domain")?);
-    if inactive.child("os").is_some_and(|os| os.get("firmware").is_some()) {
-        // libvirt before 10 looks for the firmware's files at the start only.
-        strip_firmware(&mut live);
-        strip_firmware(&mut inactive);
-    }
-    let (live, inactive) = (parts(live), parts(inactive));
-    for name in live.keys().chain(inactive.keys()) {
-        if live.get(name) != inactive.get(name) {
-            paths.insert(format!("xml:{name}"));
-        }
-    }
-    Ok(paths)
+    project_both(live, inactive).map(|both| both.pending)
 }
 
-/// The part of [`pending`] that the language knows, from documents that are read already.
-pub(crate) fn pending_spec(live: &DomainDoc, inactive: &DomainDoc) -> BTreeSet<String> {
-    let mut paths = BTreeSet::new();
-    let (mut a, mut b) = (leaves(live), leaves(inactive));
-    for (path, value) in &mut a {
-        settle(path, value, live, inactive);
-    }
-    for (path, value) in &mut b {
-        settle(path, value, live, inactive);
-    }
-    for path in a.keys().chain(b.keys()) {
-        if a.get(path).unwrap_or(&Value::Null) != b.get(path).unwrap_or(&Value::Null) {
-            paths.insert(path.clone());
-        }
-    }
-    memory(live, inactive, &mut paths);
-    paths
+/// A running domain's two documents, and where they differ.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Both {
+    /// What the document says that it runs with.
+    pub live: DomainDoc,
+    /// What the document says that its next start uses.
+    pub inactive: DomainDoc,
+    /// As [`pending`] tells it.
+    pub pending: BTreeSet<String>,
 }
 
-/// Values that a start makes of others are made equal.
-fn settle(path: &str, value: &mut Value, live: &DomainDoc, inactive: &DomainDoc) {
+/// Reads both documents of a running domain at once.
+pub fn project_both(live: &str, inactive: &str) -> Result<Both, XmlError> {
+    let (live, inactive) = (read::parse_root(live, "domain")?, read::parse_root(inactive, "domain")?);
+    let (a, b) = (live.root_element(), inactive.root_element());
+    let (live, inactive) = (project_root(a), project_root(b));
+    let mut pending = pending_spec(&live, &inactive);
+    // libvirt before 10 looks for the firmware's files at the start only.
+    let finds = read::attr_at(b, &["os"], "firmware").is_some();
+    let (a, b) = (parts(a, finds), parts(b, finds));
+    pending.extend(a.keys().chain(b.keys()).filter(|name| a.get(*name) != b.get(*name)).map(|name| format!("xml:{name}")));
+    Ok(Both { live, inactive, pending })
+}
+
+/// What is compared of a document, in a form in which a start makes no difference.
+#[derive(PartialEq)]
+struct Settled {
+    spec: VirtualMachineSpec,
+    disks: Vec<DiskDoc>,
+    interfaces: Vec<InterfaceDoc>,
+}
+
+fn settled(doc: &DomainDoc, live: &DomainDoc, inactive: &DomainDoc) -> Settled {
+    let mut spec = doc.spec.clone();
+    (spec.memory, spec.max_memory) = (None, None);
     let model = |doc: &DomainDoc| doc.spec.cpu.as_ref().and_then(|cpu| cpu.model.clone()).unwrap_or_default();
-    let listen = |doc: &DomainDoc| doc.vnc.as_ref().and_then(|vnc| vnc.listen.clone());
-    let same = match path {
+    if is_host(&model(inactive))
+        && !is_host(&model(live))
+        && let Some(cpu) = &mut spec.cpu
+    {
         // A model of the host's becomes a concrete one.
-        "/cpu/model" => {
-            matches!(model(inactive).as_str(), "host-model" | "maximum" | "host-passthrough") && !is_host(&model(live))
-        }
-        "/console/vnc/listen" => listen(inactive).is_none(),
-        _ => false,
-    };
-    if same {
-        *value = Value::Null;
+        cpu.model = None;
     }
+    let listens = inactive.vnc.as_ref().is_some_and(|vnc| vnc.listen.is_some());
+    if !listens && let Some(vnc) = spec.console.as_mut().and_then(|console| console.vnc.as_mut()) {
+        vnc.listen = None;
+    }
+    let disk = |disk: &DiskDoc| DiskDoc {
+        // The chain is looked up at the start, and an empty tray, or a volume, has a format only there.
+        chain: Vec::new(),
+        format: disk.format.clone().filter(|_| disk.source.is_some()),
+        ..disk.clone()
+    };
+    let nic = |nic: &InterfaceDoc| InterfaceDoc {
+        // A network of a bridge's own becomes that bridge at a start.
+        kind: String::new(),
+        bridge: nic.bridge.clone().filter(|_| nic.network.is_none()),
+        target: None,
+        ..nic.clone()
+    };
+    Settled { spec, disks: doc.disks.iter().map(disk).collect(), interfaces: doc.interfaces.iter().map(nic).collect() }
 }
 
 fn is_host(model: &str) -> bool {
     matches!(model, "host-model" | "maximum" | "host-passthrough")
 }
 
+/// The part of [`pending`] that the language knows.
+fn pending_spec(live: &DomainDoc, inactive: &DomainDoc) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    let (a, b) = (settled(live, live, inactive), settled(inactive, live, inactive));
+    // Equal is the rule.
+    if a != b {
+        let (a, b) = (leaves(&a), leaves(&b));
+        paths.extend(a.keys().chain(b.keys()).filter(|path| a.get(*path) != b.get(*path)).cloned());
+    }
+    memory(live, inactive, &mut paths);
+    paths
+}
+
 /// Memory of a running domain is rounded up to MiB, and its balloon moves by itself.
 fn memory(live: &DomainDoc, inactive: &DomainDoc, paths: &mut BTreeSet<String>) {
     let max = |doc: &DomainDoc| doc.spec.max_memory.map_or(0, |size| size.round_up(1 << 20).bytes());
-    let current = inactive.spec.memory.map_or(0, |size| size.bytes());
+    let current = inactive.spec.memory.map_or(0, ByteSize::bytes);
     if max(live) == max(inactive) {
         return;
     }
@@ -89,45 +117,37 @@ fn memory(live: &DomainDoc, inactive: &DomainDoc, paths: &mut BTreeSet<String>) 
     }
 }
 
-/// The leaves of a document's spec, and of its devices what stands beside the spec.
-fn leaves(doc: &DomainDoc) -> BTreeMap<String, Value> {
+/// The leaves of a spec, and of its devices what stands beside the spec.
+fn leaves(settled: &Settled) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
-    let value = serde_json::to_value(&doc.spec).unwrap_or_default();
+    let value = serde_json::to_value(&settled.spec).unwrap_or_default();
     walk(&value, &mut Vec::new(), &mut all);
-    all.retain(|path, _| path != "/memory" && path != "/maxMemory");
-    for disk in &doc.disks {
+    for disk in &settled.disks {
         let name = match &disk.key {
             Some(key) => key.as_str(),
             None if disk.seed => "(seed)",
             None => disk.target.as_str(),
         };
-        let mut put = |leaf: &str, value: Value| {
-            all.insert(pointer::join(&["disks", name, leaf]), value);
-        };
-        put("source", Value::from(disk.source.clone().or_else(|| volume_path(disk.source_volume.as_ref()))));
-        put("target", Value::from(disk.target.clone()));
-        if disk.source.is_some() {
-            put("format", Value::from(disk.format.clone()));
+        let volume = disk.source_volume.as_ref().map(|(pool, name)| format!("{pool}/{name}"));
+        let source = disk.source.clone().or(volume);
+        let target = Some(disk.target.clone());
+        for (leaf, value) in
+            [("source", source), ("target", target), ("format", disk.format.clone()), ("serial", disk.serial.clone())]
+        {
+            all.extend(value.map(|value| (pointer::join(&["disks", name, leaf]), Value::from(value))));
         }
     }
-    for nic in &doc.interfaces {
-        if let Some(key) = &nic.key {
-            // A network of a bridge's own becomes that bridge at a start; a network has no bridge in the inactive document.
-            let plugged = nic.network.clone().or_else(|| nic.bridge.clone());
-            all.insert(pointer::join(&["interfaces", key.as_str(), "network"]), Value::from(plugged));
-            let boot = Value::from(nic.boot_order);
-            all.insert(pointer::join(&["interfaces", key.as_str(), "bootOrder"]), boot);
-        }
+    for nic in &settled.interfaces {
+        let Some(key) = &nic.key else { continue };
+        // The spec has a network only where its name could be an object's.
+        let plugged = nic.network.clone().or_else(|| nic.bridge.clone());
+        all.extend(plugged.map(|name| (pointer::join(&["interfaces", key.as_str(), "network"]), Value::from(name))));
+        all.extend(nic.boot_order.map(|order| (pointer::join(&["interfaces", key.as_str(), "bootOrder"]), Value::from(order))));
     }
     all
 }
 
-fn volume_path(volume: Option<&(String, String)>) -> Option<String> {
-    volume.map(|(pool, name)| format!("{pool}/{name}"))
-}
-
 fn walk(value: &Value, path: &mut Vec<String>, all: &mut BTreeMap<String, Value>) {
-    let pointer = |path: &[String]| pointer::join(&path.iter().map(String::as_str).collect::<Vec<_>>());
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
@@ -145,107 +165,93 @@ fn walk(value: &Value, path: &mut Vec<String>, all: &mut BTreeMap<String, Value>
             }
         }
         leaf => {
-            // The key of an item says nothing beside its path.
-            if !(path.len() == 3 && path.last().is_some_and(|last| last == "name")) {
-                all.insert(pointer(path), leaf.clone());
-            }
+            all.insert(pointer::join(&path.iter().map(String::as_str).collect::<Vec<_>>()), leaf.clone());
         }
     }
 }
 
 /// Parts that the spec compares already, or that move by themselves.
 const SKIPPED: &[&str] = &[
-    "/name",
-    "/uuid",
-    "/title",
-    "/description",
-    "/metadata",
-    "/memory",
-    "/currentMemory",
-    "/vcpu",
-    "/vcpus",
-    "/cpu",
-    "/seclabel",
-    "/devices/disk",
-    "/devices/interface",
-    "/resource",
+    "name",
+    "uuid",
+    "title",
+    "description",
+    "metadata",
+    "memory",
+    "currentMemory",
+    "vcpu",
+    "vcpus",
+    "cpu",
+    "seclabel",
+    "resource",
+    "devices",
 ];
 
-/// The parts of a document by their path, each in one form, without what is live by nature.
-fn parts(mut root: Element) -> BTreeMap<String, Vec<String>> {
-    strip(&mut root);
-    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut put = |path: String, element: &Element| {
-        if !SKIPPED.contains(&path.as_str()) {
-            all.entry(path).or_default().push(canonical(element));
+/// A digest of each part of a document by its path, without what is live by nature (PHANTOMS 2).
+fn parts(root: Node<'_, '_>, finds_firmware: bool) -> BTreeMap<String, Vec<u64>> {
+    let mut all: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut put = |prefix: &str, node: Node<'_, '_>, skipped: &[&str]| {
+        let name = node.tag_name().name();
+        if node.is_element() && !skipped.contains(&name) {
+            let mut hasher = DefaultHasher::new();
+            digest(node, node, finds_firmware, &mut hasher);
+            all.entry(format!("{prefix}{name}")).or_default().push(hasher.finish());
         }
     };
-    for element in root.elements() {
-        if element.name == "devices" {
-            element.elements().for_each(|device| put(format!("/devices/{}", device.name), device));
-        } else {
-            put(format!("/{}", element.name), element);
-        }
+    for node in root.children() {
+        put("/", node, SKIPPED);
+    }
+    for node in read::child(root, "devices").iter().flat_map(Node::children) {
+        put("/devices/", node, &["disk", "interface"]);
     }
     all
 }
 
-fn strip_firmware(root: &mut Element) {
-    if let Some(os) = root.child_mut("os") {
-        os.unset("firmware");
-        os.remove(|child| matches!(child.name.as_str(), "loader" | "nvram" | "firmware"));
-    }
-}
-
-/// Takes out what is live by nature (PHANTOMS 2).
-fn strip(root: &mut Element) {
-    if let Some(clock) = root.child_mut("clock") {
-        clock.unset("adjustment");
-    }
-    let Some(devices) = root.child_mut("devices") else { return };
-    for device in devices.elements_mut() {
-        device.remove(|child| {
-            let generated = child.name == "alias" && !child.get("name").is_some_and(|name| name.starts_with("ua-"));
-            generated || child.name == "seclabel"
-        });
-        match device.name.as_str() {
-            "serial" | "console" | "parallel" if device.get("type") == Some("pty") => {
-                device.unset("tty");
-                device.remove_named("source");
-            }
-            "channel" => {
-                // A path below libvirt's own folder is chosen at each start.
-                device.remove(|child| child.name == "source" && child.get("path").is_none_or(|path| path.contains("/channel/")));
-                device.elements_mut().filter(|child| child.name == "target").for_each(|child| child.unset("state"));
-            }
-            "graphics" => {
-                // What holds a secret is not told from here, and what is chosen at a start is nobody's.
-                let auto = device.get("autoport") == Some("yes");
-                for name in ["websocket", "listen", "passwd", "passwdValidTo", "connected"] {
-                    device.unset(name);
-                }
-                if auto {
-                    device.unset("port");
-                    device.unset("tlsPort");
-                }
-                device.remove(|child| child.name == "listen" && child.get("type") != Some("socket"));
-            }
-            "memballoon" => {
-                device.remove_named("stats");
-            }
-            "memory" => {
-                device.elements_mut().filter(|child| child.name == "address").for_each(|child| child.unset("base"));
-                device.elements_mut().filter(|child| child.name == "target").for_each(|child| {
-                    child.remove_named("current");
-                });
-            }
-            _ => {}
+fn digest(part: Node<'_, '_>, node: Node<'_, '_>, finds_firmware: bool, hasher: &mut DefaultHasher) {
+    node.tag_name().name().hash(hasher);
+    for attribute in node.attributes() {
+        if !is_live_attribute(part, node, attribute.name(), finds_firmware) {
+            (attribute.name(), attribute.value()).hash(hasher);
         }
-        strip_labels(device);
+    }
+    for child in node.children() {
+        if child.is_element() {
+            if !is_live_child(part, child, finds_firmware) {
+                digest(part, child, finds_firmware, hasher);
+            }
+        } else if child.is_text() {
+            let text = child.text().unwrap_or_default().trim();
+            if !text.is_empty() {
+                text.hash(hasher);
+            }
+        }
+    }
+    // Where an element ends is part of what it says.
+    0xff_u8.hash(hasher);
+}
+
+fn is_live_attribute(part: Node<'_, '_>, node: Node<'_, '_>, name: &str, finds_firmware: bool) -> bool {
+    let of_part = part == node;
+    match (part.tag_name().name(), node.tag_name().name(), name) {
+        (_, "source", "index") | ("channel", "target", "state") | ("memory", "address", "base") => true,
+        ("clock", _, "adjustment") | ("serial" | "console" | "parallel", _, "tty") => of_part,
+        ("os", _, "firmware") => of_part && finds_firmware,
+        // What holds a secret is not told from here.
+        ("graphics", _, "websocket" | "listen" | "passwd" | "passwdValidTo" | "connected") => of_part,
+        ("graphics", _, "port" | "tlsPort") => of_part && read::attr(part, "autoport") == Some("yes"),
+        _ => false,
     }
 }
 
-fn strip_labels(element: &mut Element) {
-    element.nodes.retain(|node| !matches!(node, Node::Element(child) if child.name == "seclabel"));
-    element.elements_mut().for_each(strip_labels);
+fn is_live_child(part: Node<'_, '_>, child: Node<'_, '_>, finds_firmware: bool) -> bool {
+    match (part.tag_name().name(), child.tag_name().name()) {
+        (_, "seclabel") | ("memballoon", "stats") | ("memory", "current") => true,
+        (_, "alias") => !read::attr(child, "name").is_some_and(|name| name.starts_with("ua-")),
+        ("serial" | "console" | "parallel", "source") => read::attr(part, "type") == Some("pty"),
+        // A path below libvirt's own folder is chosen at each start.
+        ("channel", "source") => read::attr(child, "path").is_none_or(|path| path.contains("/channel/")),
+        ("graphics", "listen") => read::attr(child, "type") != Some("socket"),
+        ("os", "loader" | "nvram" | "firmware") => finds_firmware,
+        _ => false,
+    }
 }

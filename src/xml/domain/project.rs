@@ -18,8 +18,11 @@ use crate::xml::{Hidden, Mark, XmlError, read};
 
 /// Reads a domain's document, live or inactive.
 pub fn project(text: &str) -> Result<DomainDoc, XmlError> {
-    let document = read::parse_root(text, "domain")?;
-    let root = document.root_element();
+    Ok(project_root(read::parse_root(text, "domain")?.root_element()))
+}
+
+/// Reads what stands below a `<domain>`.
+pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
     let os = read::child(root, "os");
     let kind = os.and_then(|os| read::child(os, "type"));
     let machine = kind.and_then(|node| read::attr(node, "machine")).unwrap_or_default().to_owned();
@@ -43,7 +46,7 @@ pub fn project(text: &str) -> Result<DomainDoc, XmlError> {
     });
     let agent = all("channel").any(|node| read::attr_at(node, &["target"], "name") == Some(AGENT_CHANNEL));
     let spec = VirtualMachineSpec {
-        cpu: cpu(root),
+        cpu: Some(cpu(root)),
         memory,
         max_memory,
         firmware: os.map(firmware),
@@ -80,7 +83,7 @@ pub fn project(text: &str) -> Result<DomainDoc, XmlError> {
         uses_volumes: BTreeSet::new(),
     };
     uses(root, &mut doc);
-    Ok(doc)
+    doc
 }
 
 /// The balloon's target and the most memory, in whole KiB. A missing or too high target is all of it, as libvirt has it.
@@ -94,7 +97,7 @@ fn memory(root: Node<'_, '_>) -> (Option<ByteSize>, Option<ByteSize>) {
     (current.or(max), max)
 }
 
-fn cpu(root: Node<'_, '_>) -> Option<Cpu> {
+fn cpu(root: Node<'_, '_>) -> Cpu {
     let vcpu = read::child(root, "vcpu");
     let max: Option<u32> = match vcpu {
         Some(node) => read::text(node).trim().parse().ok(),
@@ -115,7 +118,7 @@ fn cpu(root: Node<'_, '_>) -> Option<Cpu> {
             threads: read::parsed(node, "threads")?,
         })
     });
-    Some(Cpu { count, max, model, topology })
+    Cpu { count, max, model, topology }
 }
 
 fn firmware(os: Node<'_, '_>) -> Firmware {

@@ -157,14 +157,14 @@ fn a_domain_of_another_tool_reads_in_normal_form() {
     let doc = project(FOREIGN).expect("reads");
     let cpu = doc.spec.cpu.as_ref().expect("a cpu");
     assert_eq!((cpu.count, cpu.max, cpu.model.as_deref()), (Some(2), Some(4), Some("host-model")));
-    assert_eq!(doc.spec.memory.map(|size| size.bytes()), Some(976_563 * 1024), "rounded up to KiB");
+    assert_eq!(doc.spec.memory.map(crate::name::ByteSize::bytes), Some(976_563 * 1024), "rounded up to KiB");
     assert_eq!(doc.spec.firmware.as_ref().and_then(|firmware| firmware.secure_boot), Some(true));
     assert_eq!(doc.nvram.as_deref(), Some("/var/lib/libvirt/qemu/nvram/old_VARS.fd"));
     let disks: Vec<(&str, Option<&str>)> =
         doc.disks.iter().map(|disk| (disk.key.as_ref().map_or("", |key| key.as_str()), disk.source.as_deref())).collect();
     assert_eq!(disks, [("system", Some("/srv/a.qcow2")), ("vdb", None), ("sda", None), ("fda", Some("/srv/f.img"))]);
     assert_eq!(doc.disks[0].chain, ["/srv/base.qcow2"]);
-    let nics: Vec<&str> = doc.interfaces.iter().filter_map(|nic| nic.key.as_ref()).map(|key| key.as_str()).collect();
+    let nics: Vec<&str> = doc.interfaces.iter().filter_map(|nic| nic.key.as_ref()).map(crate::name::DeviceName::as_str).collect();
     assert_eq!(nics, ["52-54-00-0a-0b-04", "second"]);
     assert_eq!(doc.interfaces[0].model.as_deref(), Some("virtio"));
     for path in
@@ -173,7 +173,7 @@ fn a_domain_of_another_tool_reads_in_normal_form() {
         assert!(doc.uses.contains(path), "{path} in {:?}", doc.uses);
     }
     assert!(doc.uses_volumes.contains(&("pool".to_owned(), "b.img".to_owned())));
-    assert_eq!(doc.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()).map(|p| p.reveal()), Some("canary"));
+    assert_eq!(doc.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()).map(crate::xml::Hidden::reveal), Some("canary"));
     assert!(!format!("{doc:?}").contains("canary"));
 }
 
@@ -224,7 +224,8 @@ fn a_patch_sets_what_it_names_and_keeps_the_rest() {
     let targets: Vec<&str> = new.disks.iter().map(|disk| disk.target.as_str()).collect();
     assert_eq!(targets, ["vda", "vdb", "sda", "fda", "vdc", "vdd"]);
     assert!(new.disks[5].seed);
-    let names: Vec<Option<&str>> = new.interfaces.iter().map(|nic| nic.name.as_ref().map(|name| name.as_str())).collect();
+    let names: Vec<Option<&str>> =
+        new.interfaces.iter().map(|nic| nic.name.as_ref().map(crate::name::DeviceName::as_str)).collect();
     assert_eq!(names, [None, Some("third")]);
     assert_eq!(new.vnc.as_ref().and_then(|vnc| vnc.listen.as_deref()), Some("0.0.0.0"));
     assert_eq!(new.mark.as_ref(), Some(&mark));
