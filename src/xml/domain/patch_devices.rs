@@ -232,7 +232,7 @@ pub(super) fn drop_vnc(list: &mut Element, path: &[&str]) {
 
 /// Removes a device, or what one of its fields set.
 pub(super) fn drop_leaf(list: &mut Element, found: Found, name: &str, path: &[&str]) {
-    if path.is_empty() {
+    if matches!(path, [] | ["name"]) {
         list.remove(|element| is_named(element, found, name));
         return;
     }

@@ -237,6 +237,40 @@ fn a_patch_sets_what_it_names_and_keeps_the_rest() {
     assert_eq!((gone.disks.len(), gone.interfaces.len(), gone.vnc), (4, 1, None));
 }
 
+/// A domain as libvirt 9 gives it back of what `render` wrote.
+const EXPANDED: &str = include_str!("../../../tests/golden/xml/libvirt9-bios-inactive.xml");
+
+#[test]
+fn a_definition_that_libvirt_filled_in_is_patched_without_moving_a_device() {
+    let set = spec(serde_json::json!({
+        "memory": "256Mi", "maxMemory": "512Mi", "cpu": {"count": 4, "model": "maximum"}, "description": "new",
+        "console": {"vnc": {"listen": "127.0.0.1"}},
+    }));
+    let drop = ["/disks/slow/name", "/interfaces/wan", "/cpu/topology/sockets", "/title"].map(str::to_owned).into();
+    let mut root = DiskWanted::from_doc(&project(EXPANDED).expect("reads").disks[0]).expect("a disk");
+    root.read_only = true;
+    root.boot_order = Some(3);
+    let mut cd = disk("cd", "sdc", "sata", Some("/srv/data.qcow2"));
+    cd.boot_order = Some(1);
+    let mark = mark();
+    let change = DomainPatch {
+        disks: &[root, cd, disk("more", "sdd", "scsi", Some("/srv/slow.qcow2"))],
+        interfaces: &[nic("third", 9, NicSource::Network("lannat".to_owned()))],
+        seed: Some("/srv/web-1.seed-12345678.img"),
+        mark: Some(&mark),
+        ..DomainPatch::new(&set, &drop)
+    };
+    let text = patch(EXPANDED, &change).expect("patches");
+    golden::check("domain-expanded", &text);
+    let addresses = |text: &str| text.matches("<address type=").count();
+    assert_eq!(addresses(&text), addresses(&EXPANDED.replace('\'', "\"")) - 2, "two devices left");
+    let doc = project(&text).expect("reads");
+    let names: Vec<&str> = doc.spec.disks.iter().map(|disk| disk.name.as_str()).collect();
+    assert_eq!(names, ["root", "data", "fast", "cd", "more"]);
+    assert_eq!(doc.disks[0].chain.len(), 2, "the chain of a source that stays");
+    assert_eq!(doc.spec.title, None);
+}
+
 #[test]
 fn memory_follows_its_maximum() {
     let dom = |memory: u64, current: u64| {

@@ -45,9 +45,13 @@ pub fn patch(document: &str, change: &NetworkPatch<'_>) -> Result<String, XmlErr
     }
     if let Some(dns) = &set.dns {
         let element = root.ensure("dns");
-        for address in &dns.forwarders {
-            if !element.elements().any(|e| is_forwarder(e, *address)) {
-                element.push(render::forwarder(address));
+        if !dns.forwarders.is_empty() {
+            // A set is one leaf: it becomes what is wanted. A forwarder for one domain is not in it.
+            element.remove(|e| is_forwarder(e) && !dns.forwarders.iter().any(|address| parsed(e, "addr") == Some(*address)));
+            for address in &dns.forwarders {
+                if !element.elements().any(|e| is_forwarder(e) && parsed(e, "addr") == Some(*address)) {
+                    element.push(render::forwarder(address));
+                }
             }
         }
         for host in &dns.hosts {
@@ -71,9 +75,22 @@ fn set_mode(root: &mut Element, mode: NetworkMode) {
             if forward.get("mode").unwrap_or("nat") != word || forward.get("mode").is_none() {
                 forward.set("mode", word);
             }
-            // Only a NAT has ports to translate.
+            // Only a NAT has ports to translate, and nobody's rules know no device.
             if mode != NetworkMode::NAT {
                 forward.remove_named("nat");
+            }
+            if mode == NetworkMode::Open {
+                forward.unset("dev");
+                forward.remove_named("interface");
+            }
+        }
+    }
+    // A bridge of the host's own is all that there is to such a network.
+    if mode == NetworkMode::Bridge {
+        root.remove(|child| matches!(child.name.as_str(), "mac" | "mtu" | "domain" | "dns" | "ip"));
+        if let Some(bridge) = root.child_mut("bridge") {
+            for name in ["stp", "delay", "zone", "macTableManager"] {
+                bridge.unset(name);
             }
         }
     }
@@ -83,8 +100,8 @@ fn parsed<T: std::str::FromStr>(element: &Element, attr: &str) -> Option<T> {
     element.get(attr)?.parse().ok()
 }
 
-fn is_forwarder(element: &Element, address: IpAddr) -> bool {
-    element.name == "forwarder" && element.get("domain").is_none() && parsed(element, "addr") == Some(address)
+fn is_forwarder(element: &Element) -> bool {
+    element.name == "forwarder" && element.get("domain").is_none() && element.get("addr").is_some()
 }
 
 fn is_ip(element: &Element, wanted: &str) -> bool {
@@ -159,7 +176,7 @@ fn drop_path(root: &mut Element, path: &[&str]) {
         ["ips"] => {
             root.remove_named("ip");
         }
-        ["ips", address] => {
+        ["ips", address] | ["ips", address, "address"] => {
             root.remove(|element| is_ip(element, address));
         }
         ["ips", address, "dhcp", rest @ ..] => {

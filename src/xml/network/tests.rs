@@ -100,6 +100,29 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn a_set_becomes_what_is_wanted_and_a_mode_takes_along_what_belongs_to_it() {
+    let text = rendered(NetworkMode::NAT).replace("<nat>", "").replace("<forwarder", "<forwarder addr='9.9.9.9'/><forwarder");
+    let dns = serde_json::from_value(serde_json::json!({"forwarders": ["8.8.8.8"]})).expect("dns");
+    let set = NetworkSpec { dns: Some(dns), ..NetworkSpec::default() };
+    let none = std::collections::BTreeSet::new();
+    let text = patch(&text, &NetworkPatch { set: &set, drop: &none, mark: None }).expect("patches");
+    let doc = project(&text).expect("reads");
+    let dns = doc.spec.dns.as_ref().expect("dns");
+    assert_eq!((dns.forwarders.as_slice(), dns.hosts.len()), (["8.8.8.8".parse().expect("an address")].as_slice(), 1));
+    for mode in [NetworkMode::Open, NetworkMode::Isolated, NetworkMode::Bridge] {
+        let set = NetworkSpec { mode: Some(mode), ..NetworkSpec::default() };
+        let text = patch(&text, &NetworkPatch { set: &set, drop: &none, mark: None }).expect("patches");
+        crate::xml::golden::check(&format!("network-to-{mode:?}").to_lowercase(), &text);
+        let doc = project(&text).expect("reads");
+        assert_eq!((doc.spec.mode, doc.spec.ips.is_empty()), (Some(mode), mode == NetworkMode::Bridge));
+    }
+    let drop = ["/ips/10.9.0.1~124/address", "/dns/forwarders"].map(str::to_owned).into();
+    let set = NetworkSpec::default();
+    let doc = project(&patch(&text, &NetworkPatch { set: &set, drop: &drop, mark: None }).expect("patches")).expect("reads");
+    assert_eq!((doc.spec.ips.len(), doc.spec.dns.expect("hosts").forwarders.len()), (1, 0));
+}
+
+#[test]
 fn a_network_of_a_kind_that_the_language_lacks_is_read() {
     let doc =
         project("<network><name>m</name><forward mode='private'><interface dev='eth0'/></forward></network>").expect("reads");
