@@ -151,7 +151,7 @@ impl Calls {
         // Two connections to a driver in this process may be two worlds.
         let at_once = if connection::in_process(uri) { 1 } else { AT_ONCE };
         Arc::new(Self {
-            uri: connection::without_questions(uri),
+            uri: connection::for_libvirt(uri),
             permits: Arc::new(Semaphore::new(at_once)),
             state: Mutex::default(),
         })

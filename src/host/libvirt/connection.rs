@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use virt::connect::Connect;
 
 use super::error::{At, translate};
-use super::{ffi, runtime};
+use super::{ffi, runtime, transport};
 use crate::host::HostError;
 
 /// Seconds between two pings of an idle connection.
@@ -71,26 +71,31 @@ impl Drop for Connection {
     }
 }
 
-/// What libvirt is told of a URI: as written, but where there is no terminal ssh must not wait for somebody to type.
-pub(super) fn without_questions(uri: &str) -> String {
-    add_no_tty(uri, std::io::stdin().is_terminal())
+/// What libvirt is told of a URI: as written, but ssh is kept from the terminal, and where there is none it must not wait for
+/// somebody to type.
+pub(super) fn for_libvirt(uri: &str) -> String {
+    let uri = match transport::command() {
+        Some(command) => with(uri, &["ssh"], "command", command),
+        None => uri.to_owned(),
+    };
+    if std::io::stdin().is_terminal() { uri } else { with(&uri, &["ssh", "libssh", "libssh2"], "no_tty", "1") }
 }
 
-fn add_no_tty(uri: &str, terminal: bool) -> String {
+/// A URI of one of these transports with a parameter, unless it has it.
+fn with(uri: &str, transports: &[&str], key: &str, value: &str) -> String {
     let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme);
-    let ssh = matches!(scheme.split_once('+'), Some((_, "ssh" | "libssh" | "libssh2")));
-    if terminal || !ssh || uri.contains("no_tty=") {
+    let fits = scheme.split_once('+').is_some_and(|(_, transport)| transports.contains(&transport));
+    let (rest, fragment) = uri.split_once('#').map_or((uri, String::new()), |(rest, f)| (rest, format!("#{f}")));
+    let query = rest.split_once('?').map(|(_, query)| query);
+    if !fits || query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some(key))) {
         return uri.to_owned();
     }
-    let (rest, fragment) = uri.split_once('#').map_or((uri, String::new()), |(rest, f)| (rest, format!("#{f}")));
-    let sign = if !rest.contains('?') {
-        "?"
-    } else if rest.ends_with(['?', '&']) {
-        ""
-    } else {
-        "&"
+    let sign = match query {
+        None => "?",
+        Some(query) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
     };
-    format!("{rest}{sign}no_tty=1{fragment}")
+    format!("{rest}{sign}{key}={value}{fragment}")
 }
 
 /// Whether the driver lives in this process, where each connection may be a world of its own that ends with it.
@@ -103,12 +108,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ssh_without_a_terminal_never_asks() {
-        assert_eq!(add_no_tty("qemu+ssh://h/system", false), "qemu+ssh://h/system?no_tty=1");
-        assert_eq!(add_no_tty("qemu+ssh://h/system?keyfile=k", false), "qemu+ssh://h/system?keyfile=k&no_tty=1");
-        assert_eq!(add_no_tty("qemu+ssh://h/system?no_tty=0", false), "qemu+ssh://h/system?no_tty=0");
-        assert_eq!(add_no_tty("qemu+ssh://h/system", true), "qemu+ssh://h/system");
-        assert_eq!(add_no_tty("qemu+tls://h/system", false), "qemu+tls://h/system");
-        assert_eq!(add_no_tty("qemu:///system", false), "qemu:///system");
+    fn a_parameter_is_added_once_and_to_ssh_only() {
+        let add = |uri| with(uri, &["ssh"], "no_tty", "1");
+        assert_eq!(add("qemu+ssh://h/system"), "qemu+ssh://h/system?no_tty=1");
+        assert_eq!(add("qemu+ssh://h/system?keyfile=k"), "qemu+ssh://h/system?keyfile=k&no_tty=1");
+        assert_eq!(add("qemu+ssh://h/system?keyfile=k&"), "qemu+ssh://h/system?keyfile=k&no_tty=1");
+        assert_eq!(add("qemu+ssh://h/system?no_tty=0"), "qemu+ssh://h/system?no_tty=0");
+        assert_eq!(add("qemu+tls://h/system"), "qemu+tls://h/system");
+        assert_eq!(add("qemu:///system"), "qemu:///system");
     }
 }

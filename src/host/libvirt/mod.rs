@@ -18,6 +18,7 @@ mod networks;
 mod pools;
 mod read;
 mod runtime;
+mod transport;
 mod volumes;
 mod workers;
 
@@ -30,6 +31,8 @@ use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::Op;
 use calls::Calls;
+
+pub use transport::become_transport;
 
 /// Opens nodes by libvirt's URIs.
 #[derive(Debug, Clone, Copy, Default)]
