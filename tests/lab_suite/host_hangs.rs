@@ -1,14 +1,15 @@
 //! A libvirtd that hangs, restarts or isn't there at all, and what the host port makes of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jvp::host::libvirt::LibvirtHost;
-use jvp::host::{ErrorKind, Host};
+use jvp::host::{ErrorKind, Host, Progress};
 use jvp::observe::Scope;
-use jvp::plan::Op;
+use jvp::plan::{Op, SeedBytes, UploadSource};
 use uuid::Uuid;
 
-use crate::support::{NODE_B, act, domain_xml, done, lab_or_return};
+use crate::support::{Lab, NODE_B, act, domain_xml, done, lab_or_return, new_pool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_that_isnt_there_is_out_of_reach_at_once() {
@@ -106,4 +107,63 @@ async fn too_many_lost_calls_take_a_node_out_of_reach_until_they_come_back() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     panic!("the node never came back");
+}
+
+/// Does something at the first bytes.
+struct AtFirst<F: Fn() + Send + Sync>(std::sync::Once, F);
+
+impl<F: Fn() + Send + Sync> Progress for AtFirst<F> {
+    fn bytes(&self, done: u64, _total: u64) {
+        if done > 0 {
+            self.0.call_once(&self.1);
+        }
+    }
+}
+
+/// A volume that takes a while to fill, and the operation that fills it.
+async fn large(lab: &Lab, node: &str, host: &LibvirtHost, pool: &str) -> Op {
+    const SIZE: usize = 512 << 20;
+    new_pool(lab, node, host, pool).await;
+    let xml = format!(
+        "<volume><name>large.img</name><capacity>{SIZE}</capacity><allocation>0</allocation>\
+         <target><format type='raw'/></target></volume>"
+    );
+    done(host, Op::VolumeCreate { pool: pool.into(), name: "large.img".into(), xml }).await;
+    let source = UploadSource::Seed { digest: String::new(), bytes: SeedBytes(Arc::new(vec![0; SIZE])) };
+    Op::VolumeUpload { pool: pool.into(), name: "large.img".into(), source }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_knows_what_a_libvirtd_that_dies_in_an_upload_has_done() {
+    let lab = lab_or_return!();
+    let _turn = NODE_B.lock().await;
+    let host = lab.host("b");
+    let upload = large(&lab, "b", &host, "dies").await;
+    let killed = AtFirst(std::sync::Once::new(), || {
+        lab.script(&["kill", "b"]);
+    });
+    let error = host.act(&upload, &killed).await.unwrap_err();
+    lab.script(&["start", "b"]);
+    assert_eq!(error.kind, ErrorKind::Unknown, "{error:?}");
+    assert!(error.message.contains("'large.img'"), "{error:?}");
+    host.read(&Scope::Everything).await.expect("it can be read again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_nobody_waits_for_stops_and_gives_its_place_back() {
+    let lab = lab_or_return!();
+    let host = lab.host("a");
+    let upload = large(&lab, "a", &host, "dropped").await;
+    for _ in 0..6 {
+        let begun = tokio::sync::Notify::new();
+        let told = AtFirst(std::sync::Once::new(), || begun.notify_one());
+        tokio::select! {
+            result = host.act(&upload, &told) => panic!("it went over too fast to be broken off: {result:?}"),
+            () = begun.notified() => {}
+        }
+    }
+    // More were broken off than there are places, and none of them goes on.
+    let began = Instant::now();
+    done(&host, Op::VolumeDelete { pool: "dropped".into(), name: "large.img".into() }).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

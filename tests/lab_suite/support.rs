@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use jvp::host::libvirt::LibvirtHost;
@@ -34,6 +35,7 @@ pub struct Lab {
     dir: PathBuf,
 }
 
+static TURN: AtomicU64 = AtomicU64::new(0);
 static LAB: Mutex<Weak<Lab>> = Mutex::new(Weak::new());
 /// Tests that stop or restart node `b` take turns.
 pub static NODE_B: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -45,7 +47,9 @@ impl Lab {
         if let Some(lab) = lab.upgrade() {
             return lab;
         }
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}", std::process::id()));
+        // Each its own: the one before may be on its way down still.
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}-{turn}", std::process::id()));
         let fresh = Arc::new(Self { dir });
         fresh.script(&["up", "2"]);
         *lab = Arc::downgrade(&fresh);
@@ -91,8 +95,6 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        // The next one waits for this one to be gone, as both have one folder.
-        let _turn = LAB.try_lock();
         let output = Command::new("sh").arg(repository("tests/lab/lab.sh")).arg("down").env("JVP_LAB_DIR", &self.dir).output();
         if let Ok(output) = output {
             eprint!("{}", String::from_utf8_lossy(&output.stderr));

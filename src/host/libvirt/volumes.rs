@@ -21,7 +21,7 @@ use crate::plan::UploadSource;
 
 /// How long an upload may go on without a byte going over.
 pub(super) const STREAM: Duration = Duration::from_mins(1);
-/// So much is read from a file at a time.
+/// So much is read from a file, and handed to libvirt, at a time; a message of libvirt's holds 32 MiB at most.
 const CHUNK: usize = 1 << 20;
 
 fn find(cx: &Cx<'_>, pool: &str, name: &str) -> Result<StorageVol, HostError> {
@@ -151,7 +151,8 @@ fn send(cx: &Cx<'_>, stream: &Stream, bytes: &[u8], before: u64, total: u64) -> 
         if cx.deserted() {
             return Err(own(ErrorKind::Failed, "the upload was broken off"));
         }
-        let sent = stream.send(rest).map_err(failed)?;
+        let piece = rest.get(..CHUNK.min(rest.len())).unwrap_or_default();
+        let sent = stream.send(piece).map_err(failed)?;
         let sent = usize::try_from(sent).unwrap_or(0);
         if sent == 0 {
             return Err(own(ErrorKind::Failed, "libvirt takes no more bytes"));
