@@ -34,7 +34,7 @@ pub struct DomainDoc {
     pub interfaces: Vec<InterfaceDoc>,
     /// Whose it is.
     pub mark: Option<Mark>,
-    /// The path of its UEFI variables.
+    /// The path of its UEFI variables. libvirt before 10 chooses it at the first start, and tells it in live documents only.
     pub nvram: Option<String>,
     /// Its screen by VNC.
     pub vnc: Option<VncDoc>,

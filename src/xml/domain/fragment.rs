@@ -12,11 +12,17 @@ use crate::xml::{Mark, XmlError};
 /// The namespace of `jvp:remove`.
 pub const REMOVE_NAMESPACE: &str = "https://jvp.dev/xml/1";
 
-/// A fragment of a domain's document that a manifest wants in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A fragment of a domain's document that a manifest wants in it. Debug shows its leaves, without secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Fragment {
     pub(super) root: Element,
     leaves: BTreeMap<String, Leaf>,
+}
+
+impl std::fmt::Debug for Fragment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(&self.leaves).finish()
+    }
 }
 
 /// One thing that a fragment says.

@@ -108,7 +108,8 @@ pub fn patch(document: &str, change: &DomainPatch<'_>) -> Result<String, XmlErro
     Ok(root.to_xml())
 }
 
-/// The document without jvp's mark and aliases: an object that is given away.
+/// A domain's or network's document without jvp's mark: of an object that is given away. Its aliases stay, for they are its
+/// devices' names by now.
 pub fn disown(document: &str) -> Result<String, XmlError> {
     let mut root = Element::parse(document)?;
     Mark::remove(&mut root);

@@ -247,7 +247,7 @@ fn all_devices(wanted: &DomainWanted<'_>, machine: &str) -> Element {
             |index: u32, model: &str| Element::new("controller").attr("type", "pci").attr("index", index).attr("model", model);
         root.push(Element::new("controller").attr("type", "usb").attr("index", 0).attr("model", "qemu-xhci").attr("ports", 15));
         root.push(pci(0, "pcie-root"));
-        root = root.with_all((1..=ports).map(|index| pci(index, "pcie-root-port")));
+        root = root.with_all((1..=ports).map(|index| pci(index, "pcie-root-port").with_opt(port_address(index))));
     }
     root.with(devices::scsi_controller())
         .with(Element::new("controller").attr("type", "virtio-serial").attr("index", 0))
@@ -261,6 +261,20 @@ fn all_devices(wanted: &DomainWanted<'_>, machine: &str) -> Element {
                 .attr("model", "virtio")
                 .with(Element::new("backend").attr("model", "random").text("/dev/urandom")),
         )
+}
+
+/// Where a port stands. Slot 1 stays free: the screen's card must be there, also one that comes later. Past slot 30 libvirt finds
+/// a place.
+fn port_address(index: u32) -> Option<Element> {
+    let (slot, function) = (2 + (index - 1) / 8, (index - 1) % 8);
+    let address = Element::new("address")
+        .attr("type", "pci")
+        .attr("domain", "0x0000")
+        .attr("bus", "0x00")
+        .attr("slot", format!("0x{slot:02x}"))
+        .attr("function", format!("0x{function:x}"))
+        .attr_opt("multifunction", (function == 0).then_some("on"));
+    (slot <= 30).then_some(address)
 }
 
 fn targets(disks: &[DiskWanted]) -> Vec<&str> {
