@@ -3,6 +3,7 @@
 //! `libvirt/` is the real side, `fake/` the one in memory. Nothing else in the house knows libvirt, and nothing here parses XML:
 //! a host returns text and facts.
 
+pub mod fake;
 pub mod libvirt;
 
 use std::sync::Arc;

@@ -1,0 +1,282 @@
+//! Domains as libvirt keeps and runs them.
+//!
+//! Waiting is nobody's here: a guest that obeys is off when the call returns, one that doesn't is reported at once.
+
+mod define;
+mod devices;
+mod live;
+mod pci;
+mod start;
+
+use uuid::Uuid;
+
+use crate::host::{ErrorKind, HostError};
+use crate::manifest::OnTimeout;
+use crate::observe::OffReason;
+
+use super::error::{exists, invalid, libvirt, no_domain, xml};
+use super::pool::given_uuid;
+use super::schema::Schema;
+use super::state::{Domain, Manners, Power, State};
+use super::tree::Element;
+
+/// The namespace of jvp's mark.
+const MARK: &str = "https://jvp.dev/xml/object/1";
+
+impl State {
+    /// `virsh define`.
+    pub fn domain_define(&mut self, text: &str, validate: bool) -> Result<Uuid, HostError> {
+        let document = Element::parse(text).map_err(xml)?;
+        if document.name != "domain" {
+            return Err(xml(format!("unexpected root element <{}>, expecting <domain>", document.name)));
+        }
+        if let Some(path) = Schema::Domain.unknown(&document).filter(|_| validate) {
+            return Err(libvirt(ErrorKind::Failed, 92, format!("XML document failed to validate against schema: {path}")));
+        }
+        let name = document.child_text("name").filter(|name| !name.is_empty()).ok_or_else(|| xml("missing name"))?;
+        let given = given_uuid(&document)?;
+        let uuid = given.unwrap_or_else(|| self.make_uuid(&format!("domain {name}")));
+        let document = self.complete_domain(document, &name, uuid)?;
+        if let Some((other, domain)) = self.domains.iter().find(|(other, domain)| **other != name && domain.uuid == uuid) {
+            return Err(exists(format!("domain '{other}' is already defined with uuid {}", domain.uuid)));
+        }
+        if let Some(domain) = self.domains.get(&name).filter(|domain| domain.uuid != uuid) {
+            return Err(exists(format!("domain '{name}' already exists with uuid {}", domain.uuid)));
+        }
+        let inactive = document.print();
+        match self.domains.get_mut(&name) {
+            Some(domain) => {
+                domain.inactive = inactive;
+                domain.persistent = true;
+            }
+            None => {
+                let domain = Domain {
+                    uuid,
+                    power: None,
+                    off_reason: OffReason::Unknown,
+                    autostart: false,
+                    persistent: true,
+                    managed_save: None,
+                    snapshots: std::collections::BTreeSet::new(),
+                    inactive,
+                    live: None,
+                    manners: Manners::Obeys,
+                    agent_addresses: None,
+                    start_fails: None,
+                };
+                self.domains.insert(name, domain);
+            }
+        }
+        Ok(uuid)
+    }
+
+    /// `virsh shutdown`, and waiting for it.
+    pub fn domain_shutdown(&mut self, uuid: Uuid, seconds: u64, on_timeout: OnTimeout) -> Result<(), HostError> {
+        let (name, domain) = self.running(uuid)?;
+        if domain.manners == Manners::Obeys && domain.power == Some(Power::Running) {
+            self.turn_off(&name, OffReason::GuestShutdown);
+            return Ok(());
+        }
+        match on_timeout {
+            OnTimeout::PowerOff => {
+                self.turn_off(&name, OffReason::Destroyed);
+                Ok(())
+            }
+            OnTimeout::Report => {
+                let message = format!("domain '{name}': its guest did not stop within {seconds} s");
+                Err(libvirt(ErrorKind::StopTimeout, 0, message))
+            }
+        }
+    }
+
+    /// `virsh destroy`.
+    pub fn domain_destroy(&mut self, uuid: Uuid) -> Result<(), HostError> {
+        let (name, _) = self.running(uuid)?;
+        self.turn_off(&name, OffReason::Destroyed);
+        Ok(())
+    }
+
+    /// What follows when a domain's QEMU ends, for whatever reason.
+    pub fn turn_off(&mut self, name: &str, reason: OffReason) {
+        let Some(domain) = self.domains.get_mut(name) else { return };
+        domain.power = None;
+        domain.live = None;
+        domain.off_reason = reason;
+        domain.agent_addresses = None;
+        if !domain.persistent {
+            self.domains.remove(name);
+        }
+    }
+
+    /// The guest shuts itself down.
+    pub fn guest_shuts_down(&mut self, name: &str) {
+        self.turn_off(name, OffReason::GuestShutdown);
+    }
+
+    /// Its QEMU dies.
+    pub fn crash(&mut self, name: &str) {
+        self.turn_off(name, OffReason::Crashed);
+    }
+
+    /// `virsh managedsave`.
+    pub fn managed_save(&mut self, name: &str) {
+        if let Some(domain) = self.domains.get_mut(name).filter(|domain| domain.power.is_some()) {
+            domain.managed_save.clone_from(&domain.live);
+        }
+        self.turn_off(name, OffReason::Saved);
+    }
+
+    /// libvirtd starts again: it no longer knows why guests are off, and what is transient and off is gone already.
+    pub fn libvirtd_restarts(&mut self) {
+        for domain in self.domains.values_mut() {
+            domain.off_reason = OffReason::Unknown;
+        }
+    }
+
+    /// `virsh undefine`, with the two refusals that the libvirt side makes by itself: a domain that runs or has snapshots.
+    pub fn domain_undefine(&mut self, uuid: Uuid, nvram: bool, managed_save: bool) -> Result<(), HostError> {
+        let (name, domain) = self.by_uuid(uuid)?;
+        if domain.power.is_some() {
+            let message = "it runs, and would lose its NVRAM and snapshots under the guest";
+            return Err(libvirt(ErrorKind::InvalidState, 0, message));
+        }
+        if !domain.snapshots.is_empty() {
+            return Err(libvirt(ErrorKind::InvalidState, 0, format!("it has snapshots ({})", domain.snapshots.len())));
+        }
+        if domain.managed_save.is_some() && !managed_save {
+            return Err(invalid("refusing to undefine while domain managed save image exists"));
+        }
+        // Without `nvram` the file is kept, for whoever defines a domain of that name.
+        if let Some(path) = nvram_path(&domain.inactive, &name).filter(|_| nvram) {
+            self.files.remove(&path);
+        }
+        self.domains.remove(&name);
+        Ok(())
+    }
+
+    /// `virsh undefine` of one that runs: it goes on until it is off, and is gone then.
+    pub fn make_transient(&mut self, name: &str) {
+        if let Some(domain) = self.domains.get_mut(name).filter(|domain| domain.power.is_some()) {
+            domain.persistent = false;
+            domain.autostart = false;
+        }
+    }
+
+    /// `virsh autostart`.
+    pub fn domain_autostart(&mut self, uuid: Uuid, on: bool) -> Result<(), HostError> {
+        let (_, domain) = self.by_uuid_mut(uuid)?;
+        if !domain.persistent {
+            return Err(invalid("cannot set autostart for transient domain"));
+        }
+        domain.autostart = on;
+        Ok(())
+    }
+
+    /// `virsh desc` and `virsh metadata`, in the definition and, with `live`, in what runs too.
+    pub fn domain_metadata(
+        &mut self,
+        uuid: Uuid,
+        title: Option<&Option<String>>,
+        description: Option<&Option<String>>,
+        mark: Option<&str>,
+        live: bool,
+    ) -> Result<(), HostError> {
+        let (_, domain) = self.by_uuid(uuid)?;
+        if !domain.persistent {
+            return Err(invalid("transient domains do not have any persistent config"));
+        }
+        if live && domain.power.is_none() {
+            return Err(invalid("domain is not running"));
+        }
+        if title.is_some_and(|title| title.as_ref().is_some_and(|title| title.contains('\n'))) {
+            return Err(libvirt(ErrorKind::Failed, 8, "metadata title can't contain newlines"));
+        }
+        let change = |text: &str| {
+            let mut document = Element::parse(text).map_err(xml)?;
+            for (name, value) in [("title", title), ("description", description)] {
+                let Some(value) = value else { continue };
+                document.remove(name);
+                if let Some(text) = value.as_ref().filter(|text| !text.is_empty()) {
+                    document.push(Element::new(name).with_text(text));
+                }
+            }
+            if let Some(mark) = mark {
+                put_mark(&mut document, mark)?;
+            }
+            Schema::Domain.settle(&mut document);
+            Ok::<_, HostError>(document.print())
+        };
+        let inactive = change(&domain.inactive)?;
+        let running = domain.live.as_deref().filter(|_| live).map(change).transpose()?;
+        let (_, domain) = self.by_uuid_mut(uuid)?;
+        domain.inactive = inactive;
+        if running.is_some() {
+            domain.live = running;
+        }
+        Ok(())
+    }
+
+    /// `virsh domrename`: the NVRAM's path keeps the old name.
+    pub fn domain_rename(&mut self, uuid: Uuid, to: &str) -> Result<(), HostError> {
+        let (name, domain) = self.by_uuid(uuid)?;
+        if domain.power.is_some() {
+            return Err(invalid("cannot rename active domain"));
+        }
+        if !domain.persistent {
+            return Err(invalid("cannot rename a transient domain"));
+        }
+        if name == to {
+            return Err(invalid("can't rename domain to itself"));
+        }
+        if self.domains.contains_key(to) {
+            return Err(invalid(format!("domain with name '{to}' already exists")));
+        }
+        let Some(mut domain) = self.domains.remove(&name) else { return Ok(()) };
+        if let Ok(mut document) = Element::parse(&domain.inactive) {
+            document.edit("name", |element| element.set_text(to));
+            domain.inactive = document.print();
+        }
+        // Its NVRAM file stays where it was: a path that follows from the name now leads to nothing.
+        self.domains.insert(to.to_owned(), domain);
+        Ok(())
+    }
+
+    pub(super) fn by_uuid(&self, uuid: Uuid) -> Result<(String, &Domain), HostError> {
+        let found = self.domains.iter().find(|(_, domain)| domain.uuid == uuid);
+        found.map(|(name, domain)| (name.clone(), domain)).ok_or_else(|| no_domain(format!("no domain with matching uuid '{uuid}'")))
+    }
+
+    fn by_uuid_mut(&mut self, uuid: Uuid) -> Result<(String, &mut Domain), HostError> {
+        let found = self.domains.iter_mut().find(|(_, domain)| domain.uuid == uuid);
+        found.map(|(name, domain)| (name.clone(), domain)).ok_or_else(|| no_domain(format!("no domain with matching uuid '{uuid}'")))
+    }
+
+    fn running(&self, uuid: Uuid) -> Result<(String, &Domain), HostError> {
+        let (name, domain) = self.by_uuid(uuid)?;
+        if domain.power.is_some() { Ok((name, domain)) } else { Err(invalid("domain is not running")) }
+    }
+}
+
+/// Puts jvp's mark in the place of the old one.
+fn put_mark(document: &mut Element, mark: &str) -> Result<(), HostError> {
+    // Read inside of what it will stand in, so that its namespace is kept.
+    let wrapped = Element::parse(&format!("<domain><metadata>{mark}</metadata></domain>")).map_err(xml)?;
+    let Some(mark) = wrapped.at(&["metadata"]).and_then(|metadata| metadata.children().next()).cloned() else { return Ok(()) };
+    document.edit("metadata", |metadata| {
+        metadata.retain(|child| !child.attrs.iter().any(|(name, value)| name.starts_with("xmlns") && value == MARK));
+        metadata.push(mark);
+    });
+    Ok(())
+}
+
+/// Where a domain's NVRAM lies, if it has any.
+fn nvram_path(text: &str, name: &str) -> Option<String> {
+    let document = Element::parse(text).ok()?;
+    let os = document.child("os")?;
+    let path = os.child_text("nvram").filter(|path| !path.is_empty());
+    path.or_else(|| (os.attr("firmware") == Some("efi")).then(|| default_nvram(name)))
+}
+
+fn default_nvram(name: &str) -> String {
+    format!("/var/lib/libvirt/qemu/nvram/{name}_VARS.fd")
+}

@@ -1,0 +1,191 @@
+//! What goes wrong on purpose, and a log of what was asked.
+//!
+//! A fault says *when* (which acts) and *how*. Nothing here is random: the same calls meet the same faults.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::host::{ErrorKind, HostError};
+use crate::plan::Op;
+
+use super::error;
+use super::state::{State, object};
+
+/// Which acts a fault meets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum When {
+    /// The n-th act from now on, counted from one.
+    Nth(u64),
+    /// Acts with this word, such as `domain-start`, on any object.
+    Op(String),
+    /// Acts with this word on the object of this name.
+    On(String, String),
+    /// Any act.
+    Any,
+}
+
+/// What happens.
+#[derive(Clone)]
+pub enum How {
+    /// It fails, and has no effect.
+    Fail(HostError),
+    /// It takes effect, and nobody says so: [`ErrorKind::Unknown`].
+    NoAnswer,
+    /// It has no effect, and nobody says so.
+    Lost,
+    /// Nobody answers, and it takes effect right before the n-th read from then on; 0: when `FakeHost::settle` is called.
+    Late(u32),
+    /// Somebody else changes something right before it; then it is performed.
+    Change(Arc<dyn Fn(&mut State) + Send + Sync>),
+    /// It waits until it is let go, and is performed then.
+    Hang(Gate),
+    /// It is performed, and the answer waits.
+    SlowAnswer(Gate),
+}
+
+impl How {
+    /// An error that goes away: what libvirt says of a lock.
+    pub fn transient() -> Self {
+        Self::Fail(error::libvirt(ErrorKind::Transient, 68, "timed out during operation: cannot acquire state change lock"))
+    }
+
+    /// An error that doesn't.
+    pub fn failed(message: &str) -> Self {
+        Self::Fail(error::libvirt(ErrorKind::Failed, 1, message))
+    }
+
+    /// Somebody else changes something right before it.
+    pub fn change(change: impl Fn(&mut State) + Send + Sync + 'static) -> Self {
+        Self::Change(Arc::new(change))
+    }
+}
+
+impl std::fmt::Debug for How {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fail(error) => f.debug_tuple("Fail").field(error).finish(),
+            Self::NoAnswer => f.write_str("NoAnswer"),
+            Self::Lost => f.write_str("Lost"),
+            Self::Late(reads) => f.debug_tuple("Late").field(reads).finish(),
+            Self::Change(_) => f.write_str("Change"),
+            Self::Hang(_) => f.write_str("Hang"),
+            Self::SlowAnswer(_) => f.write_str("SlowAnswer"),
+        }
+    }
+}
+
+/// Holds a call until it is opened.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    /// Lets go whoever waits, and whoever comes.
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Waits until it is open.
+    pub(super) async fn wait(&self) {
+        let mut receiver = self.0.subscribe();
+        // The sender is held by `self`, so this can't fail.
+        drop(receiver.wait_for(|open| *open).await);
+    }
+}
+
+/// A call that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The node.
+    pub node: String,
+    /// The act's word, or `read`.
+    pub word: String,
+    /// The object's name; empty for reads and for deeds on none.
+    pub object: String,
+    /// How it ended; none while it goes on.
+    pub outcome: Option<Result<(), ErrorKind>>,
+}
+
+/// A fault and how often it is still to happen.
+#[derive(Debug, Clone)]
+struct Fault {
+    when: When,
+    how: How,
+    times: u32,
+}
+
+/// The faults of a node.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    faults: Vec<Fault>,
+    late: VecDeque<(u32, Op)>,
+    pub(super) unreachable: bool,
+}
+
+impl Faults {
+    pub(super) fn add(&mut self, when: When, how: How, times: u32) {
+        self.faults.push(Fault { when, how, times });
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.faults.clear();
+    }
+
+    /// The fault that an act meets.
+    pub(super) fn meet(&mut self, op: &Op) -> Option<How> {
+        let name = object(op).map_or("", |(_, name)| name);
+        let mut met = None;
+        for fault in &mut self.faults {
+            let hit = match &mut fault.when {
+                When::Nth(left) => {
+                    *left = left.saturating_sub(1);
+                    *left == 0
+                }
+                When::Op(word) => *word == op.word(),
+                When::On(word, object) => *word == op.word() && *object == name,
+                When::Any => true,
+            };
+            if hit && met.is_none() && fault.times > 0 {
+                fault.times -= 1;
+                met = Some(fault.how.clone());
+            }
+        }
+        // One that counts acts is over once its act has come.
+        self.faults.retain(|fault| fault.times > 0 && fault.when != When::Nth(0));
+        met
+    }
+
+    pub(super) fn later(&mut self, reads: u32, op: Op) {
+        self.late.push_back((reads, op));
+    }
+
+    /// The acts that take effect before this read.
+    pub(super) fn due(&mut self) -> Vec<Op> {
+        let mut due = Vec::new();
+        for (reads, op) in std::mem::take(&mut self.late) {
+            match reads {
+                0 => self.late.push_back((0, op)),
+                1 => due.push(op),
+                more => self.late.push_back((more - 1, op)),
+            }
+        }
+        due
+    }
+
+    /// All acts that are still to take effect.
+    pub(super) fn settle(&mut self) -> Vec<Op> {
+        std::mem::take(&mut self.late).into_iter().map(|(_, op)| op).collect()
+    }
+}

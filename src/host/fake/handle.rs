@@ -1,0 +1,334 @@
+//! The handle of a fake node: the port for jvp, and the back door for tests.
+//!
+//! With a path, the state lies in a file that each call reads and writes under a lock, so that several processes share a node.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::host::{Connector, ErrorKind, Host, HostError, Progress};
+use crate::name::Name;
+use crate::observe::{RawNode, Scope};
+use crate::plan::{Op, UploadSource};
+
+use super::error;
+use super::faults::{Call, Faults, Gate, How, When};
+use super::state::{State, object};
+
+/// A fake node. Clones are the same node.
+#[derive(Debug, Clone)]
+pub struct FakeHost(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: String,
+    path: Option<PathBuf>,
+    state: Mutex<State>,
+    faults: Mutex<Faults>,
+    log: Mutex<Vec<Call>>,
+    /// Of all nodes of a connector, in the order in which they came.
+    shared: Arc<Mutex<Vec<Call>>>,
+    takes: Mutex<Option<Duration>>,
+}
+
+impl FakeHost {
+    /// An empty node.
+    pub fn new(name: &str) -> Self {
+        Self::build(name, None, Arc::default())
+    }
+
+    /// A node whose state is kept in a file, which is made at the first call.
+    pub fn at(name: &str, path: &Path) -> Self {
+        Self::build(name, Some(path.to_owned()), Arc::default())
+    }
+
+    fn build(name: &str, path: Option<PathBuf>, shared: Arc<Mutex<Vec<Call>>>) -> Self {
+        Self(Arc::new(Inner {
+            name: name.to_owned(),
+            path,
+            state: Mutex::new(State::new(name)),
+            faults: Mutex::default(),
+            log: Mutex::default(),
+            shared,
+            takes: Mutex::default(),
+        }))
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Looks into the node, and changes it as `virsh` or a guest would.
+    ///
+    /// Where the state lies in a file that can't be used, the change is made in memory only.
+    pub fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        self.shared(change).0
+    }
+
+    /// A copy of what the node has now.
+    pub fn state(&self) -> State {
+        self.with(|state| state.clone())
+    }
+
+    /// With what `change` does to it, for building a node in one expression.
+    #[must_use]
+    pub fn having(self, change: impl FnOnce(&mut State)) -> Self {
+        self.with(change);
+        self
+    }
+
+    /// Has something go wrong once.
+    pub fn inject(&self, when: When, how: How) {
+        self.inject_times(when, how, 1);
+    }
+
+    /// Has something go wrong so many times.
+    pub fn inject_times(&self, when: When, how: How, times: u32) {
+        lock(&self.0.faults).add(when, how, times);
+    }
+
+    /// Has acts of this word on this object hang until the gate is opened.
+    pub fn hang(&self, word: &str, object: &str) -> Gate {
+        let gate = Gate::new();
+        self.inject(When::On(word.to_owned(), object.to_owned()), How::Hang(gate.clone()));
+        gate
+    }
+
+    /// Drops all faults that have not happened yet.
+    pub fn heal(&self) {
+        let mut faults = lock(&self.0.faults);
+        faults.clear();
+        faults.unreachable = false;
+    }
+
+    /// Whether the node answers at all.
+    pub fn set_reachable(&self, reachable: bool) {
+        lock(&self.0.faults).unreachable = !reachable;
+    }
+
+    /// Has each act take this long, in tokio's time.
+    pub fn takes(&self, duration: Duration) {
+        *lock(&self.0.takes) = Some(duration);
+    }
+
+    /// Lets all late effects happen now.
+    pub fn settle(&self) {
+        let late = lock(&self.0.faults).settle();
+        self.late(&late);
+    }
+
+    /// What was asked of this node, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.0.log).clone()
+    }
+
+    /// The words and objects of the acts so far, such as `domain-start web`.
+    pub fn acts(&self) -> Vec<String> {
+        let calls = self.calls();
+        calls.iter().filter(|call| call.word != "read").map(|call| format!("{} {}", call.word, call.object)).collect()
+    }
+
+    /// Forgets what was asked.
+    pub fn forget_calls(&self) {
+        lock(&self.0.log).clear();
+    }
+
+    fn late(&self, ops: &[Op]) {
+        for op in ops {
+            // What a late effect has to say, nobody hears.
+            drop(self.with(|state| state.perform(op)));
+        }
+    }
+
+    /// Changes the state, in its file where it has one; says what is wrong with the file.
+    fn shared<T>(&self, change: impl FnOnce(&mut State) -> T) -> (T, std::io::Result<()>) {
+        let mut state = lock(&self.0.state);
+        let Some(path) = &self.0.path else { return (change(&mut state), Ok(())) };
+        let file = match open(path, &mut state) {
+            Ok(file) => file,
+            Err(error) => return (change(&mut state), Err(error)),
+        };
+        let before = state.clone();
+        let answer = change(&mut state);
+        let saved = if *state == before { Ok(()) } else { save(&file, &state) };
+        (answer, saved)
+    }
+
+    /// The same for a call of the port's: a file that can't be used is a node out of reach.
+    fn call<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, HostError> {
+        let (answer, saved) = self.shared(change);
+        saved.map(|()| answer).map_err(|error| {
+            error::libvirt(ErrorKind::Unreachable, 38, format!("the state of node '{}': {error}", self.0.name))
+        })
+    }
+
+    fn begin(&self, word: &str, object: &str) -> usize {
+        let call = Call { node: self.0.name.clone(), word: word.to_owned(), object: object.to_owned(), outcome: None };
+        lock(&self.0.shared).push(call.clone());
+        let mut log = lock(&self.0.log);
+        log.push(call);
+        log.len() - 1
+    }
+
+    fn end(&self, index: usize, outcome: &Result<(), HostError>) {
+        let outcome = outcome.as_ref().map(|()| ()).map_err(|error| error.kind);
+        let mut log = lock(&self.0.log);
+        if let Some(call) = log.get_mut(index) {
+            call.outcome = Some(outcome);
+        }
+    }
+
+    async fn perform(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
+        let (met, unreachable) = {
+            let mut faults = lock(&self.0.faults);
+            if faults.unreachable { (None, true) } else { (faults.meet(op), false) }
+        };
+        if unreachable {
+            return Err(error::unreachable());
+        }
+        let takes = *lock(&self.0.takes);
+        if let Some(takes) = takes {
+            tokio::time::sleep(takes).await;
+        }
+        match met {
+            None => self.effect(op, progress),
+            Some(How::Fail(error)) => Err(error),
+            Some(How::NoAnswer) => {
+                self.effect(op, progress)?;
+                Err(error::unknown())
+            }
+            Some(How::Lost) => Err(error::unknown()),
+            Some(How::Late(reads)) => {
+                lock(&self.0.faults).later(reads, op.clone());
+                Err(error::unknown())
+            }
+            Some(How::Change(change)) => {
+                self.with(|state| change(state));
+                self.effect(op, progress)
+            }
+            Some(How::Hang(gate)) => {
+                gate.wait().await;
+                self.effect(op, progress)
+            }
+            Some(How::SlowAnswer(gate)) => {
+                let outcome = self.effect(op, progress);
+                gate.wait().await;
+                outcome
+            }
+        }
+    }
+
+    fn effect(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
+        let total = match op {
+            Op::VolumeUpload { source: UploadSource::Image { size, .. }, .. } => Some(*size),
+            Op::VolumeUpload { source: UploadSource::Seed { bytes, .. }, .. } => Some(bytes.0.len() as u64),
+            _ => None,
+        };
+        if let Some(total) = total {
+            progress.bytes(total / 2, total);
+        }
+        self.call(|state| state.perform(op))??;
+        if let Some(total) = total {
+            progress.bytes(total, total);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Host for FakeHost {
+    async fn read(&self, scope: &Scope) -> Result<RawNode, HostError> {
+        let index = self.begin("read", "");
+        let (unreachable, due) = {
+            let mut faults = lock(&self.0.faults);
+            if faults.unreachable { (true, Vec::new()) } else { (false, faults.due()) }
+        };
+        let answer = if unreachable {
+            Err(error::unreachable())
+        } else {
+            self.late(&due);
+            self.call(|state| state.read(scope))
+        };
+        self.end(index, &answer.as_ref().map(|_| ()).map_err(Clone::clone));
+        answer
+    }
+
+    async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
+        let index = self.begin(op.word(), object(op).map_or("", |(_, name)| name));
+        let outcome = self.perform(op, progress).await;
+        self.end(index, &outcome);
+        outcome
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens the file of a state, alone, and takes over what it says. The lock goes with the file.
+fn open(path: &Path, state: &mut State) -> std::io::Result<std::fs::File> {
+    let mut file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    if !text.trim().is_empty() {
+        *state = serde_json::from_str(&text)?;
+    }
+    Ok(file)
+}
+
+fn save(mut file: &std::fs::File, state: &State) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(state)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.set_len(0)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Fake nodes by their Node's name, or by URIs such as `fake:///tmp/a.json`.
+#[derive(Debug, Clone, Default)]
+pub struct FakeConnector {
+    hosts: Arc<Mutex<BTreeMap<String, FakeHost>>>,
+    log: Arc<Mutex<Vec<Call>>>,
+}
+
+impl FakeConnector {
+    /// What a URI of a fake node begins with.
+    pub const SCHEME: &'static str = "fake://";
+
+    /// No nodes yet: each is made when it is first asked for.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The node of a name, made where there is none.
+    pub fn node(&self, name: &str) -> FakeHost {
+        self.entry(name, name, None)
+    }
+
+    /// The words, objects and nodes of all acts on all nodes so far, such as `a: domain-start web`.
+    pub fn acts(&self) -> Vec<String> {
+        let log = lock(&self.log);
+        log.iter().filter(|call| call.word != "read").map(|call| format!("{}: {} {}", call.node, call.word, call.object)).collect()
+    }
+
+    fn entry(&self, key: &str, name: &str, path: Option<PathBuf>) -> FakeHost {
+        let mut hosts = lock(&self.hosts);
+        hosts.entry(key.to_owned()).or_insert_with(|| FakeHost::build(name, path, Arc::clone(&self.log))).clone()
+    }
+}
+
+impl Connector for FakeConnector {
+    fn host(&self, node: &Name, uri: &str) -> Arc<dyn Host> {
+        let path = uri.strip_prefix(Self::SCHEME).filter(|path| !path.is_empty());
+        Arc::new(match path {
+            // The host's identity follows from the path, not from what the Node is called.
+            Some(path) => self.entry(uri, path, Some(PathBuf::from(path))),
+            None => self.node(node.as_str()),
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! Networks as libvirt keeps them: the definition, and what runs.
+//!
+//! Guests on a network are not asked when it stops, and not attached again when it starts.
+
+use std::net::IpAddr;
+
+use uuid::Uuid;
+
+use crate::host::{ErrorKind, HostError};
+
+use super::error::{exists, invalid, libvirt, no_network, xml};
+use super::pool::given_uuid;
+use super::schema::Schema;
+use super::state::{Network, State};
+use super::tree::{Element, Node};
+
+impl State {
+    /// `virsh net-define`.
+    pub fn network_define(&mut self, text: &str) -> Result<Uuid, HostError> {
+        let mut document = Element::parse(text).map_err(xml)?;
+        if document.name != "network" {
+            return Err(xml(format!("unexpected root element <{}>, expecting <network>", document.name)));
+        }
+        let name = document.child_text("name").filter(|name| !name.is_empty()).ok_or_else(|| xml("missing name"))?;
+        let given = given_uuid(&document)?;
+        if let Some((other, network)) = self.networks.iter().find(|(other, network)| **other != name && given == Some(network.uuid)) {
+            return Err(exists(format!("network '{other}' is already defined with uuid {}", network.uuid)));
+        }
+        if let Some(network) = self.networks.get(&name).filter(|network| given != Some(network.uuid)) {
+            return Err(exists(format!("network '{name}' already exists with uuid {}", network.uuid)));
+        }
+        let uuid = given.unwrap_or_else(|| self.make_uuid(&format!("network {name}")));
+        document.remove("uuid");
+        document.push(Element::new("uuid").with_text(&uuid.to_string()));
+        self.complete(&name, &mut document)?;
+        Schema::Network.settle(&mut document);
+        let inactive = document.print();
+        match self.networks.get_mut(&name) {
+            Some(network) => {
+                network.inactive = inactive;
+                network.persistent = true;
+            }
+            None => {
+                let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
+                self.networks.insert(name, network);
+            }
+        }
+        Ok(uuid)
+    }
+
+    /// What libvirt adds to a network's document.
+    fn complete(&mut self, name: &str, document: &mut Element) -> Result<(), HostError> {
+        if let Some(forward) = document.child_mut("forward") {
+            forward.default_attr("mode", "nat");
+            let interface = forward.child_attr("interface", "dev").map(str::to_owned);
+            match (forward.attr("dev").map(str::to_owned), interface) {
+                (Some(dev), None) => forward.push(Element::new("interface").with("dev", &dev)),
+                (None, Some(dev)) => forward.set("dev", &dev),
+                _ => {}
+            }
+        }
+        let mode = document.child_attr("forward", "mode").map(str::to_owned);
+        // A network over a bridge of the host's own, or over a device, gets neither bridge nor MAC.
+        if matches!(mode.as_deref(), Some("bridge" | "private" | "vepa" | "passthrough" | "hostdev")) {
+            document.remove("mac");
+            return Ok(());
+        }
+        let wanted = document.child_attr("bridge", "name").map(str::to_owned);
+        let bridge = match wanted {
+            Some(bridge) => {
+                if self.other_bridges(name).any(|other| other == bridge) {
+                    return Err(libvirt(ErrorKind::InvalidState, 1, format!("bridge name '{bridge}' already in use.")));
+                }
+                bridge
+            }
+            None => {
+                let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
+                (0..).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
+            }
+        };
+        document.edit("bridge", |element| {
+            element.set("name", &bridge);
+            element.default_attr("stp", "on");
+            element.default_attr("delay", "0");
+        });
+        if document.child_attr("mac", "address").is_none() {
+            let mac = self.make_mac(&format!("network {name}"));
+            document.edit("mac", |element| element.set("address", &mac));
+        }
+        for element in document.all_mut("ip") {
+            for attribute in ["address"] {
+                if let Some(address) = element.attr(attribute).and_then(|text| text.parse::<IpAddr>().ok()) {
+                    element.set(attribute, &address.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn other_bridges(&self, name: &str) -> impl Iterator<Item = String> {
+        let others: Vec<String> = self
+            .networks
+            .iter()
+            .filter(|(other, _)| *other != name)
+            .flat_map(|(_, network)| std::iter::once(&network.inactive).chain(&network.live))
+            .filter_map(|text| Element::parse(text).ok()?.child_attr("bridge", "name").map(str::to_owned))
+            .collect();
+        others.into_iter()
+    }
+
+    /// `virsh net-start`.
+    pub fn network_start(&mut self, name: &str) -> Result<(), HostError> {
+        let network = self.network(name)?;
+        if network.live.is_some() {
+            return Err(invalid("network is already active"));
+        }
+        let mut document = Element::parse(&network.inactive).map_err(xml)?;
+        for (other, running) in self.networks.iter().filter(|(other, _)| *other != name) {
+            let Some(text) = &running.live else { continue };
+            let running = Element::parse(text).map_err(xml)?;
+            if overlap(&document, &running) {
+                let bridge = running.child_attr("bridge", "name").unwrap_or(other);
+                return Err(libvirt(ErrorKind::InvalidState, 1, format!("network is already in use by interface {bridge}")));
+            }
+        }
+        let bridge = document.child_attr("bridge", "name").unwrap_or_default().to_owned();
+        let mode = document.child_attr("forward", "mode").map(str::to_owned);
+        if mode.as_deref() == Some("nat") && document.at(&["forward", "nat"]).is_none() {
+            let ports = Element::new("port").with("start", "1024").with("end", "65535");
+            document.edit("forward", |forward| forward.push(Element::new("nat").with_child(ports)));
+        }
+        if mode.as_deref() != Some("bridge") && self.bridges.contains(&bridge) {
+            return Err(libvirt(ErrorKind::Exists, 38, format!("unable to create bridge device {bridge}: File exists")));
+        }
+        Schema::Network.settle(&mut document);
+        self.network_mut(name)?.live = Some(document.print());
+        Ok(())
+    }
+
+    /// `virsh net-autostart`.
+    pub fn network_autostart(&mut self, name: &str, on: bool) -> Result<(), HostError> {
+        let network = self.network_mut(name)?;
+        if !network.persistent {
+            return Err(invalid("cannot set autostart for transient network"));
+        }
+        network.autostart = on;
+        Ok(())
+    }
+
+    /// `virsh net-destroy`.
+    pub fn network_stop(&mut self, name: &str) -> Result<(), HostError> {
+        let network = self.network_mut(name)?;
+        if network.live.take().is_none() {
+            return Err(invalid(format!("network '{name}' is not active")));
+        }
+        network.leases.clear();
+        if !network.persistent {
+            self.networks.remove(name);
+        }
+        Ok(())
+    }
+
+    /// `virsh net-undefine`: one that runs, runs on until it is stopped.
+    pub fn network_undefine(&mut self, name: &str) -> Result<(), HostError> {
+        let network = self.network_mut(name)?;
+        if !network.persistent {
+            return Err(invalid(format!("network '{name}' is not persistent")));
+        }
+        network.persistent = false;
+        network.autostart = false;
+        if network.live.is_none() {
+            self.networks.remove(name);
+        }
+        Ok(())
+    }
+
+    /// `virsh net-update … ip-dhcp-host`, in what runs and in the definition, or neither.
+    pub fn network_dhcp_host(&mut self, name: &str, add: bool, text: &str, parent_index: i32) -> Result<(), HostError> {
+        let host = Element::parse(text).map_err(xml)?;
+        if host.name != "host" {
+            return Err(xml(format!("unexpected element <{}>, expecting <host>", host.name)));
+        }
+        let network = self.network(name)?;
+        let change = |text: &str| {
+            let mut document = Element::parse(text).map_err(xml)?;
+            dhcp_host(name, &mut document, add, &host, parent_index)?;
+            Schema::Network.settle(&mut document);
+            Ok::<_, HostError>(document.print())
+        };
+        let live = network.live.as_deref().map(change).transpose()?;
+        let inactive = if network.persistent { change(&network.inactive)? } else { network.inactive.clone() };
+        let network = self.network_mut(name)?;
+        network.live = live;
+        network.inactive = inactive;
+        Ok(())
+    }
+
+    fn network(&self, name: &str) -> Result<&Network, HostError> {
+        self.networks.get(name).ok_or_else(|| no_network(name))
+    }
+
+    fn network_mut(&mut self, name: &str) -> Result<&mut Network, HostError> {
+        self.networks.get_mut(name).ok_or_else(|| no_network(name))
+    }
+}
+
+/// Whether two networks have addresses in common.
+fn overlap(one: &Element, other: &Element) -> bool {
+    let nets = |document: &Element| document.all("ip").filter_map(net).collect::<Vec<_>>();
+    let theirs = nets(other);
+    nets(one).iter().any(|net| theirs.iter().any(|their| net.contains(&their.network()) || their.contains(&net.network())))
+}
+
+/// The net of an `<ip>`.
+fn net(element: &Element) -> Option<ipnet::IpNet> {
+    let address: IpAddr = element.attr("address")?.parse().ok()?;
+    let prefix = match (element.attr("prefix"), element.attr("netmask")) {
+        (Some(prefix), _) => prefix.parse().ok()?,
+        (None, Some(mask)) => ipnet::ip_mask_to_prefix(mask.parse().ok()?).ok()?,
+        (None, None) => match address {
+            IpAddr::V4(v4) if v4.octets()[0] < 128 => 8,
+            IpAddr::V4(v4) if v4.octets()[0] < 192 => 16,
+            IpAddr::V4(_) => 24,
+            IpAddr::V6(_) => 64,
+        },
+    };
+    ipnet::IpNet::new(address, prefix).ok()
+}
+
+/// Adds a DHCP host to a document or takes one out.
+fn dhcp_host(network: &str, document: &mut Element, add: bool, host: &Element, index: i32) -> Result<(), HostError> {
+    let mut addresses: Vec<&mut Element> = document.all_mut("ip").collect();
+    let place = match usize::try_from(index) {
+        // Below zero libvirt takes the first that has DHCP, else the first IPv4 one.
+        Err(_) => addresses
+            .iter()
+            .position(|ip| ip.child("dhcp").is_some())
+            .or_else(|| addresses.iter().position(|ip| ip.attr("family").is_none_or(|family| family == "ipv4"))),
+        Ok(index) => (index < addresses.len()).then_some(index),
+    };
+    let Some(ip) = place.and_then(|place| addresses.get_mut(place)) else {
+        return Err(invalid(format!(
+            "couldn't update dhcp host entry - no <ip> element found at index {index} in network '{network}'"
+        )));
+    };
+    let given = |name: &str| host.attr(name).filter(|value| !value.is_empty());
+    if add {
+        let same = |old: &Element, name: &str| {
+            matches!((old.attr(name), given(name)), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
+        };
+        let hosts = ip.child("dhcp").into_iter().flat_map(|dhcp| dhcp.all("host"));
+        if hosts.into_iter().any(|old| same(old, "mac") || same(old, "ip") || same(old, "name")) {
+            let shown = |name: &str| given(name).unwrap_or("(null)").to_owned();
+            return Err(libvirt(
+                ErrorKind::Exists,
+                55,
+                format!(
+                    "there is an existing dhcp host entry in network '{network}' that matches \"<host mac='{}' name='{}' ip='{}'/>\"",
+                    shown("mac"),
+                    shown("name"),
+                    shown("ip")
+                ),
+            ));
+        }
+        ip.edit("dhcp", |dhcp| dhcp.push(host.clone()));
+        return Ok(());
+    }
+    let matches = |old: &Element| {
+        ["mac", "name", "ip"].iter().all(|name| match (given(name), old.attr(name)) {
+            (Some(wanted), Some(found)) => wanted.eq_ignore_ascii_case(found),
+            (Some(_), None) => false,
+            (None, _) => true,
+        })
+    };
+    let position = ip.child("dhcp").and_then(|dhcp| {
+        dhcp.nodes.iter().position(|node| matches!(node, Node::Element(old) if old.name == "host" && matches(old)))
+    });
+    let Some(position) = position else {
+        let message = format!("couldn't locate a matching dhcp host entry in network '{network}'");
+        return Err(libvirt(ErrorKind::NotFound, 55, message));
+    };
+    ip.edit("dhcp", |dhcp| drop(dhcp.nodes.remove(position)));
+    // libvirt prints no <dhcp> without anything in it.
+    if ip.child("dhcp").is_some_and(|dhcp| dhcp.nodes.is_empty()) {
+        ip.remove("dhcp");
+    }
+    Ok(())
+}
