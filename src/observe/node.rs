@@ -84,6 +84,8 @@ pub struct NetworkState {
     pub live: Option<NetworkDoc>,
     /// The document that its next start uses.
     pub inactive_xml: Document,
+    /// The leaves of the spec in which its next start will differ from what runs.
+    pub pending: BTreeSet<String>,
     /// Who has an address of it.
     pub leases: Vec<RawLease>,
 }
@@ -249,6 +251,8 @@ impl NodeState {
 
 fn read_network(raw: RawNetwork) -> Result<NetworkState, XmlError> {
     let mut doc = xml::network::project(&raw.inactive)?;
+    let live = raw.live.as_deref().map(xml::network::project).transpose()?;
+    let pending = live.as_ref().map(|live| xml::network::pending(live, &doc)).unwrap_or_default();
     doc.spec.autostart = Some(raw.autostart);
     Ok(NetworkState {
         uuid: raw.uuid,
@@ -257,8 +261,9 @@ fn read_network(raw: RawNetwork) -> Result<NetworkState, XmlError> {
         autostart: raw.autostart,
         persistent: raw.persistent,
         doc,
-        live: raw.live.as_deref().map(xml::network::project).transpose()?,
+        live,
         inactive_xml: raw.inactive.into(),
+        pending,
         leases: raw.leases,
     })
 }

@@ -150,11 +150,7 @@ impl Calls {
     pub(super) fn new(uri: &str) -> Arc<Self> {
         // Two connections to a driver in this process may be two worlds.
         let at_once = if connection::in_process(uri) { 1 } else { AT_ONCE };
-        Arc::new(Self {
-            uri: connection::for_libvirt(uri),
-            permits: Arc::new(Semaphore::new(at_once)),
-            state: Mutex::default(),
-        })
+        Arc::new(Self { uri: connection::for_libvirt(uri), permits: Arc::new(Semaphore::new(at_once)), state: Mutex::default() })
     }
 
     /// Calls that run at once.

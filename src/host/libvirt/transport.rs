@@ -35,7 +35,6 @@ pub fn become_transport() -> Option<ExitCode> {
     Some(ExitCode::from(127))
 }
 
-
 /// The command that libvirt is to start in ssh's place, where this program can be one.
 pub(super) fn command() -> Option<&'static str> {
     ENABLED.load(Ordering::Relaxed).then_some(NAME)

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::doc::{DiskDoc, DomainDoc, InterfaceDoc};
 use super::project::project_root;
 use crate::manifest::VirtualMachineSpec;
-use crate::name::ByteSize;
+use crate::name::{ByteSize, Kind};
 use crate::xml::{XmlError, pointer, read};
 
 /// The paths in which the next start will differ from what runs: leaves of the spec as pointers (`/cpu/count`,
@@ -119,9 +119,7 @@ fn memory(live: &DomainDoc, inactive: &DomainDoc, paths: &mut BTreeSet<String>) 
 
 /// The leaves of a spec, and of its devices what stands beside the spec.
 fn leaves(settled: &Settled) -> BTreeMap<String, Value> {
-    let mut all = BTreeMap::new();
-    let value = serde_json::to_value(&settled.spec).unwrap_or_default();
-    walk(&value, &mut Vec::new(), &mut all);
+    let mut all = crate::manifest::leaves(Kind::VirtualMachine, &serde_json::to_value(&settled.spec).unwrap_or_default());
     for disk in &settled.disks {
         let name = match &disk.key {
             Some(key) => key.as_str(),
@@ -145,29 +143,6 @@ fn leaves(settled: &Settled) -> BTreeMap<String, Value> {
         all.extend(nic.boot_order.map(|order| (pointer::join(&["interfaces", key.as_str(), "bootOrder"]), Value::from(order))));
     }
     all
-}
-
-fn walk(value: &Value, path: &mut Vec<String>, all: &mut BTreeMap<String, Value>) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                path.push(name.clone());
-                walk(value, path, all);
-                path.pop();
-            }
-        }
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                let name = item.get("name").and_then(Value::as_str).map_or_else(|| index.to_string(), str::to_owned);
-                path.push(name);
-                walk(item, path, all);
-                path.pop();
-            }
-        }
-        leaf => {
-            all.insert(pointer::join(&path.iter().map(String::as_str).collect::<Vec<_>>()), leaf.clone());
-        }
-    }
 }
 
 /// Parts that the spec compares already, or that move by themselves.

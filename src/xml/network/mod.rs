@@ -5,6 +5,7 @@
 mod patch;
 mod render;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -15,7 +16,7 @@ pub use render::{NetworkWanted, bridge_default, dhcp_host, render};
 
 use super::{Mark, XmlError, read};
 use crate::manifest::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};
-use crate::name::MacAddr;
+use crate::name::{Kind, MacAddr};
 
 /// What a network's document says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,6 +47,16 @@ impl NetworkDoc {
         let index = self.ips.iter().position(|ip| ip.is_some_and(|ip| ip.contains(&address)))?;
         i32::try_from(index).ok()
     }
+}
+
+/// The leaves of the spec in which a network's next start will differ from what runs.
+pub fn pending(live: &NetworkDoc, inactive: &NetworkDoc) -> BTreeSet<String> {
+    let leaves = |doc: &NetworkDoc| {
+        let spec = NetworkSpec { autostart: None, ..doc.spec.clone() };
+        crate::manifest::leaves(Kind::Network, &serde_json::to_value(spec).unwrap_or_default())
+    };
+    let (a, b) = (leaves(live), leaves(inactive));
+    a.keys().chain(b.keys()).filter(|path| a.get(*path) != b.get(*path)).cloned().collect()
 }
 
 /// Reads a network's document, live or inactive.

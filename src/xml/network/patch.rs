@@ -116,7 +116,8 @@ fn is_host(element: &Element, host: &DhcpHost) -> bool {
     element.name == "host"
         && match by_mac {
             Some(mac) => parsed(element, "mac") == Some(mac),
-            None => element.get("name") == host.name.as_deref(),
+            None if host.name.is_some() => element.get("name") == host.name.as_deref(),
+            None => same_address(element.get("ip"), &host.ip.to_string()),
         }
 }
 
@@ -205,7 +206,9 @@ fn drop_dhcp(ip: &mut Element, path: &[&str]) {
         ["hosts", key, leaf @ ..] => {
             let is = |e: &Element| {
                 let mac = e.get("mac").map(str::to_ascii_lowercase);
-                e.name == "host" && (mac.as_deref() == Some(key) || (mac.is_none() && e.get("name") == Some(key)))
+                let by_name = mac.is_none() && e.get("name") == Some(key);
+                let by_ip = mac.is_none() && e.get("name").is_none() && same_address(e.get("ip"), key);
+                e.name == "host" && (mac.as_deref() == Some(key) || by_name || by_ip)
             };
             if *leaf == ["name"] {
                 dhcp.elements_mut().filter(|e| is(e) && e.get("mac").is_some()).for_each(|e| e.unset("name"));

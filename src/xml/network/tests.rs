@@ -100,6 +100,17 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn what_was_only_defined_is_pending_and_what_a_start_adds_is_not() {
+    let strip = |text: &str| text.replace(" connections='2'", "").replace("<nat>", "<!--").replace("</nat>", "-->");
+    let (live, inactive) = (project(DEFAULT).expect("reads"), project(&strip(DEFAULT)).expect("reads"));
+    assert_eq!(pending(&live, &inactive), BTreeSet::new());
+    let inactive =
+        project(&strip(DEFAULT).replace("192.168.122.254", "192.168.122.99").replace("virbr0", "virbr7")).expect("reads");
+    let paths: Vec<String> = pending(&live, &inactive).into_iter().collect();
+    assert_eq!(paths.len(), 5, "the bridge, and two ends of two ranges: {paths:?}");
+}
+
+#[test]
 fn a_set_becomes_what_is_wanted_and_a_mode_takes_along_what_belongs_to_it() {
     let text = rendered(NetworkMode::NAT).replace("<nat>", "").replace("<forwarder", "<forwarder addr='9.9.9.9'/><forwarder");
     let dns = serde_json::from_value(serde_json::json!({"forwarders": ["8.8.8.8"]})).expect("dns");
