@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use jvp::diag::SourceMap;
 use jvp::diag::render::{Format, render};
 use jvp::manifest::load;
+use jvp::resolve::{check_document, check_set};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diag")
@@ -23,7 +24,9 @@ fn said(files: &[(String, String)]) -> String {
         sources.add(name.as_str(), text.as_str());
     }
     let loaded = load(&sources);
-    let diagnostics = loaded.diagnostics;
+    let mut diagnostics = loaded.diagnostics;
+    diagnostics.extend(loaded.documents.iter().flat_map(check_document));
+    diagnostics.extend(check_set(&loaded.documents));
     let concise = render(Format::Concise, &diagnostics, &sources, false);
     let json: serde_json::Value = serde_json::from_str(&render(Format::Json, &diagnostics, &sources, false)).unwrap();
     assert_eq!(json.as_array().unwrap().len(), concise.lines().count(), "every format says the same");
@@ -74,7 +77,7 @@ fn what_is_said_of_each_case_is_what_is_recorded() {
     let mut cases: Vec<PathBuf> =
         fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir()).collect();
     cases.sort();
-    assert!(cases.len() >= 20, "the cases are gone");
+    assert!(cases.len() >= 35, "the cases are gone");
     let mut wrong = Vec::new();
     for case in cases {
         let name = case.file_name().unwrap().to_str().unwrap().to_owned();

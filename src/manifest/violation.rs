@@ -122,7 +122,11 @@ fn wrong(source: &Source<'_>, node: Node<'_>, pointer: &str, error: &ValidationE
     if let Some(format) = node.text("format").and_then(format) {
         return formatted(source, format, pointer, value).at(label);
     }
-    let written = source.written(pointer).map_or_else(|| kind_of(value).to_owned(), |text| format!("`{}`", shown(text)));
+    let written = match (source.written(pointer), value.as_str()) {
+        (Some(text), _) => format!("`{}`", shown(text)),
+        (None, Some(text)) if text.contains('\n') => "text of several lines".to_owned(),
+        (None, _) => kind_of(value).to_owned(),
+    };
     match error.kind() {
         Violation::Type { .. } => {
             let wanted = node.text("type").unwrap_or_default();

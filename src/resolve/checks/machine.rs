@@ -1,0 +1,108 @@
+//! Rules of a VirtualMachine as a whole: CPUs, memory, firmware, consoles and the fragment of XML.
+
+use super::text::path_problem;
+use super::{Check, cloud_init, devices};
+use crate::diag::Code;
+use crate::manifest::{Accelerator, Console, FirmwareType, SecretValue, VirtualMachineSpec};
+
+pub(super) fn check(check: &mut Check<'_>, spec: &VirtualMachineSpec) {
+    cpu(check, spec);
+    if let (Some(memory), Some(max)) = (spec.memory, spec.max_memory)
+        && memory > max
+    {
+        let message = format!("`memory` ({memory}) is more than `maxMemory` ({max})");
+        check.clash(Code::MemorySize, "/memory", "/maxMemory", message, "");
+    }
+    firmware(check, spec);
+    devices::disks(check, &spec.disks);
+    devices::interfaces(check, &spec.interfaces);
+    if let Some(told) = &spec.cloud_init {
+        cloud_init::check(check, told);
+    }
+    if let Some(shown) = &spec.console {
+        console(check, shown);
+    }
+    if let Some(fragment) = &spec.xml {
+        xml(check, fragment);
+    }
+}
+
+fn cpu(check: &mut Check<'_>, spec: &VirtualMachineSpec) {
+    let Some(cpu) = &spec.cpu else { return };
+    if let (Some(count), Some(max)) = (cpu.count, cpu.max)
+        && count > max
+    {
+        check.clash(Code::CpuCount, "/cpu/count", "/cpu/max", format!("`count` ({count}) is more than `max` ({max})"), "");
+    }
+    if let Some(topology) = &cpu.topology {
+        let product = u64::from(topology.sockets) * u64::from(topology.cores) * u64::from(topology.threads);
+        let (field, wanted) = match (cpu.max, cpu.count) {
+            (Some(max), _) => ("max", max),
+            (None, Some(count)) => ("count", count),
+            (None, None) => ("count", 1),
+        };
+        if product != u64::from(wanted) {
+            let message = format!("the topology has {product} CPUs, and `{field}` is {wanted}");
+            check.say(Code::CpuCount, "/cpu/topology", message, &format!("write `{field}: {product}`, or change the topology"));
+        }
+    }
+    if cpu.model.as_deref() == Some("host-passthrough") && spec.accelerator == Some(Accelerator::TCG) {
+        let message = "`host-passthrough` needs KVM, and the accelerator is TCG";
+        check.clash(Code::Conflict, "/cpu/model", "/accelerator", message, "write `model: maximum`, or leave it out");
+    }
+}
+
+fn firmware(check: &mut Check<'_>, spec: &VirtualMachineSpec) {
+    let Some(firmware) = &spec.firmware else { return };
+    if firmware.secure_boot != Some(true) {
+        return;
+    }
+    if firmware.firmware_type != Some(FirmwareType::UEFI) {
+        check.say(
+            Code::Conflict,
+            "/firmware/secureBoot",
+            "`secureBoot` needs UEFI",
+            "write `firmware: {type: UEFI, secureBoot: true}`",
+        );
+    }
+    if spec.machine.as_deref().is_some_and(|machine| machine == "pc" || machine.starts_with("pc-i440fx")) {
+        check.clash(Code::Conflict, "/firmware/secureBoot", "/machine", "`secureBoot` needs the machine type q35", "");
+    }
+}
+
+fn console(check: &mut Check<'_>, console: &Console) {
+    let Some(vnc) = &console.vnc else { return };
+    check.one_of("/console/vnc", &[("listen", vnc.listen.is_some()), ("socket", vnc.socket.is_some())], true);
+    if let Some(why) = vnc.socket.as_deref().and_then(path_problem) {
+        check.say(Code::InvalidPath, "/console/vnc/socket", why, "");
+    }
+    if let Some(password) = &vnc.password {
+        secret(check, "/console/vnc/password", password);
+    }
+}
+
+fn secret(check: &mut Check<'_>, pointer: &str, secret: &SecretValue) {
+    let from = &secret.value_from;
+    let pointer = format!("{pointer}/valueFrom");
+    check.one_of(&pointer, &[("file", from.file.is_some()), ("env", from.env.is_some())], false);
+    if from.file.as_ref().is_some_and(|file| file.split('/').any(|part| part == "..")) {
+        check.say(Code::InvalidPath, &format!("{pointer}/file"), "the path has `..` in it", "");
+    }
+}
+
+/// Well-formed, without a DTD, and a domain; what may stand in it is decided where it is merged.
+fn xml(check: &mut Check<'_>, text: &str) {
+    match roxmltree::Document::parse(text) {
+        Err(roxmltree::Error::DtdDetected) => {
+            check.say(Code::InvalidXml, "/xml", "a DTD has no place in the fragment", "");
+        }
+        Err(error) => check.say(Code::InvalidXml, "/xml", format!("the fragment is not well-formed: {error}"), ""),
+        Ok(document) => {
+            let root = document.root_element();
+            if root.tag_name().name() != "domain" || root.tag_name().namespace().is_some() {
+                let message = format!("the fragment's root is `<{}>`, not `<domain>`", root.tag_name().name());
+                check.say(Code::InvalidXml, "/xml", message, "put what you wrote into `<domain>…</domain>`");
+            }
+        }
+    }
+}

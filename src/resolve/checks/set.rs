@@ -1,0 +1,336 @@
+//! Rules between the documents of a set: what two objects of one node can't both have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::network::overlap;
+use super::occupied::{Nodes, Occupied, Taker};
+use super::text::clean_path;
+use crate::diag::{Code, Diagnostic, Label};
+use crate::manifest::{
+    CloneMode, DiskDevice, Document, NetworkMode, NetworkSpec, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat,
+    VolumeSource,
+};
+use crate::name::Name;
+use crate::resolve::{claim, volume_file};
+
+/// Everything that is wrong between documents.
+pub fn check_set(documents: &[Document]) -> Vec<Diagnostic> {
+    let set = Set::new(documents);
+    let mut found = set.libvirt_names();
+    found.extend(set.pool_paths());
+    found.extend(set.volume_files());
+    found.extend(set.bridges());
+    found.extend(set.subnets());
+    found.extend(set.macs());
+    found.extend(set.addresses());
+    found.extend(set.sockets());
+    found.extend(set.writers());
+    found
+}
+
+type Of<'a, T> = Vec<(&'a Document, &'a T)>;
+
+/// The documents by what they are.
+struct Set<'a> {
+    documents: &'a [Document],
+    machines: Of<'a, VirtualMachineSpec>,
+    networks: Of<'a, NetworkSpec>,
+    pools: Of<'a, StoragePoolSpec>,
+    /// The Nodes of the VMs that use a volume.
+    volume_nodes: BTreeMap<&'a Name, BTreeSet<Name>>,
+}
+
+impl<'a> Set<'a> {
+    fn new(documents: &'a [Document]) -> Self {
+        let mut set = Self { documents, machines: vec![], networks: vec![], pools: vec![], volume_nodes: BTreeMap::new() };
+        for document in documents {
+            match &document.spec {
+                Spec::VirtualMachine(spec) => set.machines.push((document, spec)),
+                Spec::Network(spec) => set.networks.push((document, spec)),
+                Spec::StoragePool(spec) => set.pools.push((document, spec)),
+                Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::Template(_) | Spec::Volume(_) => {}
+            }
+        }
+        for (_, vm) in &set.machines {
+            for volume in vm.disks.iter().filter_map(|disk| disk.volume.as_ref()) {
+                set.volume_nodes.entry(volume).or_default().extend(vm.node.clone());
+            }
+        }
+        set
+    }
+
+    fn libvirt_names(&self) -> Vec<Diagnostic> {
+        let mut taken = Occupied::new(Code::SameLibvirtName);
+        let mut found = Vec::new();
+        for document in self.documents {
+            let (written, nodes) = match &document.spec {
+                Spec::VirtualMachine(spec) => (&spec.libvirt_name, Nodes::of(&spec.node)),
+                Spec::Network(spec) => (&spec.libvirt_name, Nodes::of(&spec.nodes)),
+                Spec::StoragePool(spec) => (&spec.libvirt_name, Nodes::of(&spec.nodes)),
+                Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::Template(_) | Spec::Volume(_) => continue,
+            };
+            let (name, label) = match written {
+                Some(name) => (name.to_string(), document.label("/spec/libvirtName")),
+                None => (document.object.name.to_string(), document.name_label()),
+            };
+            let taker = Taker { nodes, object: &document.object, label };
+            let key = format!("{}/{name}", document.object.kind);
+            found.extend(taken.take(&key, taker, |other| format!("it would be `{name}` in libvirt, and so would {other}")));
+        }
+        found
+    }
+
+    fn pool_paths(&self) -> Vec<Diagnostic> {
+        let mut taken = Occupied::new(Code::SameFile);
+        let mut found = Vec::new();
+        let path_of = |spec: &StoragePoolSpec| spec.target.as_ref().and_then(|target| target.path.clone());
+        // The pools that templates lie in, once each.
+        let mut implied: BTreeMap<&Name, &Document> = BTreeMap::new();
+        for document in self.documents {
+            if let Spec::Template(spec) = &document.spec
+                && let Some(pool) = &spec.pool
+            {
+                implied.entry(pool).or_insert(document);
+            }
+        }
+        for (pool, spec) in &self.pools {
+            if let (Some(template), Some(path)) = (implied.get(&pool.object.name), path_of(spec)) {
+                let path = format!("{}/_templates_", clean_path(&path));
+                let taker =
+                    Taker { nodes: Nodes::of(&spec.nodes), object: &template.object, label: template.label("/spec/pool") };
+                found.extend(taken.take(&path, taker, |other| format!("its pool would lie at `{path}`, as {other} does")));
+            }
+        }
+        for (document, spec) in &self.pools {
+            let Some(path) = path_of(spec) else { continue };
+            let label = document.label("/spec/target/path");
+            let taker = Taker { nodes: Nodes::of(&spec.nodes), object: &document.object, label };
+            found.extend(
+                taken.take(&clean_path(&path), taker, |other| format!("two pools can't lie at `{path}`, and {other} does")),
+            );
+        }
+        found
+    }
+
+    fn volume_files(&self) -> Vec<Diagnostic> {
+        let mut taken = Occupied::new(Code::SameFile);
+        let mut found = Vec::new();
+        let mut take = |pool: &Name, file: String, taker: Taker<'a>| {
+            let said = taken
+                .take(&format!("{pool}/{file}"), taker, |other| format!("its file `{file}` in pool `{pool}` is that of {other}"));
+            found.extend(said);
+        };
+        for document in self.documents {
+            match &document.spec {
+                Spec::Volume(spec) => {
+                    let Some(pool) = &spec.pool else { continue };
+                    let (file, label) = match &spec.libvirt_name {
+                        Some(name) => (name.to_string(), document.label("/spec/libvirtName")),
+                        None => {
+                            (volume_file(&document.object.name, spec.format == Some(VolumeFormat::Raw)), document.name_label())
+                        }
+                    };
+                    let nodes = self.volume_nodes.get(&document.object.name).map_or(Nodes::Any, Nodes::of);
+                    take(pool, file, Taker { nodes, object: &document.object, label });
+                }
+                Spec::VirtualMachine(spec) => {
+                    for (index, disk) in spec.disks.iter().enumerate() {
+                        let Some(claimed) = &disk.claim else { continue };
+                        let (Some(pool), Some(volume)) = (&claimed.pool, claim(&document.object.name, disk.name.as_str())) else {
+                            continue;
+                        };
+                        // One object with two documents is said where the claim is expanded.
+                        if self.documents.iter().any(|other| other.object == volume) {
+                            continue;
+                        }
+                        let file = volume_file(&volume.name, claimed.format == Some(VolumeFormat::Raw));
+                        let label = document.label(&format!("/spec/disks/{index}/claim"));
+                        take(pool, file, Taker { nodes: Nodes::of(&spec.node), object: &document.object, label });
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn bridges(&self) -> Vec<Diagnostic> {
+        let mut taken = Occupied::new(Code::SameBridge);
+        let mut found = Vec::new();
+        // Many networks may use one bridge of the host's own.
+        for (document, spec) in self.networks.iter().filter(|(_, spec)| spec.mode != Some(NetworkMode::Bridge)) {
+            let Some(bridge) = &spec.bridge else { continue };
+            let taker = Taker { nodes: Nodes::of(&spec.nodes), object: &document.object, label: document.label("/spec/bridge") };
+            found.extend(taken.take(bridge, taker, |other| format!("the bridge `{bridge}` is that of {other}")));
+        }
+        found
+    }
+
+    fn subnets(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for (later, (b_document, b)) in self.networks.iter().enumerate() {
+            for (a_document, a) in self.networks.iter().take(later) {
+                if !Nodes::of(&a.nodes).meet(&Nodes::of(&b.nodes)) {
+                    continue;
+                }
+                for (j, theirs) in b.ips.iter().enumerate() {
+                    for (i, ours) in a.ips.iter().enumerate().filter(|(_, ours)| overlap(&ours.address, &theirs.address)) {
+                        let (one, two) = (theirs.address.trunc(), ours.address.trunc());
+                        let message = format!("its subnet {one} overlaps {two} of {}", a_document.object);
+                        let there =
+                            a_document.label(&format!("/spec/ips/{i}/address")).says(format!("{} has it", a_document.object));
+                        let here = b_document.label(&format!("/spec/ips/{j}/address"));
+                        let diagnostic = Diagnostic::new(Code::Overlap, message).about(&b_document.object).at(here);
+                        found.push(diagnostic.and(there));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn macs(&self) -> Vec<Diagnostic> {
+        let mut taken = Occupied::new(Code::SameMac);
+        let mut found = Vec::new();
+        for (document, spec) in &self.machines {
+            for (index, nic) in spec.interfaces.iter().enumerate() {
+                let Some(mac) = nic.mac else { continue };
+                let label = document.label(&format!("/spec/interfaces/{index}/mac"));
+                let taker = Taker { nodes: Nodes::Any, object: &document.object, label };
+                found.extend(taken.take(&mac.to_string(), taker, |other| format!("the MAC address {mac} is that of {other}")));
+            }
+        }
+        found
+    }
+
+    /// The addresses that interfaces ask for, against each other and against what the networks say.
+    fn addresses(&self) -> Vec<Diagnostic> {
+        let mut taken = Occupied::new(Code::SameAddress);
+        let mut found = Vec::new();
+        for (document, spec) in &self.machines {
+            for (index, nic) in spec.interfaces.iter().enumerate() {
+                let (Some(ip), Some(name)) = (nic.ip, &nic.network) else { continue };
+                let label = document.label(&format!("/spec/interfaces/{index}/ip"));
+                let network = self.networks.iter().find(|(network, _)| network.object.name == *name);
+                if let Some((network, of)) = network {
+                    let say = |code, message: String, there: Label| {
+                        Diagnostic::new(code, message).about(&document.object).at(label.clone()).and(there)
+                    };
+                    let own = of.ips.iter().position(|own| own.address.addr() == ip);
+                    let kept = of.ips.iter().enumerate().find_map(|(i, own)| {
+                        let hosts = &own.dhcp.as_ref()?.hosts;
+                        let host = hosts.iter().position(|host| host.ip == ip && (nic.mac.is_none() || host.mac != nic.mac))?;
+                        Some(format!("/spec/ips/{i}/dhcp/hosts/{host}/ip"))
+                    });
+                    if of.mode == Some(NetworkMode::Bridge) {
+                        let message = format!("nobody keeps the address {ip}: {} is a bridge of the host's own", network.object);
+                        let there = network.label("/spec/mode").says("this mode has no DHCP");
+                        found.push(say(Code::Conflict, message, there).help("take `ip` out, and set it in the guest"));
+                        continue;
+                    }
+                    if !of.ips.iter().any(|own| own.address.contains(&ip)) {
+                        let there = network.key_label("/spec/ips").says("its subnets");
+                        found.push(say(Code::OutsideSubnet, format!("{ip} is in no subnet of {}", network.object), there));
+                        continue;
+                    }
+                    if let Some(own) = own {
+                        let there = network.label(&format!("/spec/ips/{own}/address")).says("the host has it");
+                        found.push(say(
+                            Code::SameAddress,
+                            format!("{ip} is the host's own address on {}", network.object),
+                            there,
+                        ));
+                        continue;
+                    }
+                    if let Some(kept) = kept {
+                        let there = network.label(&kept).says("kept here");
+                        found.push(say(Code::SameAddress, format!("{} keeps {ip} for another guest", network.object), there));
+                        continue;
+                    }
+                }
+                let taker = Taker { nodes: Nodes::of(&spec.node), object: &document.object, label };
+                found.extend(taken.take(&format!("{name}/{ip}"), taker, |other| {
+                    format!("the address {ip} on Network/{name} is that of {other}")
+                }));
+            }
+        }
+        found
+    }
+
+    fn sockets(&self) -> Vec<Diagnostic> {
+        let mut taken = Occupied::new(Code::SameFile);
+        let mut found = Vec::new();
+        for (document, spec) in &self.machines {
+            let socket = spec.console.as_ref().and_then(|console| console.vnc.as_ref()).and_then(|vnc| vnc.socket.as_ref());
+            let Some(socket) = socket else { continue };
+            let label = document.label("/spec/console/vnc/socket");
+            let taker = Taker { nodes: Nodes::of(&spec.node), object: &document.object, label };
+            found.extend(taken.take(&clean_path(socket), taker, |other| format!("the socket `{socket}` is that of {other}")));
+        }
+        found
+    }
+
+    /// Volumes that two VMs could write to, and clones of volumes that somebody writes to.
+    fn writers(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let mut users: BTreeMap<&Name, Vec<(&Document, usize, bool)>> = BTreeMap::new();
+        for (document, spec) in &self.machines {
+            for (index, disk) in spec.disks.iter().enumerate() {
+                if let Some(volume) = &disk.volume {
+                    let writes = disk.device != Some(DiskDevice::Cdrom) && disk.read_only != Some(true);
+                    users.entry(volume).or_default().push((document, index, writes));
+                }
+            }
+        }
+        let place = |document: &Document, index: usize| document.label(&format!("/spec/disks/{index}/volume"));
+        for (volume, users) in &users {
+            for (later, (document, index, writes)) in users.iter().enumerate() {
+                let before =
+                    users.iter().take(later).find(|(other, _, theirs)| other.object != document.object && (*writes || *theirs));
+                if let Some((other, there, _)) = before {
+                    let message = format!("Volume/{volume} is a disk of {} too, and not of both read-only", other.object);
+                    let diagnostic = Diagnostic::new(Code::InUse, message).about(&document.object).at(place(document, *index));
+                    let diagnostic = diagnostic.and(place(other, *there).says(format!("{} has it", other.object)));
+                    found.push(diagnostic.help("give each VM a volume of its own, or write `readOnly: true` for both"));
+                }
+            }
+        }
+        for (document, pointer, source) in self.linked() {
+            let Some(volume) = &source.volume else { continue };
+            let writer = users.get(volume).and_then(|users| users.iter().find(|(_, _, writes)| *writes));
+            if let Some((other, index, _)) = writer {
+                let message =
+                    format!("a linked clone of Volume/{volume} would be destroyed by {}, which writes to it", other.object);
+                let here = document.label(&format!("{pointer}/source/volume"));
+                let diagnostic = Diagnostic::new(Code::SharedBase, message).about(&document.object).at(here);
+                let diagnostic = diagnostic.and(place(other, *index).says(format!("{} has it writable", other.object)));
+                found.push(diagnostic.help("write `clone: Full`"));
+            }
+        }
+        found
+    }
+
+    /// Volumes and claims that are linked clones, with the place of each.
+    fn linked(&self) -> Vec<(&'a Document, String, &'a VolumeSource)> {
+        let linked = |clone: Option<CloneMode>| clone != Some(CloneMode::Full);
+        let mut found = Vec::new();
+        for document in self.documents {
+            match &document.spec {
+                Spec::Volume(spec) => {
+                    found.extend(
+                        spec.source.as_ref().filter(|_| linked(spec.clone)).map(|source| (document, "/spec".to_owned(), source)),
+                    );
+                }
+                Spec::VirtualMachine(spec) => {
+                    for (index, disk) in spec.disks.iter().enumerate() {
+                        let Some(claim) = disk.claim.as_ref().filter(|claim| linked(claim.clone)) else { continue };
+                        found
+                            .extend(claim.source.as_ref().map(|source| (document, format!("/spec/disks/{index}/claim"), source)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
