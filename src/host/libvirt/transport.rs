@@ -22,7 +22,7 @@ static ENABLED: AtomicBool = AtomicBool::new(false);
 /// there is no ssh. In any other it returns none, and from then on ssh is started so.
 pub fn become_transport() -> Option<ExitCode> {
     let mut args = std::env::args_os();
-    if !args.next().is_some_and(|name| name == NAME) {
+    if args.next().is_none_or(|name| name != NAME) {
         ENABLED.store(true, Ordering::Relaxed);
         return None;
     }
