@@ -10,9 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 mod quantity;
 mod reference;
+mod secret;
 
 pub use quantity::{ByteSize, MacAddr};
 pub use reference::{Kind, KindRow, ObjectRef};
+pub use secret::{SENSITIVE, Secret};
 
 /// Identity of an object of a fleet: UUIDv5 of the fleet's id and the object's reference.
 pub type Uid = uuid::Uuid;
