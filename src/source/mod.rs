@@ -1,9 +1,19 @@
-//! The edge where manifests come from: files, folders and standard input become a source map, and that a manifest set.
+//! The edge: where manifests, images, secrets and keys come from, and the files that are written for other tools.
 //!
-//! What a manifest says is `manifest/`'s matter; here is only where its bytes lie.
+//! Effects are allowed here, decisions are not: what is read is handed to the planner as plain values. What a manifest says is
+//! `manifest/`'s matter; here is only where its bytes lie. Whoever writes a checkout governs the nodes' libvirt and nothing on
+//! the controller, so every file that a manifest names is opened beneath its root, without following a link.
 
+mod beneath;
+mod checksum;
+mod fetch;
 mod files;
+mod images;
 mod set;
 
+pub use beneath::{BeneathError, Root};
+pub use checksum::{Checksum, InvalidChecksum};
+pub use fetch::{Downloader, MAX_REDIRECTS, MAX_TRIES};
 pub use files::{Collected, MAX_FILE, collect};
+pub use images::{ImageCache, ImageRequest, SourceError, SourceFacts, SourceFailure};
 pub use set::{FLEET_FILE, ManifestSet, read_set};
