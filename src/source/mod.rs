@@ -9,6 +9,7 @@ mod checksum;
 mod fetch;
 mod files;
 mod images;
+mod secrets;
 mod set;
 
 pub use beneath::{BeneathError, Root};
@@ -16,4 +17,5 @@ pub use checksum::{Checksum, InvalidChecksum};
 pub use fetch::{Downloader, MAX_REDIRECTS, MAX_TRIES};
 pub use files::{Collected, MAX_FILE, collect};
 pub use images::{ImageCache, ImageRequest, SourceError, SourceFacts, SourceFailure};
+pub use secrets::{SecretError, SecretReader};
 pub use set::{FLEET_FILE, ManifestSet, read_set};
