@@ -9,6 +9,8 @@ mod checksum;
 mod fetch;
 mod files;
 mod images;
+mod keypair;
+mod metadata;
 mod secrets;
 mod set;
 
@@ -17,5 +19,12 @@ pub use checksum::{Checksum, InvalidChecksum};
 pub use fetch::{Downloader, MAX_REDIRECTS, MAX_TRIES};
 pub use files::{Collected, MAX_FILE, collect};
 pub use images::{ImageCache, ImageRequest, SourceError, SourceFacts, SourceFailure};
+pub use keypair::{KeyPairError, KeyPairs};
+pub use metadata::{
+    FeaturesMetadata, MetadataFiles, NodeMetadata, OsMetadata, SourceMetadata, StorageMetadata, TemplateMetadata, UsageMetadata,
+};
 pub use secrets::{SecretError, SecretReader};
 pub use set::{FLEET_FILE, ManifestSet, read_set};
+
+#[cfg(test)]
+mod tests;

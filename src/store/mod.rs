@@ -30,7 +30,7 @@ pub use shared::{Opened, Store};
 pub use snapshot::{Currency, Snapshot};
 pub use state::StateDir;
 
-pub(crate) use file::write_atomically;
+pub(crate) use file::{random_bytes, write_atomically};
 
 /// Why the state directory or the ledger can't be used.
 #[derive(Debug, thiserror::Error)]
