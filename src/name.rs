@@ -40,7 +40,7 @@ impl InvalidValue {
 
 /// Gives a string newtype its serde, Display, FromStr and schema.
 macro_rules! string_newtype {
-    ($name:ident, $pattern:expr, $max:expr) => {
+    ($name:ident, $format:literal, $pattern:expr, $max:expr) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -75,7 +75,7 @@ macro_rules! string_newtype {
                 true
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "pattern": $pattern, "maxLength": $max})
+                json_schema!({"type": "string", "format": $format, "pattern": $pattern, "maxLength": $max})
             }
         }
     };
@@ -84,7 +84,7 @@ macro_rules! string_newtype {
 /// The name of an object: `[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?` without `..`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
-string_newtype!(Name, r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", 63);
+string_newtype!(Name, "name", r"^(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", 63);
 
 impl FromStr for Name {
     type Err = InvalidValue;
@@ -109,7 +109,7 @@ impl FromStr for Name {
 /// The name of a disk or interface within a VM: `[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceName(String);
-string_newtype!(DeviceName, r"^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$", 32);
+string_newtype!(DeviceName, "device-name", r"^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$", 32);
 
 impl FromStr for DeviceName {
     type Err = InvalidValue;
@@ -134,7 +134,7 @@ impl FromStr for DeviceName {
 /// `/`, control characters or surrounding white space, at most 200 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LibvirtName(String);
-string_newtype!(LibvirtName, r"^[^/\x00-\x1f]+$", 200);
+string_newtype!(LibvirtName, "libvirt-name", r"^[^/\x00-\x1f]+$", 200);
 
 impl FromStr for LibvirtName {
     type Err = InvalidValue;

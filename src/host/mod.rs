@@ -3,6 +3,8 @@
 //! `libvirt/` is the real side, `fake/` the one in memory. Nothing else in the house knows libvirt, and nothing here parses XML:
 //! a host returns text and facts.
 
+pub mod libvirt;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

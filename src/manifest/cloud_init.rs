@@ -88,7 +88,7 @@ pub struct CloudFile {
     pub content: String,
     /// Its mode in octal, such as `"0644"`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^0?[0-7]{3,4}$"))]
+    #[schemars(regex(pattern = r"^0?[0-7]{3,4}$"), extend("patternErrorMessage" = "a mode in octal and in quotes, such as `\"0644\"`"))]
     pub permissions: Option<String>,
     /// Such as `root:root`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -45,6 +45,7 @@ pub struct Disk {
 pub struct VolumeClaim {
     /// The StoragePool it lies in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub pool: Option<Name>,
     /// The size that the guest sees. Default: that of the source.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +91,7 @@ pub struct Interface {
     pub name: DeviceName,
     /// The Network that it is plugged into.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub network: Option<Name>,
     /// Its MAC address. Default at creation: derived from the VM's identity and the interface's name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +101,7 @@ pub struct Interface {
     pub ip: Option<IpAddr>,
     /// The model of the card. Default at creation: virtio.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]*$"))]
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9_-]*$"), extend("patternErrorMessage" = "a model of a network card such as `virtio` or `e1000e`"))]
     pub model: Option<String>,
     /// Whether its cable is plugged in.
     #[serde(skip_serializing_if = "Option::is_none")]

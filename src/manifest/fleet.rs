@@ -9,5 +9,6 @@ use serde::{Deserialize, Serialize};
 pub struct FleetSpec {
     /// A UUID; never changes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub id: Option<uuid::Uuid>,
 }

@@ -5,25 +5,39 @@
 
 mod cloud_init;
 mod devices;
+mod document;
 mod fleet;
+mod formats;
 mod key_pair;
+mod kinds;
+mod load;
 mod meta;
 mod network;
 mod node;
+mod offsets;
+pub mod path;
+pub mod schema;
 mod secret;
+mod span;
 mod storage_pool;
 mod template;
+mod violation;
 mod virtual_machine;
 mod volume;
+mod yaml;
 
 pub use cloud_init::{CloudFile, CloudInit, CloudUser, OnChange};
 pub use devices::{Console, Disk, DiskBus, DiskDevice, Interface, LinkState, Vnc, VolumeClaim};
+pub use document::Document;
 pub use fleet::FleetSpec;
 pub use key_pair::KeyPairSpec;
+pub use load::{Loaded, load, load_file};
 pub use meta::{Lifecycle, Metadata, ReclaimPolicy};
 pub use network::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};
 pub use node::{Accelerator, NodeDefaults, NodeSpec};
+pub use path::{FieldPath, leaves};
 pub use secret::{SecretSource, SecretValue};
+pub use span::{SpanIndex, escape, unescape};
 pub use storage_pool::{PoolTarget, PoolType, StoragePoolSpec};
 pub use template::{TemplateFeatures, TemplateFormat, TemplateOs, TemplateSource, TemplateSpec};
 pub use virtual_machine::{
@@ -31,6 +45,7 @@ pub use virtual_machine::{
     VirtualMachineSpec,
 };
 pub use volume::{CloneMode, VolumeFormat, VolumeSource, VolumeSpec};
+pub use yaml::{MAX_DEPTH, MAX_VALUES, check_mapping};
 
 use crate::name::Kind;
 

@@ -14,6 +14,7 @@ use crate::name::{LibvirtName, MacAddr, Name};
 pub struct NetworkSpec {
     /// How its guests reach the world.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub mode: Option<NetworkMode>,
     /// The bridge's name, at most 15 bytes. With mode Bridge: a bridge of the host's that must exist.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +63,7 @@ pub enum NetworkMode {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkIp {
     /// The host's address and the length of the prefix, such as `10.10.0.1/24`.
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("format" = "cidr"))]
     pub address: IpNet,
     /// What guests are given.
     #[serde(skip_serializing_if = "Option::is_none")]

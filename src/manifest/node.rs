@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct NodeSpec {
     /// How libvirt there is reached, such as `qemu:///system` or `qemu+ssh://root@kvm1/system`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub uri: Option<String>,
     /// No new volume or VM is created there.
     #[serde(skip_serializing_if = "Option::is_none")]

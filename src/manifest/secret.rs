@@ -20,6 +20,6 @@ pub struct SecretSource {
     pub file: Option<String>,
     /// An environment variable whose name begins with `JVP_VAR_`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^JVP_VAR_[A-Za-z0-9_]+$"))]
+    #[schemars(regex(pattern = r"^JVP_VAR_[A-Za-z0-9_]+$"), extend("patternErrorMessage" = "the name of an environment variable that begins with `JVP_VAR_`"))]
     pub env: Option<String>,
 }

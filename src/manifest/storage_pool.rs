@@ -11,9 +11,11 @@ use crate::name::{LibvirtName, Name};
 pub struct StoragePoolSpec {
     /// What kind of storage it is.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub pool_type: Option<PoolType>,
     /// Where it lies on the node.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub target: Option<PoolTarget>,
     /// Started together with libvirt. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,5 +44,6 @@ pub enum PoolType {
 pub struct PoolTarget {
     /// An absolute path on the node. A missing folder is made where its parent exists.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub path: Option<String>,
 }

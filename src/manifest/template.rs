@@ -13,16 +13,19 @@ use crate::name::Name;
 pub struct TemplateSpec {
     /// The StoragePool it is kept in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub pool: Option<Name>,
     /// Where the image comes from.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub source: Option<TemplateSource>,
     /// `sha256:` or `sha512:` and the digest of the file in hex. Needed for http; pinned at the first fetch for https.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})$"))]
+    #[schemars(regex(pattern = r"^(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})$"), extend("patternErrorMessage" = "`sha256:` with 64 or `sha512:` with 128 hex digits"))]
     pub checksum: Option<String>,
     /// The format of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub format: Option<TemplateFormat>,
     /// What is on it. For people and other tools.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -26,6 +26,7 @@ pub struct VirtualMachineSpec {
     pub cpu: Option<Cpu>,
     /// Its memory. With `maxMemory`, what the balloon leaves it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub memory: Option<ByteSize>,
     /// The most memory that it can be given while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +36,7 @@ pub struct VirtualMachineSpec {
     pub firmware: Option<Firmware>,
     /// The machine type, such as `q35` or `pc-q35-7.2`. Default at creation: q35.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-z0-9][A-Za-z0-9._-]*$"), extend("patternErrorMessage" = "a machine type such as `q35` or `pc-q35-7.2`"))]
     pub machine: Option<String>,
     /// Its disks and CD-ROMs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -62,7 +64,7 @@ pub struct VirtualMachineSpec {
     pub update_policy: Option<UpdatePolicy>,
     /// One line that says what it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[^\n]+$"))]
+    #[schemars(regex(pattern = r"^[^\n]+$"), extend("patternErrorMessage" = "one line of text"))]
     pub title: Option<String>,
     /// What it is for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +107,7 @@ pub struct Cpu {
     pub max: Option<u32>,
     /// `host-passthrough`, `host-model`, `maximum` or the name of a model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"), extend("patternErrorMessage" = "the name of a CPU model"))]
     pub model: Option<String>,
     /// How they are arranged; the product is `max`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,7 +159,7 @@ pub struct Shutdown {
     pub method: Option<ShutdownMethod>,
     /// How long the guest has, such as `120s` or `5m`. Default: 120s.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^[1-9][0-9]{0,5}(s|m|h)$"))]
+    #[schemars(regex(pattern = r"^[1-9][0-9]{0,5}(s|m|h)$"), extend("patternErrorMessage" = "a time such as `120s` or `5m`"))]
     pub timeout: Option<String>,
     /// What happens then. Default: Report.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,7 @@ use crate::name::{ByteSize, LibvirtName, Name};
 pub struct VolumeSpec {
     /// The StoragePool it lies in.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(required)]
     pub pool: Option<Name>,
     /// The size that a guest sees. Default: that of the source.
     #[serde(skip_serializing_if = "Option::is_none")]

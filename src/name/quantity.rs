@@ -126,9 +126,10 @@ impl JsonSchema for ByteSize {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
+            "format": "size",
             "anyOf": [
                 {"type": "string", "pattern": "^[1-9][0-9]*(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$"},
-                {"type": "integer", "minimum": 1}
+                {"type": "integer", "minimum": 1, "maximum": i64::MAX}
             ]
         })
     }
@@ -198,6 +199,6 @@ impl JsonSchema for MacAddr {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": "^([0-9A-Fa-f]{1,2}:){5}[0-9A-Fa-f]{1,2}$"})
+        json_schema!({"type": "string", "format": "mac", "pattern": "^([0-9A-Fa-f]{1,2}:){5}[0-9A-Fa-f]{1,2}$"})
     }
 }

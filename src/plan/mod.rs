@@ -1,7 +1,210 @@
 //! The planner: what is to be done so that what is becomes what is wanted. Pure and synchronous.
+//!
+//! There is no I/O, clock, randomness, environment or async in this room. The same inputs, in any order, give the same plan.
 
 mod action;
+mod delete;
+mod diff;
+mod display;
+mod fields;
+mod identity;
+mod inventory;
+mod kinds;
+mod lookup;
+mod model;
 mod owned;
+mod planner;
+mod policy;
+mod record;
+mod sources;
+mod usage;
+mod verify;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
 
 pub use action::{Action, ActionId, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource};
+pub use display::{render, summary};
+pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};
+pub use inventory::complete;
+pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
 pub use owned::{Entry, Intent, NodeRecord, Owned, SecretRef, TemplateRecord, VolumeRecord};
+pub use policy::{Consents, Mode, Policy, PowerAct};
+pub use sources::{ImageFacts, Sources};
+pub use usage::{running_users, users};
+pub use verify::verify;
+
+use crate::manifest::Spec;
+use crate::name::{Kind, ObjectRef};
+use crate::observe::{NodeView, Observed};
+use crate::resolve::{Desired, Wanted};
+use planner::Planner;
+
+/// The leaves of a spec: path → value.
+pub(crate) fn leaves_of(spec: &Spec) -> BTreeMap<String, Value> {
+    crate::manifest::path::leaves(spec.kind(), &spec.to_value())
+        .into_iter()
+        .map(|(path, value)| (path.to_string(), value))
+        .collect()
+}
+
+/// The authored leaves that stand in a definition, without those of conduct and without `but`.
+fn definition_leaves(wanted: &Wanted, but: &[&str]) -> BTreeMap<String, Value> {
+    wanted
+        .now
+        .iter()
+        .filter(|(path, _)| {
+            field(wanted.object.kind, path).is_some_and(|row| {
+                matches!(row.class, Class::Managed | Class::Seed) && !but.contains(&row.path) && row.path != "/running"
+            })
+        })
+        .map(|(path, value)| (path.clone(), value.clone()))
+        .collect()
+}
+
+/// Plans.
+///
+/// `owned` is the inventory of `policy.fleet`, made whole by [`complete`].
+pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sources, policy: &Policy) -> Plan {
+    let mut p = Planner::new(desired, observed, owned, sources, policy);
+    nodes(&mut p);
+    match &policy.mode {
+        Mode::Apply => {
+            let targets = policy.targets.as_ref().map(|targets| closure(desired, targets));
+            for object in &desired.order {
+                if targets.as_ref().is_some_and(|targets| !targets.contains(object)) {
+                    continue;
+                }
+                let Some(wanted) = desired.objects.get(object) else { continue };
+                if out_of_reach(&mut p, wanted) {
+                    continue;
+                }
+                if let Some((_, plan_kind)) = kinds::TABLE.iter().find(|(kind, _)| *kind == object.kind) {
+                    plan_kind(&mut p, wanted);
+                }
+            }
+        }
+        Mode::Delete { objects, with_data } => delete::plan(&mut p, objects, *with_data),
+        Mode::Power { objects, what } => {
+            for object in objects {
+                let Some(wanted) = desired.objects.get(object) else { continue };
+                if !out_of_reach(&mut p, wanted) {
+                    kinds::power(&mut p, wanted, *what);
+                }
+            }
+        }
+    }
+    p.finish()
+}
+
+/// The objects of `targets` and all that they need.
+fn closure(desired: &Desired, targets: &BTreeSet<ObjectRef>) -> BTreeSet<ObjectRef> {
+    let mut all = BTreeSet::new();
+    let mut open: Vec<ObjectRef> = targets.iter().cloned().collect();
+    while let Some(object) = open.pop() {
+        let Some(wanted) = desired.objects.get(&object) else { continue };
+        if all.insert(object) {
+            open.extend(wanted.references.iter().map(|reference| reference.object.clone()));
+        }
+    }
+    all
+}
+
+/// Whether an object's node is out of reach; then the plan says so once a node, and what needs the object waits.
+fn out_of_reach(p: &mut Planner<'_>, wanted: &Wanted) -> bool {
+    let Some(node) = &wanted.node else { return false };
+    if p.closed_nodes.contains(node) {
+        p.standing.insert(wanted.object.clone(), planner::Standing::Blocked);
+        return true;
+    }
+    match p.observed.nodes.get(node) {
+        Some(NodeView::Reached(_)) => false,
+        Some(NodeView::Unreachable { message, .. }) => {
+            p.standing.insert(wanted.object.clone(), planner::Standing::Blocked);
+            match p.plan.unreachable.iter_mut().find(|unreachable| unreachable.node == *node) {
+                Some(unreachable) => unreachable.objects.push(wanted.object.clone()),
+                None => p.plan.unreachable.push(Unreachable {
+                    node: node.clone(),
+                    message: message.clone(),
+                    objects: vec![wanted.object.clone()],
+                }),
+            }
+            true
+        }
+        None => {
+            p.standing.insert(wanted.object.clone(), planner::Standing::Blocked);
+            true
+        }
+    }
+}
+
+/// Judges the Nodes themselves: one that became another machine, two that are one, one that left the set with objects on it.
+fn nodes(p: &mut Planner<'_>) {
+    let mut hosts: BTreeMap<uuid::Uuid, crate::name::Name> = BTreeMap::new();
+    for (name, view) in &p.observed.nodes {
+        let NodeView::Reached(state) = view else { continue };
+        let object = ObjectRef::new(Kind::Node, name.clone());
+        if let Some(record) = p.owned.nodes.get(name)
+            && let Some(found) = state.host.uuid
+            && record.host_uuid != found
+        {
+            p.closed_nodes.insert(name.clone());
+            p.plan.refusals.push(Refusal {
+                object: object.clone(),
+                kind: RefusalKind::Guard,
+                message: format!("it is another machine: its host UUID was {} and is {found}", record.host_uuid),
+                help: vec![format!("if that is right: jvp node accept {name}")],
+                origin: None,
+            });
+        }
+        let Some(uuid) = state.host.uuid else { continue };
+        if let Some(other) = hosts.get(&uuid) {
+            p.closed_nodes.insert(name.clone());
+            p.plan.refusals.push(Refusal {
+                object,
+                kind: RefusalKind::Invalid,
+                message: format!("it is the same machine as Node/{other} (host UUID {uuid})"),
+                help: vec!["keep one Node a host".into()],
+                origin: None,
+            });
+        } else {
+            hosts.insert(uuid, name.clone());
+        }
+    }
+    let unreached: Vec<_> = p
+        .observed
+        .nodes
+        .iter()
+        .filter_map(|(name, view)| match view {
+            NodeView::Unreachable { message, .. } => Some((name.clone(), message.clone())),
+            NodeView::Reached(_) => None,
+        })
+        .collect();
+    for (node, message) in unreached {
+        p.plan.unreachable.push(Unreachable { node, message, objects: Vec::new() });
+    }
+    let gone: BTreeMap<&crate::name::Name, usize> = p
+        .owned
+        .entries
+        .values()
+        .filter_map(|entry| entry.node.as_ref())
+        .filter(|node| !p.desired.nodes.contains_key(*node))
+        .fold(BTreeMap::new(), |mut all, node| {
+            *all.entry(node).or_insert(0) += 1;
+            all
+        });
+    let partial = p.policy.partial;
+    for (node, count) in gone {
+        if partial {
+            continue;
+        }
+        p.plan.refusals.push(Refusal {
+            object: ObjectRef::new(Kind::Node, node.clone()),
+            kind: RefusalKind::Guard,
+            message: format!("it is not in the manifests any more, but {count} objects of ours are on it"),
+            help: vec![format!("put it back, or drop them from the inventory (nothing is touched): jvp node forget {node}")],
+            origin: None,
+        });
+    }
+}

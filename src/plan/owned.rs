@@ -38,6 +38,9 @@ pub struct Entry {
     /// Labels as last applied.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Fields that no node has (a template's description, tags …), as last applied.
+    #[serde(default)]
+    pub values: BTreeMap<String, serde_json::Value>,
     /// Deleted from the manifests but kept in libvirt.
     #[serde(default)]
     pub released: bool,
@@ -52,6 +55,9 @@ pub struct Entry {
     pub secrets: BTreeMap<String, SecretRef>,
     /// For VMs: the digest of the cloud-init seed it was made with.
     pub seed_digest: Option<String>,
+    /// For VMs: the digest of the `xml:` fragment that it was made with.
+    #[serde(default)]
+    pub fragment_digest: Option<String>,
     /// For VMs: the address reservations that it made, network object → `mac ip`.
     #[serde(default)]
     pub reservations: BTreeMap<String, String>,

@@ -1,0 +1,11 @@
+//! Apply: plans carried out, step by step, each verified by reading back.
+
+mod failpoint;
+mod observe;
+pub mod progress;
+mod run;
+mod step;
+
+pub use observe::observe;
+pub use run::{DEFAULT_PARALLELISM, Halt, Outcome, run, settled};
+pub use step::{Failure, FailureKind, Local, World};

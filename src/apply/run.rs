@@ -1,0 +1,231 @@
+//! The executor: walks a plan's actions with bounded concurrency, and leaves nothing to its own taste.
+//!
+//! # Expected flow, for each action
+//! 1. What it needs is verified, its lane is free and its node has a place.
+//! 2. Its intent is on disk; one flush covers all that start together.
+//! 3. Its precondition is read and holds.
+//! 4. The effect is done; what is transient is tried again.
+//! 5. What is there is read back and is what was planned.
+//! 6. The ledger records it.
+//!
+//! # Guarantees
+//! A failed action fails what needs it and nothing else. An effect that nobody knows the end of is decided by reading, never by
+//! repeating. There is no undo: the next plan is the recovery.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::progress::{Ended, Event, Sink};
+use super::step::{self, Failure, FailureKind, World};
+use crate::name::{Name, ObjectRef};
+use crate::plan::{Action, ActionId, Intent, Lane, Plan};
+
+/// How much is in flight at most, on one node.
+pub const DEFAULT_PARALLELISM: usize = 4;
+
+/// How a run is to come to its end before the plan is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Halt {
+    /// It isn't.
+    No,
+    /// Finish the steps in flight and stop.
+    AfterSteps,
+    /// Leave at once; the journal tells the next run.
+    Now,
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+#[must_use = "an outcome tells what was not done"]
+pub struct Outcome {
+    /// Actions that are verified.
+    pub done: BTreeSet<ActionId>,
+    /// Actions that failed, with why.
+    pub failed: BTreeMap<ActionId, Failure>,
+    /// Actions that were not begun, since something that they need failed.
+    pub skipped: BTreeMap<ActionId, ActionId>,
+    /// Actions that were not begun, since the run was stopped.
+    pub stopped: BTreeSet<ActionId>,
+}
+
+impl Outcome {
+    /// Whether everything was done.
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.skipped.is_empty() && self.stopped.is_empty()
+    }
+}
+
+/// Walks a plan.
+pub async fn run(
+    plan: &Plan,
+    world: &Arc<World>,
+    run_id: &str,
+    parallelism: usize,
+    halt: &watch::Receiver<Halt>,
+    sink: &Sink,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut waiting: BTreeSet<ActionId> = plan.actions.iter().map(|action| action.id).collect();
+    let mut running: BTreeMap<ActionId, (Option<Name>, Lane)> = BTreeMap::new();
+    let mut tasks: JoinSet<(ActionId, Result<(), Failure>, Duration)> = JoinSet::new();
+    let mut halt = halt.clone();
+    loop {
+        if *halt.borrow() == Halt::No {
+            let start = startable(plan, &waiting, &running, &outcome.done, parallelism);
+            if !start.is_empty()
+                && let Err(failure) = begin(world, &start, run_id)
+            {
+                // Without a journal nothing may be done.
+                for action in &start {
+                    waiting.remove(&action.id);
+                    fail(plan, &mut waiting, &mut outcome, sink, action.id, failure.clone());
+                }
+                continue;
+            }
+            for action in start {
+                waiting.remove(&action.id);
+                running.insert(action.id, (action.node.clone(), action.lane.clone()));
+                sink.send(&Event::Started { action: action.id, object: action.object.clone(), op: action.op.word() });
+                let (action, world, sink, run_id) = (action.clone(), world.clone(), sink.clone(), run_id.to_owned());
+                tasks.spawn(async move {
+                    let id = action.id;
+                    let begun = tokio::time::Instant::now();
+                    let result = step::perform(&action, &world, &run_id, &sink).await;
+                    (id, result, begun.elapsed())
+                });
+            }
+        }
+        if running.is_empty() {
+            break;
+        }
+        let joined = tokio::select! {
+            joined = tasks.join_next() => joined,
+            changed = halt.changed() => {
+                if changed.is_err() || *halt.borrow() != Halt::Now {
+                    // Whoever could stop us is gone, or wants the steps in flight to end.
+                    if changed.is_err() { tasks.join_next().await } else { continue }
+                } else {
+                    tasks.abort_all();
+                    for id in running.keys() {
+                        outcome.stopped.insert(*id);
+                    }
+                    break;
+                }
+            }
+        };
+        let Some(joined) = joined else { break };
+        let Ok((id, result, elapsed)) = joined else {
+            // A step that panicked: its effect is unknown.
+            let lost: Vec<ActionId> = running.keys().copied().collect();
+            for id in lost {
+                running.remove(&id);
+                let failure = Failure::new(FailureKind::Unknown, "its step broke off inside jvp");
+                fail(plan, &mut waiting, &mut outcome, sink, id, failure);
+            }
+            break;
+        };
+        running.remove(&id);
+        let object = plan.actions.get(id.0).map(|action| action.object.clone());
+        match result {
+            Ok(()) => {
+                outcome.done.insert(id);
+                if let Some(object) = object {
+                    sink.send(&Event::Finished { action: id, object, ended: Ended::Done, elapsed });
+                }
+            }
+            Err(failure) => {
+                if let Some(object) = object {
+                    let ended = Ended::Failed(failure.to_string());
+                    sink.send(&Event::Finished { action: id, object, ended, elapsed });
+                }
+                fail(plan, &mut waiting, &mut outcome, sink, id, failure);
+            }
+        }
+    }
+    outcome.stopped.extend(waiting);
+    outcome
+}
+
+/// Records a failure and skips all that needs it.
+fn fail(plan: &Plan, waiting: &mut BTreeSet<ActionId>, outcome: &mut Outcome, sink: &Sink, id: ActionId, failure: Failure) {
+    outcome.failed.insert(id, failure);
+    let mut broken = BTreeSet::from([id]);
+    for action in &plan.actions {
+        if waiting.contains(&action.id) && action.needs.iter().any(|need| broken.contains(need)) {
+            broken.insert(action.id);
+        }
+    }
+    broken.remove(&id);
+    for skipped in broken {
+        if waiting.remove(&skipped) {
+            outcome.skipped.insert(skipped, id);
+            if let Some(action) = plan.actions.get(skipped.0) {
+                sink.send(&Event::Skipped { action: skipped, object: action.object.clone() });
+            }
+        }
+    }
+}
+
+/// The actions that may begin now, in the plan's order.
+fn startable<'p>(
+    plan: &'p Plan,
+    waiting: &BTreeSet<ActionId>,
+    running: &BTreeMap<ActionId, (Option<Name>, Lane)>,
+    done: &BTreeSet<ActionId>,
+    parallelism: usize,
+) -> Vec<&'p Action> {
+    let mut busy: Vec<(Option<Name>, Lane)> = running.values().cloned().collect();
+    let mut start = Vec::new();
+    let mut full: BTreeSet<Option<Name>> = BTreeSet::new();
+    for id in waiting {
+        let Some(action) = plan.actions.get(id.0) else { continue };
+        if full.contains(&action.node) || !action.needs.iter().all(|need| done.contains(need)) {
+            continue;
+        }
+        let in_flight = busy.iter().filter(|(node, _)| *node == action.node).count();
+        if in_flight >= parallelism.max(1) {
+            full.insert(action.node.clone());
+            continue;
+        }
+        if busy.iter().any(|(node, lane)| *node == action.node && collide(lane, &action.lane)) {
+            continue;
+        }
+        busy.push((action.node.clone(), action.lane.clone()));
+        start.push(action);
+    }
+    start
+}
+
+/// Whether two lanes may not be busy at the same time.
+fn collide(a: &Lane, b: &Lane) -> bool {
+    match (a, b) {
+        (Lane::Object(a), Lane::Object(b)) | (Lane::Local(a), Lane::Local(b)) => a == b,
+        (Lane::PoolExclusive(a), Lane::PoolExclusive(b)) => a == b,
+        (Lane::PoolExclusive(a), Lane::PoolShared { pool: b, .. })
+        | (Lane::PoolShared { pool: b, .. }, Lane::PoolExclusive(a)) => a == b,
+        (Lane::PoolShared { pool: a, volume: x }, Lane::PoolShared { pool: b, volume: y }) => a == b && x == y,
+        _ => false,
+    }
+}
+
+/// Writes the intents of all that starts together, by one flush.
+fn begin(world: &World, actions: &[&Action], run_id: &str) -> Result<(), Failure> {
+    let intents: Vec<Intent> = actions.iter().map(|action| step::intent(action, world, run_id)).collect();
+    world
+        .ledger
+        .begin(intents)
+        .map_err(|error| Failure::new(FailureKind::Journal, format!("the journal can't be written, so nothing is done: {error}")))
+}
+
+/// The objects whose actions were all done.
+pub fn settled(plan: &Plan, outcome: &Outcome) -> BTreeSet<ObjectRef> {
+    plan.changes
+        .iter()
+        .filter(|change| change.actions.iter().all(|id| outcome.done.contains(id)))
+        .map(|change| change.object.clone())
+        .collect()
+}

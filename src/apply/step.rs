@@ -1,0 +1,348 @@
+//! One action: precondition, effect, read-back, record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::progress::{Event, Sink};
+use crate::host::{ErrorKind, Host, HostError, Progress};
+use crate::name::Name;
+use crate::observe::{NodeState, PowerState, Scope, Target};
+use crate::plan::{Action, ActionId, Expect, Intent, Op, Precondition, Record, verify};
+use crate::store::{Change, Ledger, Outcome};
+
+/// What steps reach: nodes, ledger, and the controller's own deeds.
+pub struct World {
+    /// The hosts of the set.
+    pub hosts: BTreeMap<Name, Arc<dyn Host>>,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Deeds of the controller's.
+    pub local: Arc<dyn Local>,
+    /// What time it is, for records.
+    pub clock: fn() -> jiff::Timestamp,
+}
+
+/// Deeds of the controller's: fetching images, making keys, reading secrets.
+#[async_trait::async_trait]
+pub trait Local: Send + Sync {
+    /// Fetches a Template's image into the cache and checks it.
+    async fn fetch(&self, template: &Name, progress: &dyn Progress) -> Result<(), String>;
+    /// Makes a key pair.
+    fn generate_key(&self, name: &Name) -> Result<(), String>;
+    /// The secret that a reference means; refused where it is another one than when the plan was made.
+    fn secret(&self, secret: &crate::plan::SecretRef) -> Result<String, String>;
+}
+
+/// Why an action failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// What happened.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// What kinds of failure there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// What is there is not what the plan was made from.
+    Conflict,
+    /// The node went out of reach.
+    Unreachable,
+    /// Nobody knows whether it happened.
+    Unknown,
+    /// It was done, and what is there is not what was planned.
+    Mismatch,
+    /// A guest didn't stop in time, and runs on.
+    StopTimeout,
+    /// The journal can't be written.
+    Journal,
+    /// Anything else.
+    Failed,
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let kind = match error.kind {
+            ErrorKind::Unreachable => FailureKind::Unreachable,
+            ErrorKind::Unknown => FailureKind::Unknown,
+            ErrorKind::StopTimeout => FailureKind::StopTimeout,
+            _ => FailureKind::Failed,
+        };
+        Self { kind, message: error.message }
+    }
+}
+
+/// How often what is transient is tried, and how long between: 0.2 s doubling to 3.2 s.
+const TRIES: u32 = 6;
+
+/// The id of an action's intent.
+fn intent_id(action: &Action, run_id: &str) -> String {
+    format!("{run_id}-{:06}", action.id.0)
+}
+
+/// The intent of an action.
+pub(super) fn intent(action: &Action, world: &World, run_id: &str) -> Intent {
+    let details = match (&action.record, &action.op) {
+        (
+            Record::Put(entry) | Record::Settle(entry),
+            Op::VolumeCreate { .. } | Op::VolumeClone { .. } | Op::VolumeUpload { .. },
+        ) => {
+            let volume = entry.volume.as_ref().map(serde_json::to_value);
+            let template = entry.template.as_ref().map(serde_json::to_value);
+            volume.or(template).and_then(Result::ok).unwrap_or_default()
+        }
+        _ => serde_json::Value::Null,
+    };
+    Intent {
+        id: intent_id(action, run_id),
+        run: run_id.to_owned(),
+        object: action.object.clone(),
+        op: action.op.word().to_owned(),
+        node: action.node.clone(),
+        details,
+        absent_before: action.precondition == Precondition::Absent,
+        at: (world.clock)().to_string(),
+    }
+}
+
+struct Bytes<'a> {
+    action: ActionId,
+    sink: &'a Sink,
+}
+
+impl Progress for Bytes<'_> {
+    fn bytes(&self, done: u64, total: u64) {
+        self.sink.send(&Event::Bytes { action: self.action, done, total });
+    }
+}
+
+/// Performs one action whose intent is on disk.
+pub(super) async fn perform(action: &Action, world: &World, run_id: &str, sink: &Sink) -> Result<(), Failure> {
+    let result = effect(action, world, sink).await;
+    let id = intent_id(action, run_id);
+    let (outcome, changes) = match &result {
+        Ok(()) => (Outcome::Verified, changes(action, world)),
+        Err(failure) => match failure.kind {
+            // The next run decides, by looking.
+            FailureKind::Unknown | FailureKind::Unreachable | FailureKind::Mismatch => (Outcome::Unknown, Vec::new()),
+            _ => (Outcome::Failed, Vec::new()),
+        },
+    };
+    super::failpoint::hit("recorded", action);
+    world
+        .ledger
+        .complete(&id, outcome, changes)
+        .map_err(|error| Failure::new(FailureKind::Journal, format!("it was done, but the ledger can't be written: {error}")))?;
+    result
+}
+
+/// What the ledger records of a verified action. Until an object's steps are all verified, `last` only grows (D4).
+fn changes(action: &Action, world: &World) -> Vec<Change> {
+    let stamped = |entry: &crate::plan::Entry, grow: bool| {
+        let mut entry = entry.clone();
+        let known = world.ledger.entry(&entry.object);
+        if entry.created_at.is_empty() {
+            entry.created_at = known
+                .as_ref()
+                .map(|known| known.created_at.clone())
+                .filter(|at| !at.is_empty())
+                .unwrap_or_else(|| (world.clock)().to_string());
+        }
+        if grow && let Some(known) = known {
+            let last: BTreeSet<String> = known.last.union(&entry.last).cloned().collect();
+            entry.last = last;
+        }
+        Change::Put(Box::new(entry))
+    };
+    match &action.record {
+        Record::Nothing => Vec::new(),
+        Record::Put(entry) => vec![stamped(entry, true)],
+        Record::Settle(entry) => vec![stamped(entry, false)],
+        Record::Remove(object) => vec![Change::Remove(object.clone())],
+    }
+}
+
+async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failure> {
+    let progress = Bytes { action: action.id, sink };
+    match &action.op {
+        Op::Inventory => return Ok(()),
+        Op::Fetch { template } => {
+            return world.local.fetch(template, &progress).await.map_err(|message| Failure::new(FailureKind::Failed, message));
+        }
+        Op::KeyPairGenerate { name } => {
+            super::failpoint::hit("before", action);
+            let made = world.local.generate_key(name).map_err(|message| Failure::new(FailureKind::Failed, message));
+            super::failpoint::hit("after", action);
+            return made;
+        }
+        _ => {}
+    }
+    let Some(host) = action.node.as_ref().and_then(|node| world.hosts.get(node)) else {
+        return Err(Failure::new(FailureKind::Unreachable, "its node is not in the set"));
+    };
+    precondition(action, host.as_ref()).await?;
+    let op = with_secrets(action, world)?;
+    super::failpoint::hit("before", action);
+    let acted = act(host.as_ref(), op.as_ref().unwrap_or(&action.op), &progress).await;
+    super::failpoint::hit("after", action);
+    match acted {
+        Ok(()) => read_back(action, host.as_ref()).await,
+        // Nobody knows: what is there decides.
+        Err(error) if error.kind == ErrorKind::Unknown => match read_back(action, host.as_ref()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The operation with its secrets in it; none where it has none.
+fn with_secrets(action: &Action, world: &World) -> Result<Option<Op>, Failure> {
+    if action.secrets.is_empty() {
+        return Ok(None);
+    }
+    let mut op = action.op.clone();
+    for (token, reference) in &action.secrets {
+        let secret = world.local.secret(reference).map_err(|message| Failure::new(FailureKind::Conflict, message))?;
+        if let Op::DomainDefine { xml, .. } = &mut op {
+            *xml = xml.replace(token.as_str(), &crate::xml::escape(&secret));
+        }
+    }
+    Ok(Some(op))
+}
+
+async fn act(host: &dyn Host, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
+    let mut pause = Duration::from_millis(200);
+    let mut tried = 0;
+    loop {
+        match host.act(op, progress).await {
+            Err(error) if error.kind == ErrorKind::Transient && tried + 1 < TRIES => {
+                tracing::debug!(op = op.word(), error = %error, "transient, trying again");
+                tried += 1;
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn read(host: &dyn Host, scope: &Scope) -> Result<NodeState, Failure> {
+    Ok(NodeState::read(host.read(scope).await?))
+}
+
+/// Reads the one object that an operation is about.
+async fn read_target(host: &dyn Host, target: Target) -> Result<NodeState, Failure> {
+    read(host, &Scope::Objects(BTreeSet::from([target]))).await
+}
+
+async fn precondition(action: &Action, host: &dyn Host) -> Result<(), Failure> {
+    let conflict = |message: String| Err(Failure::new(FailureKind::Conflict, message));
+    let Some(target) = action.op.target() else { return Ok(()) };
+    match &action.precondition {
+        Precondition::None => Ok(()),
+        Precondition::Absent => {
+            let state = read_target(host, target.clone()).await?;
+            if is_there(&state, &target) {
+                conflict("something of that name came to be since the plan was made".into())
+            } else {
+                Ok(())
+            }
+        }
+        Precondition::Uuid(uuid) => {
+            let state = read_target(host, target.clone()).await?;
+            match uuid_of(&state, &target) {
+                Some(found) if found == *uuid => Ok(()),
+                Some(found) => conflict(format!("it is another object now: its UUID is {found}")),
+                None => conflict("it is not there any more".into()),
+            }
+        }
+        Precondition::Domain { uuid, running } => {
+            let target = match &action.op {
+                Op::DomainRename { name, .. } => Target::Domain(name.clone()),
+                _ => target,
+            };
+            let state = read_target(host, target.clone()).await?;
+            let Target::Domain(name) = &target else { return Ok(()) };
+            let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };
+            if domain.uuid != *uuid {
+                return conflict(format!("it is another domain now: its UUID is {}", domain.uuid));
+            }
+            let runs = domain.state != PowerState::Off;
+            match (runs, *running) {
+                (true, false) => conflict("it was started since the plan was made".into()),
+                (false, true) if matches!(action.op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. }) => Ok(()),
+                (false, true) => conflict("it was stopped since the plan was made".into()),
+                _ => Ok(()),
+            }
+        }
+        Precondition::Volume { path } => {
+            let state = read_target(host, target).await?;
+            let there =
+                state.pools.values().flat_map(|pool| pool.volumes.iter().flat_map(|v| v.values())).any(|v| v.path == *path);
+            if there { Ok(()) } else { conflict(format!("{path} is not there any more")) }
+        }
+        Precondition::VolumeUnused { path } => {
+            // libvirt protects no volume that is in use: everything is read again.
+            let state = read(host, &Scope::Everything).await?;
+            let users = crate::plan::users(&state, path);
+            if users.is_empty() { Ok(()) } else { conflict(format!("it is used by {}", users.join(", "))) }
+        }
+    }
+}
+
+fn is_there(state: &NodeState, target: &Target) -> bool {
+    match target {
+        Target::Pool(name) => state.pools.contains_key(name),
+        Target::Network(name) => state.networks.contains_key(name),
+        Target::Domain(name) => state.domains.contains_key(name),
+        Target::Volume { pool, name } => {
+            state.pools.get(pool).and_then(|pool| pool.volumes.as_ref()).is_some_and(|volumes| volumes.contains_key(name))
+        }
+    }
+}
+
+fn uuid_of(state: &NodeState, target: &Target) -> Option<uuid::Uuid> {
+    match target {
+        Target::Pool(name) => state.pools.get(name).map(|pool| pool.uuid),
+        Target::Network(name) => state.networks.get(name).map(|network| network.uuid),
+        Target::Domain(name) => state.domains.get(name).map(|domain| domain.uuid),
+        Target::Volume { .. } => None,
+    }
+}
+
+/// Reads what is there, and looks whether it is what was planned. What may come late is waited for.
+async fn read_back(action: &Action, host: &dyn Host) -> Result<(), Failure> {
+    let Some(target) = action.op.target() else { return Ok(()) };
+    if action.expect == Expect::Nothing {
+        return Ok(());
+    }
+    let patience = match &action.expect {
+        // libvirt refreshes the pool after an upload in its own time.
+        Expect::Uploaded { .. } | Expect::Volume { .. } => 40,
+        Expect::Active(_) | Expect::Gone => 10,
+        _ => 1,
+    };
+    let mut last = String::new();
+    for attempt in 0..patience {
+        if attempt > 0 {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        let state = read_target(host, target.clone()).await?;
+        match verify(&action.op, &action.expect, &state) {
+            Ok(()) => return Ok(()),
+            Err(difference) => last = difference,
+        }
+    }
+    Err(Failure::new(FailureKind::Mismatch, format!("it was done without an error, but {last}")))
+}

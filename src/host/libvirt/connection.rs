@@ -1,0 +1,120 @@
+//! One connection to a node's libvirt: opened, asked whether it still stands, closed or left behind.
+//!
+//! It knows nothing of threads and deadlines. Opening and closing block.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use virt::connect::Connect;
+
+use super::error::{At, translate};
+use super::{ffi, runtime, transport};
+use crate::host::HostError;
+
+/// Seconds between two pings of an idle connection.
+const PING_SECONDS: i32 = 5;
+/// Pings without an answer until the connection is given up.
+const PINGS: u32 = 3;
+
+/// An open connection.
+pub(super) struct Connection {
+    /// Taken only when dropped.
+    connect: Option<Connect>,
+    /// A call on it never came back: neither closing nor freeing it is safe from being stuck as well.
+    poisoned: AtomicBool,
+}
+
+impl Connection {
+    /// Opens a connection. Blocks for as long as libvirt likes.
+    pub(super) fn open(uri: &str) -> Result<Self, HostError> {
+        runtime::start()?;
+        let connect = Connect::open(Some(uri)).map_err(|error| translate(&error, At::Open))?;
+        // Drivers in this process have no keep-alive, and need none.
+        if let Err(error) = connect.set_keep_alive(PING_SECONDS, PINGS) {
+            tracing::debug!(%error, "no keep-alive");
+        }
+        Ok(Self { connect: Some(connect), poisoned: AtomicBool::new(false) })
+    }
+
+    /// libvirt's own handle; none only while it is being dropped.
+    pub(super) fn connect(&self) -> Option<&Connect> {
+        self.connect.as_ref()
+    }
+
+    /// Whether it may be used: nothing is sent, so a hung libvirt shows only once its pings have failed.
+    pub(super) fn usable(&self) -> bool {
+        let alive = self.connect.as_ref().is_some_and(|connect| connect.is_alive().unwrap_or(false));
+        alive && !self.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// Marks it as one that is never used, closed or freed.
+    pub(super) fn poison(&self) {
+        self.poisoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Closes it although it was poisoned, as the call on it came back after all. Blocks.
+    pub(super) fn close(mut self) {
+        if let Some(connect) = self.connect.take() {
+            ffi::close(connect);
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(connect) = self.connect.take() else { return };
+        if self.poisoned.load(Ordering::Relaxed) {
+            std::mem::forget(connect);
+        } else {
+            ffi::close(connect);
+        }
+    }
+}
+
+/// What libvirt is told of a URI: as written, but ssh is kept from the terminal, and where there is none it must not wait for
+/// somebody to type.
+pub(super) fn for_libvirt(uri: &str) -> String {
+    let uri = match transport::command() {
+        Some(command) => with(uri, &["ssh"], "command", command),
+        None => uri.to_owned(),
+    };
+    if std::io::stdin().is_terminal() { uri } else { with(&uri, &["ssh", "libssh", "libssh2"], "no_tty", "1") }
+}
+
+/// A URI of one of these transports with a parameter, unless it has it.
+fn with(uri: &str, transports: &[&str], key: &str, value: &str) -> String {
+    let scheme = uri.split_once("://").map_or("", |(scheme, _)| scheme);
+    let fits = scheme.split_once('+').is_some_and(|(_, transport)| transports.contains(&transport));
+    let (rest, fragment) = uri.split_once('#').map_or((uri, String::new()), |(rest, f)| (rest, format!("#{f}")));
+    let query = rest.split_once('?').map(|(_, query)| query);
+    if !fits || query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some(key))) {
+        return uri.to_owned();
+    }
+    let sign = match query {
+        None => "?",
+        Some(query) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    format!("{rest}{sign}{key}={value}{fragment}")
+}
+
+/// Whether the driver lives in this process, where each connection may be a world of its own that ends with it.
+pub(super) fn in_process(uri: &str) -> bool {
+    uri.starts_with("test:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_added_once_and_to_ssh_only() {
+        let add = |uri| with(uri, &["ssh"], "no_tty", "1");
+        assert_eq!(add("qemu+ssh://h/system"), "qemu+ssh://h/system?no_tty=1");
+        assert_eq!(add("qemu+ssh://h/system?keyfile=k"), "qemu+ssh://h/system?keyfile=k&no_tty=1");
+        assert_eq!(add("qemu+ssh://h/system?keyfile=k&"), "qemu+ssh://h/system?keyfile=k&no_tty=1");
+        assert_eq!(add("qemu+ssh://h/system?no_tty=0"), "qemu+ssh://h/system?no_tty=0");
+        assert_eq!(add("qemu+tls://h/system"), "qemu+tls://h/system");
+        assert_eq!(add("qemu:///system"), "qemu:///system");
+    }
+}

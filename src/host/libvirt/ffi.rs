@@ -1,0 +1,150 @@
+//! The calls that the `virt` crate has not, or not in a usable form: the only unsafe code of the house.
+//!
+//! No decision is made here. Each function wraps one call, copies what it gave, and frees it.
+#![expect(unsafe_code, reason = "libvirt is a C library, and the crate leaves these calls out, ignores their errors or leaks")]
+
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+
+use uuid::Uuid;
+use virt::connect::Connect;
+use virt::domain::Domain;
+use virt::error::Error;
+use virt::network::Network;
+use virt::stream::Stream;
+use virt::sys;
+
+use crate::observe::RawLease;
+
+/// A domain's state and the reason for it, as libvirt's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct State {
+    /// One of `VIR_DOMAIN_*`.
+    pub(super) state: u32,
+    /// One of the reasons that go with the state.
+    pub(super) reason: u32,
+}
+
+/// Closes a connection. `Drop` would panic where libvirt has something to say about it.
+pub(super) fn close(connection: Connect) {
+    // SAFETY: the pointer is valid as the wrapper holds a reference, which this call gives up in its place: the wrapper is
+    // forgotten and never used again.
+    unsafe {
+        sys::virConnectClose(connection.as_ptr());
+    }
+    std::mem::forget(connection);
+}
+
+/// The states of all domains in one call.
+pub(super) fn domain_states(connection: &Connect) -> Result<Vec<(Uuid, State)>, Error> {
+    let mut records: *mut sys::virDomainStatsRecordPtr = ptr::null_mut();
+    // SAFETY: the connection is valid; libvirt stores a list that is ours to free.
+    let count =
+        unsafe { sys::virConnectGetAllDomainStats(connection.as_ptr(), sys::VIR_DOMAIN_STATS_STATE, &raw mut records, 0) };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut states = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: libvirt stored `count` valid records, each with a domain and `nparams` parameters; names are C strings.
+        unsafe {
+            let record = *records.add(index);
+            let mut uuid = [0u8; 16];
+            let (mut state, mut reason): (c_int, c_int) = (-1, 0);
+            let (params, nparams) = ((*record).params, (*record).nparams);
+            let found = sys::virTypedParamsGetInt(params, nparams, c"state.state".as_ptr(), &raw mut state);
+            sys::virTypedParamsGetInt(params, nparams, c"state.reason".as_ptr(), &raw mut reason);
+            if found == 1 && sys::virDomainGetUUID((*record).dom, uuid.as_mut_ptr()) == 0 {
+                states.push((Uuid::from_bytes(uuid), State { state: number(state), reason: number(reason) }));
+            }
+        }
+    }
+    // SAFETY: the list is libvirt's own, ended by a null pointer as this function expects, and not used after.
+    unsafe { sys::virDomainStatsRecordListFree(records) };
+    Ok(states)
+}
+
+/// One domain's state. The crate's own function forgets to look whether the call failed.
+pub(super) fn domain_state(domain: &Domain) -> Result<State, Error> {
+    let (mut state, mut reason): (c_int, c_int) = (-1, 0);
+    // SAFETY: the domain is valid, and both numbers outlive the call.
+    let result = unsafe { sys::virDomainGetState(domain.as_ptr(), &raw mut state, &raw mut reason, 0) };
+    if result < 0 { Err(Error::last_error()) } else { Ok(State { state: number(state), reason: number(reason) }) }
+}
+
+/// Who has an address of a running network.
+pub(super) fn leases(network: &Network) -> Result<Vec<RawLease>, Error> {
+    let mut list: *mut sys::virNetworkDHCPLeasePtr = ptr::null_mut();
+    // SAFETY: the network is valid; no MAC means all; libvirt stores a list that is ours to free.
+    let count = unsafe { sys::virNetworkGetDHCPLeases(network.as_ptr(), ptr::null(), &raw mut list, 0) };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut leases = Vec::with_capacity(count);
+    for index in 0..count {
+        // SAFETY: libvirt stored `count` valid leases; their strings are C strings or null; each is freed once, after its use.
+        unsafe {
+            let lease = *list.add(index);
+            if let (Some(mac), Some(ip)) = (text((*lease).mac), text((*lease).ipaddr)) {
+                leases.push(RawLease { mac, ip, hostname: text((*lease).hostname) });
+            }
+            sys::virNetworkDHCPLeaseFree(lease);
+        }
+    }
+    // SAFETY: the array itself comes from C's allocator, and its elements are gone.
+    unsafe { free(list.cast()) };
+    Ok(leases)
+}
+
+/// The addresses that a domain's guest agent tells, loopback left out.
+pub(super) fn agent_addresses(domain: &Domain) -> Result<Vec<String>, Error> {
+    let mut list: *mut sys::virDomainInterfacePtr = ptr::null_mut();
+    let source = sys::VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT;
+    // SAFETY: the domain is valid; libvirt stores a list that is ours to free.
+    let count = unsafe { sys::virDomainInterfaceAddresses(domain.as_ptr(), &raw mut list, source, 0) };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut addresses = Vec::new();
+    for index in 0..count {
+        // SAFETY: libvirt stored `count` valid interfaces, each with `naddrs` addresses; strings are C strings or null; each
+        // interface is freed once, after its use.
+        unsafe {
+            let interface = *list.add(index);
+            let loopback = text((*interface).name).as_deref() == Some("lo");
+            for address in 0..(*interface).naddrs as usize {
+                if let (false, Some(address)) = (loopback, text((*(*interface).addrs.add(address)).addr)) {
+                    addresses.push(address);
+                }
+            }
+            sys::virDomainInterfaceFree(interface);
+        }
+    }
+    // SAFETY: the array itself comes from C's allocator, and its elements are gone.
+    unsafe { free(list.cast()) };
+    Ok(addresses)
+}
+
+/// Skips `length` bytes of a sparse stream.
+pub(super) fn send_hole(stream: &Stream, length: i64) -> Result<(), Error> {
+    // SAFETY: the stream is valid.
+    let result = unsafe { sys::virStreamSendHole(stream.as_ptr(), length, 0) };
+    if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
+/// Copies a C string.
+///
+/// # Safety
+///
+/// `chars` is null or a C string.
+unsafe fn text(chars: *const c_char) -> Option<String> {
+    if chars.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so a C string by this function's contract.
+    Some(unsafe { CStr::from_ptr(chars) }.to_string_lossy().into_owned())
+}
+
+/// libvirt's numbers of states and reasons are never negative.
+fn number(value: c_int) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}
+
+unsafe extern "C" {
+    /// C's own, for arrays that libvirt allocated.
+    fn free(pointer: *mut std::ffi::c_void);
+}

@@ -1,0 +1,74 @@
+//! A node by its libvirt: the only part of the house that links to it.
+//!
+//! ```text
+//! LibvirtHost ── read, act ──> calls (places, deadlines, connections) ──> workers (threads) ──> libvirt
+//! ```
+//!
+//! Its calls block and may hang for ever, so each runs on a thread that nobody waits for longer than its deadline. It
+//! decides nothing, repeats no effect, and never parses a document.
+
+mod act;
+mod calls;
+mod connection;
+mod domains;
+mod error;
+mod ffi;
+mod guests;
+mod networks;
+mod pools;
+mod read;
+mod runtime;
+mod transport;
+mod volumes;
+mod workers;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Connector, Host, HostError, Progress};
+use crate::name::Name;
+use crate::observe::{RawNode, Scope};
+use crate::plan::Op;
+use calls::Calls;
+
+pub use transport::become_transport;
+
+/// Opens nodes by libvirt's URIs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LibvirtConnector;
+
+impl Connector for LibvirtConnector {
+    fn host(&self, _node: &Name, uri: &str) -> Arc<dyn Host> {
+        Arc::new(LibvirtHost::new(uri))
+    }
+}
+
+/// A node behind a libvirt URI. It may be used by many at once; at most four calls are on their way to it.
+pub struct LibvirtHost {
+    calls: Arc<Calls>,
+}
+
+impl LibvirtHost {
+    /// The node behind `uri`. Nothing is opened yet. Whether the URI may be used at all was looked at before.
+    pub fn new(uri: &str) -> Self {
+        Self { calls: Calls::new(uri) }
+    }
+}
+
+impl std::fmt::Debug for LibvirtHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LibvirtHost").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Host for LibvirtHost {
+    async fn read(&self, scope: &Scope) -> Result<RawNode, HostError> {
+        read::read(&self.calls, scope).await
+    }
+
+    async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
+        act::act(&self.calls, op, progress).await
+    }
+}

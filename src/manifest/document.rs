@@ -1,0 +1,66 @@
+//! A document of the language: one object as it was written, with the places of what was written.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::path::{FieldPath, walk};
+use super::span::SpanIndex;
+use super::{Lifecycle, Metadata, Spec};
+use crate::diag::{FileId, Label};
+use crate::name::ObjectRef;
+
+/// One object as it was written.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// The object; its node is never set, for it isn't expanded over nodes yet.
+    pub object: ObjectRef,
+    /// The language that it is written in.
+    pub api_version: String,
+    /// `metadata`.
+    pub metadata: Metadata,
+    /// `lifecycle`.
+    pub lifecycle: Lifecycle,
+    /// `spec`.
+    pub spec: Spec,
+    /// The authored leaves of `spec`, before any default: path → value in its canonical form (DECISIONS D2).
+    pub now: BTreeMap<FieldPath, Value>,
+    /// Where each value stands, by JSON pointer into the document.
+    pub spans: SpanIndex,
+    /// The file that it stands in.
+    pub file: FileId,
+}
+
+impl Document {
+    /// The value at `pointer` into the document (`/spec/disks/0/name`); where nothing is written, what is nearest to it.
+    pub fn label(&self, pointer: &str) -> Label {
+        Label::new(self.file, self.spans.nearest(pointer))
+    }
+
+    /// The key at `pointer` into the document, or what is nearest to it.
+    pub fn key_label(&self, pointer: &str) -> Label {
+        Label::new(self.file, self.spans.key(pointer).unwrap_or_else(|| self.spans.nearest(pointer)))
+    }
+
+    /// The value of the field at `path` (`/disks/root/bus`, as in [`now`](Self::now)); where nothing is written, what is
+    /// nearest to it.
+    pub fn field_label(&self, path: &str) -> Label {
+        let leaves = walk(self.object.kind, &self.spec.to_value());
+        let pointer = match leaves.get(path) {
+            Some(leaf) => leaf.pointer.clone(),
+            // Not a leaf: the pointer of a leaf below it, cut to as many tokens.
+            None => {
+                leaves.range(format!("{path}/")..).next().filter(|(below, _)| below.starts_with(&format!("{path}/"))).map_or_else(
+                    || path.to_owned(),
+                    |(_, leaf)| leaf.pointer.split('/').take(path.split('/').count()).collect::<Vec<_>>().join("/"),
+                )
+            }
+        };
+        self.label(&format!("/spec{pointer}"))
+    }
+
+    /// The object's name.
+    pub fn name_label(&self) -> Label {
+        self.label("/metadata/name")
+    }
+}

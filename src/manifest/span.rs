@@ -1,0 +1,112 @@
+//! The span index: where in its file each value of a document stands, by JSON pointer. It holds places and no values.
+
+use std::collections::BTreeMap;
+
+use crate::diag::Span;
+
+/// The places of one value: its own, its key's, and those of what lies in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpanIndex {
+    key: Option<Span>,
+    value: Span,
+    below: Below,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Below {
+    Nothing,
+    Items(Vec<SpanIndex>),
+    Fields(BTreeMap<String, SpanIndex>),
+}
+
+impl SpanIndex {
+    /// A scalar at `value`.
+    pub(super) fn scalar(value: Span) -> Self {
+        Self { key: None, value, below: Below::Nothing }
+    }
+
+    /// A list at `value`.
+    pub(super) fn list(value: Span, items: Vec<Self>) -> Self {
+        Self { key: None, value, below: Below::Items(items) }
+    }
+
+    /// A mapping at `value`.
+    pub(super) fn mapping(value: Span, fields: BTreeMap<String, Self>) -> Self {
+        Self { key: None, value, below: Below::Fields(fields) }
+    }
+
+    /// The same, as the value of the key at `key`.
+    pub(super) fn keyed(mut self, key: Span) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The span of the value itself.
+    pub fn whole(&self) -> Span {
+        self.value
+    }
+
+    /// The span of its key.
+    pub(super) fn key_span(&self) -> Option<Span> {
+        self.key
+    }
+
+    /// The value at `pointer` (RFC 6901), if there is one.
+    fn find(&self, pointer: &str) -> Option<&Self> {
+        pointer.split('/').skip(1).try_fold(self, |at, token| at.child(&unescape(token)))
+    }
+
+    /// The field or item `token`, if there is one.
+    pub(super) fn child(&self, token: &str) -> Option<&Self> {
+        match &self.below {
+            Below::Nothing => None,
+            Below::Items(items) => items.get(token.parse::<usize>().ok()?),
+            Below::Fields(fields) => fields.get(token),
+        }
+    }
+
+    /// The span of the value at `pointer`.
+    pub fn value(&self, pointer: &str) -> Option<Span> {
+        self.find(pointer).map(|at| at.value)
+    }
+
+    /// The span of the key that the value at `pointer` belongs to.
+    pub fn key(&self, pointer: &str) -> Option<Span> {
+        self.find(pointer).and_then(|at| at.key)
+    }
+
+    /// The span to show for `pointer`: that of the value, or of the key of the nearest value around it that is written.
+    pub fn nearest(&self, pointer: &str) -> Span {
+        let (mut at, mut complete) = (self, true);
+        for token in pointer.split('/').skip(1) {
+            let Some(below) = at.child(&unescape(token)) else {
+                complete = false;
+                break;
+            };
+            at = below;
+        }
+        if complete { at.value } else { at.key.unwrap_or(at.value) }
+    }
+
+    /// Every span in it.
+    pub fn all(&self) -> Vec<Span> {
+        let mut found = vec![self.value];
+        found.extend(self.key);
+        match &self.below {
+            Below::Nothing => {}
+            Below::Items(items) => found.extend(items.iter().flat_map(Self::all)),
+            Below::Fields(fields) => found.extend(fields.values().flat_map(Self::all)),
+        }
+        found
+    }
+}
+
+/// A token of a JSON pointer, as it stands in the pointer.
+pub fn escape(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
+}
+
+/// A token of a JSON pointer, as it is meant.
+pub fn unescape(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
+}

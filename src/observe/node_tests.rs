@@ -1,0 +1,106 @@
+//! That reading a node is whole, forgiving, and quick.
+
+use super::*;
+use crate::observe::RawVolume;
+
+fn volume(name: &str, backing: Option<&str>) -> RawVolume {
+    let backing = backing.map(|path| xml::volume::Backing { path: path.to_owned(), format: "qcow2".to_owned() });
+    let wanted = xml::volume::VolumeWanted { name, format: "qcow2", capacity: Some(1 << 30), backing };
+    let text = xml::volume::render(&wanted).replace("<target>", &format!("<target><path>/p/{name}</path>"));
+    RawVolume { name: name.to_owned(), xml: text }
+}
+
+fn domain(name: &str, inactive: String, live: Option<String>) -> RawDomain {
+    RawDomain {
+        name: name.to_owned(),
+        uuid: Uuid::from_u128(5),
+        state: if live.is_some() { PowerState::Running } else { PowerState::Off },
+        off_reason: OffReason::Unknown,
+        autostart: true,
+        persistent: true,
+        managed_save: false,
+        has_snapshots: false,
+        inactive,
+        live,
+        agent_addresses: None,
+    }
+}
+
+fn on(disk: &str) -> String {
+    format!("<domain type='qemu'><devices><disk type='file'><source file='{disk}'/><target dev='vda'/></disk></devices></domain>")
+}
+
+fn node() -> RawNode {
+    RawNode {
+        pools: vec![RawPool {
+            name: "p".to_owned(),
+            uuid: Uuid::from_u128(1),
+            active: true,
+            autostart: true,
+            persistent: true,
+            xml: "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>".to_owned(),
+            volumes: Some(vec![
+                volume("base", None),
+                volume("mid", Some("/p/base")),
+                volume("top", Some("/p/mid")),
+                RawVolume { name: "sub".to_owned(), xml: "<volume type='dir'><name>sub</name></volume>".to_owned() },
+                RawVolume { name: "bad".to_owned(), xml: "<volume".to_owned() },
+            ]),
+        }],
+        domains: vec![
+            domain("a", on("/p/top"), None),
+            domain("b", on("/elsewhere"), Some(on("/p/other"))),
+            domain(
+                "c",
+                "<domain><devices><disk type='volume'><source pool='p' volume='mid'/><target dev='vda'/></disk></devices></domain>".to_owned(),
+                None,
+            ),
+            domain("d", "<domain><uuid>".to_owned(), None),
+        ],
+        ..RawNode::default()
+    }
+}
+
+#[test]
+fn what_can_not_be_read_is_listed_and_the_rest_is_read() {
+    let state = NodeState::read(node());
+    let unreadable: Vec<&Target> = state.unreadable.iter().map(|(target, _)| target).collect();
+    let bad = Target::Volume { pool: "p".to_owned(), name: "bad".to_owned() };
+    assert_eq!(unreadable, [&bad, &Target::Domain("d".to_owned())]);
+    let names: Vec<&String> = state.pools["p"].volumes.iter().flat_map(BTreeMap::keys).collect();
+    assert_eq!(names, ["base", "mid", "top"], "a folder is no volume");
+    assert_eq!(state.domains["a"].doc.spec.autostart, Some(true));
+}
+
+#[test]
+fn a_volume_is_in_use_by_domains_live_or_inactive_through_chains_and_by_pool() {
+    let name: Name = "n".parse().expect("a name");
+    let observed = Observed { nodes: [(name.clone(), NodeView::Reached(Box::new(NodeState::read(node()))))].into() };
+    let users = |path: &str| observed.users_of(path).into_iter().map(|user| user.domain).collect::<Vec<_>>();
+    assert_eq!(users("/p/base"), ["a", "c"]);
+    assert_eq!(users("/p/mid"), ["a", "c"]);
+    assert_eq!(users("/p/top"), ["a"]);
+    assert_eq!(users("/p/other"), ["b"], "live");
+    assert_eq!(users("/elsewhere"), ["b"], "inactive");
+    let children: Vec<&str> = observed.children_of("/p/base").iter().map(|(_, volume)| volume.name.as_str()).collect();
+    assert_eq!(children, ["mid", "top"]);
+    assert_eq!(observed.volume_by_path(&name, "/p/mid").map(|(pool, _)| pool), Some("p"));
+}
+
+#[test]
+#[ignore = "a measurement, for --release"]
+fn a_thousand_running_domains_are_read_in_no_time() {
+    let file = |name: &str| {
+        let path = format!("{}/tests/golden/xml/libvirt9-bios-{name}.xml", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).expect("a dump")
+    };
+    let (inactive, live) = (file("inactive"), file("live"));
+    let name = |n: u32| format!("d{n}");
+    let domains = (0..1000).map(|n| domain(&name(n), inactive.clone(), Some(live.clone()))).collect();
+    let raw = RawNode { domains, ..RawNode::default() };
+    let start = std::time::Instant::now();
+    let state = NodeState::read(raw);
+    let took = start.elapsed();
+    assert_eq!((state.domains.len(), state.unreadable.len()), (1000, 0));
+    assert!(took.as_millis() < 500, "{took:?} for 1,000 running domains of {} bytes", inactive.len());
+}

@@ -1,0 +1,498 @@
+//! Planning deletes: in reverse, definitions first, data only on a word of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::kinds::{parse_reservation, reserve, stop_drafts};
+use super::model::{Data, Effect, RefusalKind, Verb};
+use super::planner::{Draft, Planner, Row};
+use super::{ActionId, Entry, Expect, Lane, Op, Precondition, Record};
+use crate::manifest::{ReclaimPolicy, Spec, VirtualMachineSpec};
+use crate::name::{Kind, ObjectRef};
+use crate::observe::{NodeView, PowerState};
+use crate::resolve::Wanted;
+
+/// Plans to take `objects` down. What the manifests no longer declare is known from the inventory.
+pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data: bool) {
+    // Users before what they use: the reverse of the order of creation.
+    let position: BTreeMap<&ObjectRef, usize> = p.desired.order.iter().enumerate().map(|(i, object)| (object, i)).collect();
+    let mut ordered: Vec<ObjectRef> = objects.iter().cloned().collect();
+    ordered.sort_by_key(|object| {
+        (std::cmp::Reverse(object.kind), std::cmp::Reverse(position.get(object).copied().unwrap_or(0)), object.clone())
+    });
+    let mut done: BTreeMap<ObjectRef, BTreeSet<ActionId>> = BTreeMap::new();
+    let desired = p.desired;
+    for object in ordered {
+        let known = desired.objects.get(&object).cloned();
+        let Some(wanted) = known.or_else(|| from_inventory(p, &object)) else { continue };
+        let all: BTreeSet<ActionId> = done.values().flatten().copied().collect();
+        // Only what uses this one must go first.
+        let needs: BTreeSet<ActionId> =
+            done.iter().filter(|(user, _)| uses(p, user, &object)).flat_map(|(_, ids)| ids.iter().copied()).collect();
+        debug_assert!(needs.is_subset(&all), "needs come from what was planned before");
+        if wanted.prevent_destroy {
+            p.refuse(
+                &wanted,
+                RefusalKind::Guard,
+                "its manifest says `lifecycle.preventDestroy: true`",
+                &["take that out of the manifest first".into()],
+            );
+            continue;
+        }
+        let before = p.plan.actions.len();
+        one(p, &wanted, needs, with_data);
+        let ids = (before..p.plan.actions.len()).map(ActionId).collect();
+        done.insert(object, ids);
+    }
+}
+
+fn uses(p: &Planner<'_>, user: &ObjectRef, used: &ObjectRef) -> bool {
+    if user.kind <= used.kind {
+        // Volumes are built on volumes.
+        return user.kind == Kind::Volume && used.kind == Kind::Volume && references(p, user).contains(used);
+    }
+    match (used.kind, user.kind) {
+        (Kind::StoragePool, _) | (Kind::Template, Kind::Volume | Kind::VirtualMachine) => true,
+        _ => references(p, user).contains(used),
+    }
+}
+
+fn references(p: &Planner<'_>, object: &ObjectRef) -> BTreeSet<ObjectRef> {
+    p.desired
+        .objects
+        .get(object)
+        .map(|wanted| wanted.references.iter().map(|reference| reference.object.clone()).collect())
+        .unwrap_or_default()
+}
+
+/// An object that no manifest declares any more, as the inventory knows it.
+fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
+    let entry = p.entry(object)?;
+    let spec = match object.kind {
+        Kind::StoragePool => Spec::StoragePool(crate::manifest::StoragePoolSpec::default()),
+        Kind::Network => Spec::Network(crate::manifest::NetworkSpec::default()),
+        Kind::Template => Spec::Template(crate::manifest::TemplateSpec::default()),
+        Kind::Volume => Spec::Volume(crate::manifest::VolumeSpec::default()),
+        Kind::VirtualMachine => Spec::VirtualMachine(Box::default()),
+        Kind::KeyPair => Spec::KeyPair(crate::manifest::KeyPairSpec::default()),
+        Kind::Fleet | Kind::Node => return None,
+    };
+    Some(Wanted {
+        object: object.clone(),
+        uid: entry.uid,
+        node: entry.node.clone(),
+        libvirt_name: entry.libvirt_name.clone(),
+        spec,
+        now: BTreeMap::new(),
+        labels: entry.labels.clone(),
+        annotations: BTreeMap::new(),
+        reclaim: crate::resolve::default_reclaim(object.kind),
+        prevent_destroy: false,
+        references: BTreeSet::new(),
+        origin: String::new(),
+        folder: String::new(),
+        implied_by: None,
+    })
+}
+
+fn one(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
+    let node = wanted.node.clone();
+    if let Some(node) = &node
+        && let Some(NodeView::Unreachable { .. }) = p.observed.nodes.get(node)
+    {
+        let message = format!("Node/{node} is out of reach");
+        return p.refuse(wanted, RefusalKind::Unreachable, message, &[]);
+    }
+    match wanted.object.kind {
+        Kind::VirtualMachine => virtual_machine(p, wanted, needs, with_data),
+        Kind::Network => network(p, wanted, needs),
+        Kind::StoragePool => pool(p, wanted, needs),
+        Kind::Volume | Kind::Template => file(p, wanted, needs, with_data),
+        Kind::KeyPair => {
+            if p.entry(&wanted.object).is_some() {
+                let mut row = Row::new(wanted, Verb::Release, "the key's files are kept");
+                row.needs = needs;
+                row.drafts.push(forget(wanted));
+                p.commit(row);
+            }
+        }
+        Kind::Fleet | Kind::Node => {}
+    }
+}
+
+fn forget(wanted: &Wanted) -> Draft {
+    Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Remove(wanted.object.clone()))
+}
+
+fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
+    let spec = match &wanted.spec {
+        Spec::VirtualMachine(spec) => (**spec).clone(),
+        _ => VirtualMachineSpec::default(),
+    };
+    let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return };
+    let verdict = p.verdict_domain(wanted, state);
+    if matches!(verdict, super::identity::Verdict::Foreign { .. } | super::identity::Verdict::Transient) {
+        // Not ours: it stays, and we say so.
+        p.note(
+            &wanted.object,
+            "Foreign",
+            format!("a domain called `{}` is there that isn't ours; it is not touched", wanted.libvirt_name),
+        );
+    }
+    let domain = p.domain(wanted);
+    let mut row = Row::new(wanted, Verb::Delete, "asked for");
+    row.needs = needs;
+    if let Some(domain) = domain {
+        if let super::identity::Verdict::Ours { other_writer, .. } = verdict
+            && p.refuse_writer(wanted, other_writer)
+        {
+            return;
+        }
+        if domain.has_snapshots {
+            return p.refuse(
+                wanted,
+                RefusalKind::Guard,
+                "it has snapshots, which its delete would lose",
+                &["delete them first: virsh snapshot-list, virsh snapshot-delete".into()],
+            );
+        }
+        if domain.managed_save && !p.policy.consents.discard_saved_state.contains(&wanted.object) {
+            return p.refuse(
+                wanted,
+                RefusalKind::Guard,
+                "it has a saved state, which its delete would lose",
+                &[format!("if that may go: --discard-saved-state {}", wanted.object)],
+            );
+        }
+        if domain.state != PowerState::Off {
+            row.effect = Effect::Stop;
+            row.drafts.extend(stop_drafts(p, wanted, &spec, domain));
+        }
+        row.drafts.push(
+            Draft::new(
+                Op::DomainUndefine {
+                    name: domain.name.clone(),
+                    uuid: domain.uuid,
+                    nvram: domain.doc.nvram.is_some(),
+                    managed_save: domain.managed_save,
+                },
+                Lane::Object(format!("domain/{}", domain.name)),
+            )
+            .when(Precondition::Domain { uuid: domain.uuid, running: false })
+            .expect(Expect::Gone),
+        );
+    }
+    let entry = p.entry(&wanted.object).cloned();
+    if entry.is_none() && domain.is_none() {
+        return;
+    }
+    if let (Some(node), Some(entry)) = (&wanted.node, &entry) {
+        for (key, value) in &entry.reservations {
+            let Some((network, mac, ip)) = parse_reservation(key, value) else { continue };
+            let there = p.network(&network, node).is_some_and(|state| {
+                state
+                    .doc
+                    .spec
+                    .ips
+                    .iter()
+                    .flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()))
+                    .any(|host| host.ip == ip)
+            });
+            if there {
+                row.drafts.push(reserve(p, node, &network, mac, ip, wanted, false));
+            }
+        }
+    }
+    match row.drafts.last_mut() {
+        Some(last) => last.record = Record::Remove(wanted.object.clone()),
+        None => {
+            row.reason = "it is gone; the inventory forgets it".into();
+            row.drafts.push(forget(wanted));
+        }
+    }
+    let ids = p.commit(row);
+    came_with(p, wanted, ids.last().copied(), with_data);
+}
+
+/// The volumes that came with a VM: claims are kept unless data goes too, the seed always goes.
+fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_data: bool) {
+    let owned: Vec<Entry> = p
+        .owned
+        .entries
+        .values()
+        .filter(|entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.as_ref() == Some(&vm.object)))
+        .cloned()
+        .collect();
+    let seed = format!("{}.seed-", vm.object.name);
+    for entry in owned {
+        if p.standing.contains_key(&entry.object) {
+            continue;
+        }
+        let declared = p.desired.objects.get(&entry.object).cloned();
+        let Some(mut wanted) = declared.or_else(|| from_inventory(p, &entry.object)) else { continue };
+        wanted.implied_by = Some(vm.object.clone());
+        let is_seed = entry.object.name.as_str().starts_with(&seed);
+        if is_seed {
+            wanted.reclaim = ReclaimPolicy::Delete;
+        }
+        let needs = after.into_iter().collect();
+        remove_file(p, &wanted, needs, with_data || is_seed, is_seed, Some(&vm.object));
+    }
+}
+
+fn file(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
+    if p.standing.contains_key(&wanted.object) {
+        return;
+    }
+    remove_file(p, wanted, needs, with_data, false, None);
+}
+
+fn remove_file(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    needs: BTreeSet<ActionId>,
+    with_data: bool,
+    no_data: bool,
+    going: Option<&ObjectRef>,
+) {
+    let Some(entry) = p.entry(&wanted.object).cloned() else {
+        if wanted.reclaim == ReclaimPolicy::Delete || with_data {
+            p.note(&wanted.object, "NotOurs", "it is not in the inventory: nothing of it is touched");
+        }
+        return;
+    };
+    let place = entry
+        .volume
+        .as_ref()
+        .map(|volume| (volume.pool.clone(), volume.file.clone(), volume.path.clone()))
+        .or_else(|| entry.template.as_ref().map(|t| (t.pool.clone(), t.file.clone(), t.path.clone())));
+    let consent = with_data || p.policy.consents.allow_data_loss.contains(&wanted.object);
+    if wanted.reclaim == ReclaimPolicy::Retain && !consent {
+        if entry.released {
+            return p.ready(&wanted.object);
+        }
+        let mut row = Row::new(wanted, Verb::Release, "its data is kept (reclaimPolicy: Retain)");
+        row.needs = needs;
+        let mut kept = entry;
+        kept.released = true;
+        row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(kept))));
+        p.commit(row);
+        return;
+    }
+    if !consent {
+        return p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            "its data would be lost",
+            &[
+                format!("if it may go: --allow-data-loss {}, or --with-data", wanted.object),
+                "to keep it: reclaimPolicy: Retain".into(),
+            ],
+        );
+    }
+    let Some((pool, file, path)) = place else {
+        let mut row = Row::new(wanted, Verb::Delete, "the inventory forgets it");
+        row.needs = needs;
+        row.drafts.push(forget(wanted));
+        p.commit(row);
+        return;
+    };
+    let state = wanted.node.as_ref().and_then(|node| p.node(node));
+    // Domains that go before it don't count.
+    let deleting: BTreeSet<&str> = p
+        .plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.op {
+            Op::DomainUndefine { name, .. } => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    let files_going: BTreeSet<String> = p
+        .plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.op {
+            Op::VolumeDelete { pool, name } => Some(format!("volume {pool}/{name}")),
+            _ => None,
+        })
+        .collect();
+    let users: Vec<String> = super::lookup::users_in(state, &path)
+        .into_iter()
+        .filter(|user| !deleting.contains(user.as_str()) && !files_going.contains(user))
+        .collect();
+    if !users.is_empty() {
+        return p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("it is used by {}", users.join(", ")),
+            &["take it off these first".into()],
+        );
+    }
+    let after: BTreeSet<ActionId> = p
+        .plan
+        .actions
+        .iter()
+        .filter(|action| match &action.op {
+            Op::VolumeDelete { .. } => {
+                action.node == wanted.node && wanted.object.kind <= action.object.kind && action.object != wanted.object
+            }
+            Op::DomainUndefine { .. } => action.node == wanted.node && going.is_none_or(|vm| *vm == action.object),
+            _ => false,
+        })
+        .map(|action| action.id)
+        .collect();
+    let pool_state = state.and_then(|state| state.pools.get(&pool));
+    let there = pool_state.and_then(|pool| pool.volumes.as_ref()).is_some_and(|volumes| volumes.contains_key(&file));
+    if pool_state.is_some_and(|pool| !pool.active) {
+        let message = format!("its pool `{pool}` is stopped: its file can't be removed");
+        return p.refuse(wanted, RefusalKind::Guard, message, &[format!("virsh pool-start {pool}")]);
+    }
+    let mut row = Row::new(wanted, Verb::Delete, "asked for");
+    row.needs = needs;
+    row.needs.extend(after);
+    if there {
+        if !no_data {
+            row.data = Data::Lost;
+        }
+        let lane = Lane::PoolShared { pool: pool.clone(), volume: file.clone() };
+        row.drafts.push(
+            Draft::new(Op::VolumeDelete { pool, name: file }, lane)
+                .when(Precondition::VolumeUnused { path })
+                .expect(Expect::Gone)
+                .record(Record::Remove(wanted.object.clone())),
+        );
+    } else {
+        row.reason = "its file is gone; the inventory forgets it".into();
+        row.drafts.push(forget(wanted));
+    }
+    p.commit(row);
+}
+
+fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
+    let Some(node) = wanted.node.clone() else { return };
+    let Some(state) = p.node(&node) else { return };
+    let verdict = p.verdict_network(wanted, state);
+    let super::identity::Verdict::Ours { uuid, other_writer } = verdict else {
+        if p.entry(&wanted.object).is_some() {
+            let mut row = Row::new(wanted, Verb::Delete, "it is gone or not ours any more; the inventory forgets it");
+            row.drafts.push(forget(wanted));
+            p.commit(row);
+        }
+        return;
+    };
+    if wanted.reclaim == ReclaimPolicy::Retain {
+        return release(p, wanted, needs);
+    }
+    if p.refuse_writer(wanted, other_writer) {
+        return;
+    }
+    let Some(network) = state.networks.values().find(|network| network.uuid == uuid) else { return };
+    let deleting: BTreeSet<String> = p
+        .plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.op {
+            Op::DomainUndefine { name, .. } if action.node.as_ref() == Some(&node) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    let guests: Vec<String> = p
+        .guests_of_network(&node, &network.name)
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !deleting.contains(name))
+        .collect();
+    if !guests.is_empty() && !p.policy.consents.allow_disconnect.contains(&wanted.object) {
+        return p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("it is used by {}, which would be cut off", guests.join(", ")),
+            &[format!("if they may lose it: --allow-disconnect {}", wanted.object)],
+        );
+    }
+    let mut row = Row::new(wanted, Verb::Delete, "asked for");
+    row.needs = needs;
+    if !guests.is_empty() {
+        row.effect = Effect::Disconnect(guests);
+    }
+    let lane = Lane::Object(format!("network/{}", network.name));
+    let ours = Precondition::Uuid(uuid);
+    if network.active {
+        row.drafts.push(
+            Draft::new(Op::NetworkStop { name: network.name.clone() }, lane.clone())
+                .when(ours.clone())
+                .expect(Expect::Active(false)),
+        );
+    }
+    row.drafts.push(
+        Draft::new(Op::NetworkUndefine { name: network.name.clone() }, lane)
+            .when(ours)
+            .expect(Expect::Gone)
+            .record(Record::Remove(wanted.object.clone())),
+    );
+    p.commit(row);
+}
+
+fn release(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
+    let Some(entry) = p.entry(&wanted.object).cloned() else { return p.ready(&wanted.object) };
+    if entry.released {
+        return p.ready(&wanted.object);
+    }
+    let mut row = Row::new(wanted, Verb::Release, "it stays defined and running (reclaimPolicy: Retain)");
+    row.needs = needs;
+    let mut kept = entry;
+    kept.released = true;
+    row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(kept))));
+    p.commit(row);
+}
+
+fn pool(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
+    let Some(node) = wanted.node.clone() else { return };
+    let Some(state) = p.node(&node) else { return };
+    if wanted.reclaim == ReclaimPolicy::Retain {
+        return release(p, wanted, needs);
+    }
+    let super::identity::Verdict::Ours { uuid, .. } = p.verdict_pool(wanted, state) else {
+        if p.entry(&wanted.object).is_some() {
+            let mut row = Row::new(wanted, Verb::Delete, "it is gone or not ours any more; the inventory forgets it");
+            row.drafts.push(forget(wanted));
+            p.commit(row);
+        }
+        return;
+    };
+    let Some(pool) = state.pools.values().find(|pool| pool.uuid == uuid) else { return };
+    let deleting: BTreeSet<String> = p
+        .plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.op {
+            Op::DomainUndefine { name, .. } if action.node.as_ref() == Some(&node) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    let users: Vec<String> = p.users_of_pool(Some(&node), pool).into_iter().filter(|name| !deleting.contains(name)).collect();
+    if !users.is_empty() {
+        return p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("its volumes are used by {}", users.join(", ")),
+            &["take these down first, or keep the pool".into()],
+        );
+    }
+    let lane = Lane::PoolExclusive(pool.name.clone());
+    let ours = Precondition::Uuid(uuid);
+    let mut row = Row::new(wanted, Verb::Delete, "asked for; the files in its folder are kept");
+    row.needs = needs;
+    if pool.active {
+        row.drafts.push(
+            Draft::new(Op::PoolStop { name: pool.name.clone() }, lane.clone()).when(ours.clone()).expect(Expect::Active(false)),
+        );
+    }
+    row.drafts.push(
+        Draft::new(Op::PoolUndefine { name: pool.name.clone() }, lane)
+            .when(ours)
+            .expect(Expect::Gone)
+            .record(Record::Remove(wanted.object.clone())),
+    );
+    p.commit(row);
+}

@@ -1,0 +1,166 @@
+//! The plan as text, for people. Pure: colour and width are parameters.
+
+use std::fmt::Write as _;
+
+use super::model::{Change, Data, Deferred, Effect, FieldChange, Plan, Shown, Verb};
+
+struct Paint {
+    on: bool,
+}
+
+impl Paint {
+    fn put(&self, code: &str, text: &str) -> String {
+        if self.on { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+    fn glyph(&self, verb: Verb) -> String {
+        let code = match verb.glyph() {
+            "+" => "32",
+            "-" => "31",
+            _ => "33",
+        };
+        self.put(code, verb.glyph())
+    }
+}
+
+fn value(shown: &Shown) -> String {
+    match shown {
+        Shown::Value(text) => text.clone(),
+        Shown::After(what) => format!("(known after {what})"),
+        Shown::Libvirt => "(chosen by libvirt)".into(),
+        Shown::Sensitive => "(sensitive)".into(),
+    }
+}
+
+/// One field in a line: `path: old → new`.
+pub(super) fn field_line(field: &FieldChange) -> String {
+    let path = field.path.trim_start_matches('/').replace('/', ".").replace("~1", "/");
+    match (&field.old, &field.new) {
+        (None, Some(new)) => format!("{path}: {}", value(new)),
+        (Some(old), Some(new)) => format!("{path}: {} → {}", value(old), value(new)),
+        (Some(old), None) => format!("{path}: {} → (removed)", value(old)),
+        (None, None) => path,
+    }
+}
+
+fn change(out: &mut String, change: &Change, paint: &Paint) {
+    let mut tail = Vec::new();
+    if change.effect != Effect::None {
+        tail.push(change.effect.words());
+    }
+    let mut line = format!("{} {} will be {}", paint.glyph(change.verb), change.object, change.verb.participle());
+    if let Some(node) = change.node.as_ref().filter(|_| change.object.node.is_none()) {
+        let _ = write!(line, " on {node}");
+    }
+    if !tail.is_empty() {
+        let _ = write!(line, " [{}]", tail.join(", "));
+    }
+    if let Some(by) = &change.implied_by {
+        let _ = write!(line, " (implied by {by})");
+    }
+    let _ = writeln!(out, "{line}");
+    let _ = writeln!(out, "    # {}", change.reason);
+    fields(out, &change.fields);
+    if change.data == Data::Lost {
+        let _ = writeln!(out, "    {}", paint.put("1;31", "! its data will be lost"));
+    }
+}
+
+fn fields(out: &mut String, fields: &[FieldChange]) {
+    for field in fields {
+        let sign = match (&field.old, &field.new) {
+            (None, _) => "+",
+            (_, None) => "-",
+            _ => "~",
+        };
+        let _ = writeln!(out, "      {sign} {}", field_line(field));
+    }
+}
+
+fn deferred(out: &mut String, deferred: &Deferred, paint: &Paint) {
+    let glyph = paint.glyph(deferred.expected);
+    let _ = writeln!(out, "{glyph} {} will be {} {} (deferred)", deferred.object, deferred.expected.participle(), deferred.until);
+    fields(out, &deferred.fields);
+}
+
+/// The whole plan.
+pub fn render(plan: &Plan, colour: bool) -> String {
+    let paint = Paint { on: colour };
+    let mut out = String::new();
+    for row in &plan.changes {
+        change(&mut out, row, &paint);
+    }
+    for row in &plan.deferred {
+        deferred(&mut out, row, &paint);
+    }
+    if !plan.is_empty() {
+        out.push('\n');
+    }
+    for refusal in &plan.refusals {
+        let _ = writeln!(out, "{} {}: {}", paint.put("1;31", "refused:"), refusal.object, refusal.message);
+        if let Some(origin) = &refusal.origin {
+            let _ = writeln!(out, "    --> {origin}");
+        }
+        for help in &refusal.help {
+            let _ = writeln!(out, "    help: {help}");
+        }
+    }
+    for node in &plan.unreachable {
+        let _ = writeln!(out, "{} Node/{}: {}", paint.put("1;31", "out of reach:"), node.node, node.message);
+        if !node.objects.is_empty() {
+            let names: Vec<_> = node.objects.iter().map(ToString::to_string).collect();
+            let _ = writeln!(out, "    nothing is known of, and nothing done for: {}", names.join(", "));
+        }
+    }
+    for note in &plan.notes {
+        let _ = writeln!(out, "{} {}: {}: {}", paint.put("36", "note:"), note.object, note.condition, note.message);
+    }
+    let _ = writeln!(out, "{}", summary(plan));
+    out
+}
+
+/// The counts in one line.
+pub fn summary(plan: &Plan) -> String {
+    let count = |verbs: &[Verb]| {
+        plan.changes.iter().filter(|change| verbs.contains(&change.verb)).count()
+            + plan.deferred.iter().filter(|deferred| verbs.contains(&deferred.expected)).count()
+    };
+    let mut tail = String::new();
+    if !plan.deferred.is_empty() {
+        let _ = write!(tail, " ({} of them once something else is done)", plan.deferred.len());
+    }
+    if !plan.refusals.is_empty() {
+        let _ = write!(tail, " {} refused.", plan.refusals.len());
+    }
+    if !plan.notes.is_empty() {
+        let _ = write!(tail, " {} noted.", plan.notes.len());
+    }
+    if plan.is_empty() {
+        let words = if plan.refusals.is_empty() && plan.unreachable.is_empty() {
+            "Nothing is to be done: libvirt has what the manifests say."
+        } else {
+            "Nothing can be done."
+        };
+        return format!("{words}{tail}");
+    }
+    let mut parts = Vec::new();
+    for (words, verbs) in [
+        ("to create", &[Verb::Create, Verb::Generate][..]),
+        ("to fetch", &[Verb::Fetch]),
+        ("to change", &[Verb::Update]),
+        ("to start", &[Verb::Start]),
+        ("to stop", &[Verb::Stop]),
+        ("to restart", &[Verb::Restart]),
+        ("to release", &[Verb::Release]),
+        ("to delete", &[Verb::Delete]),
+    ] {
+        let number = count(verbs);
+        if number > 0 {
+            parts.push(format!("{number} {words}"));
+        }
+    }
+    let lost = plan.changes.iter().filter(|change| change.data == Data::Lost).count();
+    if lost > 0 {
+        parts.push(format!("{lost} with data lost"));
+    }
+    format!("Plan: {}.{tail}", parts.join(", "))
+}

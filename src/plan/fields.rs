@@ -1,0 +1,225 @@
+//! The field table: one row for every leaf of every spec (DECISIONS D1). What a change does is said here and nowhere else.
+
+use crate::name::Kind;
+
+/// How a field is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Written = wanted; unset = not ours.
+    Managed,
+    /// jvp's default at creation, afterwards as if unset; written = wanted.
+    Seed,
+    /// jvp's own conduct; never in libvirt.
+    Behaviour,
+    /// Used at creation; a later change is an error that names the way.
+    CreateOnly,
+    /// Kept in the inventory only.
+    Inventory,
+}
+
+/// What taking a field out of a manifest does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRemoval {
+    /// Its element goes.
+    Drop,
+    /// It goes back to this value.
+    Set(&'static str),
+    /// It stays as it is; said as a note.
+    Keep,
+}
+
+/// How a change of an existing object is done today.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// By an action.
+    Done,
+    /// Refused with the field's name: changing it comes with a later version.
+    Later,
+    /// Refused for good; the text says the way.
+    Never(&'static str),
+}
+
+/// When a changed field takes effect on a running object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// At once.
+    Live,
+    /// With the next QEMU process.
+    Restart,
+    /// Only by a restart of the network.
+    Disconnect,
+    /// It disturbs nothing.
+    Nothing,
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The kind.
+    pub kind: Kind,
+    /// The leaf's path; `*` stands for a key of a list, a last `**` for all below.
+    pub path: &'static str,
+    /// How it is compared.
+    pub class: Class,
+    /// What taking it out does.
+    pub on_removal: OnRemoval,
+    /// When a change takes effect.
+    pub when: When,
+    /// How a change is done today.
+    pub change: Change,
+    /// What its absence on the node means, as JSON; empty where absence is a value of its own.
+    pub absent: &'static str,
+    /// Whether its value is never shown.
+    pub sensitive: bool,
+}
+
+const fn row(kind: Kind, path: &'static str, class: Class, on_removal: OnRemoval, when: When, change: Change) -> Field {
+    Field { kind, path, class, on_removal, when, change, absent: "", sensitive: false }
+}
+
+impl Field {
+    const fn absent(mut self, json: &'static str) -> Self {
+        self.absent = json;
+        self
+    }
+    const fn sensitive(mut self) -> Self {
+        self.sensitive = true;
+        self
+    }
+}
+
+use Change::{Done, Later, Never};
+use Class::{Behaviour, CreateOnly, Inventory, Managed, Seed};
+use Kind::{Fleet, KeyPair, Network, Node, StoragePool, Template, VirtualMachine, Volume};
+use OnRemoval::{Drop, Keep, Set};
+
+const NEW_OBJECT: Change = Never("make a new object under another name, or delete this one first");
+
+/// All rows.
+pub const FIELDS: &[Field] = &[
+    row(Fleet, "/id", Behaviour, Keep, When::Nothing, Never("a fleet's id never changes")),
+    row(Node, "/uri", Behaviour, Keep, When::Nothing, Done),
+    row(Node, "/unschedulable", Behaviour, Drop, When::Nothing, Done),
+    row(Node, "/defaults/accelerator", Behaviour, Drop, When::Nothing, Done),
+    row(KeyPair, "/publicKey", Inventory, Keep, When::Nothing, Done),
+    row(KeyPair, "/generate", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(StoragePool, "/type", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(StoragePool, "/target/path", Managed, Keep, When::Restart, Later),
+    row(StoragePool, "/autostart", Managed, Keep, When::Nothing, Done),
+    row(StoragePool, "/running", Managed, Keep, When::Nothing, Done),
+    row(StoragePool, "/nodes", Behaviour, Keep, When::Nothing, Done),
+    row(StoragePool, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Network, "/mode", Managed, Keep, When::Disconnect, Later),
+    row(Network, "/bridge", Managed, Keep, When::Disconnect, Later),
+    row(Network, "/domain", Managed, Drop, When::Disconnect, Later),
+    row(Network, "/mtu", Managed, Drop, When::Disconnect, Later),
+    row(Network, "/ips/*/address", Managed, Drop, When::Disconnect, Later),
+    row(Network, "/ips/*/dhcp/ranges/**", Managed, Drop, When::Live, Later),
+    row(Network, "/ips/*/dhcp/hosts/**", Managed, Drop, When::Live, Later),
+    row(Network, "/dns/forwarders", Managed, Drop, When::Disconnect, Later),
+    row(Network, "/dns/hosts/**", Managed, Drop, When::Live, Later),
+    row(Network, "/autostart", Managed, Keep, When::Nothing, Done),
+    row(Network, "/nodes", Behaviour, Keep, When::Nothing, Done),
+    row(Network, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Template, "/pool", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Template, "/source/url", Inventory, Keep, When::Nothing, Done),
+    row(Template, "/source/file", Inventory, Keep, When::Nothing, Done),
+    row(Template, "/checksum", Inventory, Keep, When::Nothing, Done),
+    row(Template, "/format", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Template, "/os/name", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/os/version", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/os/arch", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/features/cloudInit", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/features/virtio", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/features/qemuGuestAgent", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/tags", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/description", Inventory, Drop, When::Nothing, Done),
+    row(Template, "/nodes", Behaviour, Keep, When::Nothing, Done),
+    row(Volume, "/pool", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Volume, "/capacity", Managed, Keep, When::Live, Done),
+    row(Volume, "/format", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Volume, "/source/template", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Volume, "/source/volume", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Volume, "/clone", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(Volume, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(VirtualMachine, "/node", CreateOnly, Keep, When::Nothing, Never("moving a VM needs migration, which is not there yet")),
+    row(VirtualMachine, "/runStrategy", Behaviour, Keep, When::Nothing, Done),
+    row(VirtualMachine, "/autostart", Managed, Keep, When::Nothing, Done),
+    row(VirtualMachine, "/cpu/count", Managed, Keep, When::Live, Later),
+    row(VirtualMachine, "/cpu/max", Managed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/cpu/model", Seed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/cpu/topology/sockets", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/cpu/topology/cores", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/cpu/topology/threads", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/memory", Managed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/maxMemory", Managed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/firmware/type", CreateOnly, Keep, When::Restart, NEW_OBJECT),
+    row(VirtualMachine, "/firmware/secureBoot", CreateOnly, Keep, When::Restart, NEW_OBJECT).absent("false"),
+    row(VirtualMachine, "/machine", Seed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/disks/*/name", Managed, Drop, When::Live, Later),
+    row(VirtualMachine, "/disks/*/volume", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/disks/*/image", Managed, Drop, When::Live, Later),
+    row(VirtualMachine, "/disks/*/claim/pool", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(VirtualMachine, "/disks/*/claim/capacity", Behaviour, Keep, When::Live, Done),
+    row(VirtualMachine, "/disks/*/claim/format", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(VirtualMachine, "/disks/*/claim/source/template", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(VirtualMachine, "/disks/*/claim/source/volume", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(VirtualMachine, "/disks/*/claim/clone", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+    row(VirtualMachine, "/disks/*/device", Seed, Keep, When::Restart, Later).absent("\"disk\""),
+    row(VirtualMachine, "/disks/*/bus", Seed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/disks/*/bootOrder", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/disks/*/readOnly", Managed, Set("false"), When::Restart, Later).absent("false"),
+    row(VirtualMachine, "/interfaces/*/name", Managed, Drop, When::Live, Later),
+    row(VirtualMachine, "/interfaces/*/network", Managed, Drop, When::Live, Later),
+    row(VirtualMachine, "/interfaces/*/mac", Seed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/interfaces/*/ip", Behaviour, Drop, When::Live, Done),
+    row(VirtualMachine, "/interfaces/*/model", Seed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/interfaces/*/linkState", Managed, Set("\"up\""), When::Live, Later).absent("\"up\""),
+    row(VirtualMachine, "/cloudInit/**", Behaviour, Keep, When::Restart, Later).sensitive(),
+    row(VirtualMachine, "/console/serial", Seed, Keep, When::Restart, Later).absent("false"),
+    row(VirtualMachine, "/console/vnc/listen", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/console/vnc/password/**", Behaviour, Drop, When::Live, Later).sensitive(),
+    row(VirtualMachine, "/console/vnc/socket", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/console/vnc", Managed, Drop, When::Restart, Later),
+    row(VirtualMachine, "/accelerator", Seed, Keep, When::Restart, Later),
+    row(VirtualMachine, "/guestAgent", Seed, Keep, When::Live, Later).absent("false"),
+    row(VirtualMachine, "/shutdown/method", Behaviour, Drop, When::Nothing, Done),
+    row(VirtualMachine, "/shutdown/timeout", Behaviour, Drop, When::Nothing, Done),
+    row(VirtualMachine, "/shutdown/onTimeout", Behaviour, Drop, When::Nothing, Done),
+    row(VirtualMachine, "/updatePolicy/restart", Behaviour, Drop, When::Nothing, Done),
+    row(VirtualMachine, "/title", Managed, Drop, When::Live, Done),
+    row(VirtualMachine, "/description", Managed, Drop, When::Live, Done),
+    row(VirtualMachine, "/xml", Behaviour, Drop, When::Restart, Later).sensitive(),
+    row(VirtualMachine, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
+];
+
+/// The row of a leaf.
+pub fn field(kind: Kind, path: &str) -> Option<&'static Field> {
+    FIELDS.iter().find(|row| row.kind == kind && matches(row.path, path))
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut wanted = pattern.split('/');
+    let mut given = path.split('/');
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some("**"), _) => return true,
+            (Some("*"), Some(_)) => {}
+            (Some(a), Some(b)) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_list_matches_its_star() {
+        assert_eq!(field(Kind::VirtualMachine, "/disks/root/bus").unwrap().path, "/disks/*/bus");
+        assert_eq!(field(Kind::Network, "/ips/10.0.0.1~124/dhcp/ranges/x/start").unwrap().when, When::Live);
+        assert!(field(Kind::VirtualMachine, "/disks/root/colour").is_none());
+    }
+}

@@ -1,0 +1,88 @@
+//! The inventory made whole from the marks: losing the ledger loses no VM.
+
+use std::collections::BTreeSet;
+
+use super::{Entry, Owned, VolumeRecord};
+use crate::name::{Kind, Name, ObjectRef, Uid};
+use crate::observe::{NodeView, Observed};
+use crate::xml::Mark;
+
+/// The inventory with an entry for each object that a mark of this fleet tells of and the ledger doesn't know, and what those are.
+pub fn complete(owned: &Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<Entry>) {
+    let mut whole = owned.clone();
+    let mut found = Vec::new();
+    for (node, view) in &observed.nodes {
+        let NodeView::Reached(state) = view else { continue };
+        for domain in state.domains.values() {
+            let Some(mark) = domain.doc.mark.as_ref().filter(|mark| mark.fleet == fleet) else { continue };
+            let mut entry = from_mark(mark, node, domain.uuid, &domain.name);
+            entry.seed_digest.clone_from(&mark.seed);
+            entry.fragment_digest.clone_from(&mark.fragment);
+            entry.reservations.clone_from(&mark.reservations);
+            found.push(entry);
+            found.extend(mark.volumes.iter().filter_map(|volume| {
+                let object: ObjectRef = volume.name.parse().ok()?;
+                if object.kind != Kind::Volume {
+                    return None;
+                }
+                let owner = volume_owner(&object, mark);
+                let mut entry = from_mark(mark, node, domain.uuid, &volume.file);
+                entry.uid = object.uid(fleet);
+                entry.object = object;
+                entry.libvirt_uuid = None;
+                entry.last = BTreeSet::new();
+                entry.volume = Some(VolumeRecord {
+                    pool: volume.pool.clone(),
+                    file: volume.file.clone(),
+                    path: volume.path.clone(),
+                    format: volume.format.clone(),
+                    capacity: volume.capacity,
+                    backing: volume.backing.clone(),
+                    source: volume.source.clone(),
+                    owner,
+                });
+                Some(entry)
+            }));
+        }
+        for network in state.networks.values() {
+            let Some(mark) = network.doc.mark.as_ref().filter(|mark| mark.fleet == fleet) else { continue };
+            found.push(from_mark(mark, node, network.uuid, &network.name));
+        }
+    }
+    found.retain(|entry| match whole.entries.get(&entry.object) {
+        None => true,
+        Some(known) => entry.volume.is_some() && known.volume.is_none(),
+    });
+    for entry in &found {
+        whole.entries.entry(entry.object.clone()).or_insert_with(|| entry.clone());
+    }
+    (whole, found)
+}
+
+/// A claim or seed is called `<vm>.<disk>`; the VM that bears the mark owns it then.
+fn volume_owner(volume: &ObjectRef, mark: &Mark) -> Option<ObjectRef> {
+    let prefix = format!("{}.", mark.object.name);
+    volume.name.as_str().starts_with(&prefix).then(|| mark.object.clone())
+}
+
+fn from_mark(mark: &Mark, node: &Name, uuid: uuid::Uuid, name: &str) -> Entry {
+    Entry {
+        object: mark.object.clone(),
+        uid: mark.uid,
+        node: Some(node.clone()),
+        libvirt_uuid: Some(uuid),
+        libvirt_name: name.to_owned(),
+        last: mark.paths.clone(),
+        labels: std::collections::BTreeMap::new(),
+        values: std::collections::BTreeMap::new(),
+        released: false,
+        created_at: mark.created.clone().unwrap_or_default(),
+        volume: None,
+        template: None,
+        secrets: std::collections::BTreeMap::new(),
+        seed_digest: None,
+        fragment_digest: None,
+        reservations: std::collections::BTreeMap::new(),
+        last_off_reason: None,
+    }
+}

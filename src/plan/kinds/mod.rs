@@ -1,0 +1,31 @@
+//! One planner a kind, and the table of them.
+
+mod key_pair;
+mod network;
+mod storage_pool;
+mod template;
+mod virtual_machine;
+mod vm_create;
+mod vm_power;
+mod volume;
+
+pub(super) use vm_create::{parse_reservation, reserve};
+pub(super) use volume::VolumeAt;
+
+use super::planner::Planner;
+use crate::name::Kind;
+use crate::resolve::Wanted;
+
+type PlanKind = fn(&mut Planner<'_>, &Wanted);
+
+/// Who plans a kind. Kinds that are only read from the manifests have none.
+pub(super) const TABLE: &[(Kind, PlanKind)] = &[
+    (Kind::KeyPair, key_pair::plan),
+    (Kind::StoragePool, storage_pool::plan),
+    (Kind::Network, network::plan),
+    (Kind::Template, template::plan),
+    (Kind::Volume, volume::plan),
+    (Kind::VirtualMachine, virtual_machine::plan),
+];
+
+pub(super) use vm_power::{power, stop_drafts};

@@ -1,0 +1,177 @@
+//! Planning a Network.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::manifest::{NetworkMode, NetworkSpec, Spec};
+use crate::name::{MacAddr, Name};
+use crate::observe::NetworkState;
+use crate::plan::diff::compare;
+use crate::plan::identity::Verdict;
+use crate::plan::model::{FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::planner::{Draft, Planner, Row};
+use crate::plan::record::entry_of;
+use crate::plan::{Expect, Lane, Op, Precondition, Record};
+use crate::resolve::Wanted;
+use crate::xml;
+
+pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
+    let Spec::Network(spec) = &wanted.spec else { return };
+    let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return };
+    let verdict = p.verdict_network(wanted, state);
+    if p.refuse_foreign(wanted, "network", &verdict) {
+        return;
+    }
+    match verdict {
+        Verdict::Absent => create(p, wanted, spec),
+        Verdict::Renamed { name, .. } => p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("the network was renamed to `{name}` by hand"),
+            &[format!("set `spec.libvirtName: {name}`, or define it under its old name again")],
+        ),
+        Verdict::Ours { other_writer, .. } => match state.networks.get(&wanted.libvirt_name) {
+            Some(network) => update(p, wanted, spec, network, other_writer),
+            None => p.ready(&wanted.object),
+        },
+        Verdict::Foreign { .. } | Verdict::Transient => {}
+    }
+}
+
+/// The bridge that a network has where none is written.
+pub(in crate::plan) fn bridge(wanted: &Wanted, spec: &NetworkSpec) -> String {
+    spec.bridge.clone().unwrap_or_else(|| xml::network::bridge_default(wanted.uid))
+}
+
+/// A MAC derived from an identity: `52:` and 40 bits of SHA-256.
+pub(in crate::plan) fn derived_mac(uid: crate::name::Uid, what: &str, node: Option<&Name>) -> MacAddr {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update(uid.as_bytes());
+    hash.update(what.as_bytes());
+    if let Some(node) = node {
+        hash.update(node.as_str().as_bytes());
+    }
+    let digest = hash.finalize();
+    let mut octets = [0x52u8; 6];
+    for (octet, byte) in octets.iter_mut().skip(1).zip(digest.iter()) {
+        *octet = *byte;
+    }
+    MacAddr::new(octets)
+}
+
+fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
+    let name = wanted.libvirt_name.clone();
+    let lane = Lane::Object(format!("network/{name}"));
+    let bridge = bridge(wanted, spec);
+    if let Some(other) = wanted.node.as_ref().and_then(|node| p.node(node)).and_then(|state| {
+        state
+            .networks
+            .values()
+            .find(|network| spec.mode != Some(NetworkMode::Bridge) && network.doc.bridge.as_deref() == Some(bridge.as_str()))
+    }) {
+        let message = format!("its bridge `{bridge}` belongs to the network `{}` already", other.name);
+        return p.refuse(wanted, RefusalKind::Guard, message, &["choose another `spec.bridge`".into()]);
+    }
+    let mark = p.mark(wanted);
+    let text = xml::network::render(&xml::network::NetworkWanted {
+        name: &name,
+        uuid: wanted.uid,
+        mac: derived_mac(wanted.uid, "bridge", wanted.node.as_ref()),
+        bridge: bridge.clone(),
+        spec,
+        mark: &mark,
+    });
+    let entry = entry_of(p, wanted, Some(wanted.uid));
+    let mut row = Row::new(wanted, Verb::Create, "there is no such network");
+    row.fields = wanted
+        .now
+        .iter()
+        .filter(|(path, _)| !path.starts_with("/nodes"))
+        .map(|(path, value)| FieldChange {
+            path: path.clone(),
+            old: None,
+            new: Some(Shown::Value(crate::plan::diff::text(value))),
+        })
+        .collect();
+    if spec.bridge.is_none() {
+        row.fields.push(FieldChange { path: "/bridge".into(), old: None, new: Some(Shown::Value(bridge)) });
+    }
+    let ours = Precondition::Uuid(wanted.uid);
+    row.drafts.push(
+        Draft::new(Op::NetworkDefine { name: name.clone(), xml: text }, lane.clone())
+            .when(Precondition::Absent)
+            .expect(Expect::Matches { uuid: wanted.uid, leaves: managed(wanted), disks: BTreeMap::new() })
+            .record(Record::Put(Box::new(entry.clone()))),
+    );
+    row.drafts
+        .push(Draft::new(Op::NetworkStart { name: name.clone() }, lane.clone()).when(ours.clone()).expect(Expect::Active(true)));
+    if spec.autostart.unwrap_or(true) {
+        row.drafts.push(Draft::new(Op::NetworkAutostart { name, on: true }, lane).when(ours).expect(Expect::Autostart(true)));
+    }
+    if let Some(last) = row.drafts.last_mut() {
+        last.record = Record::Settle(Box::new(entry));
+    }
+    p.commit(row);
+}
+
+/// The authored leaves that a definition holds.
+fn managed(wanted: &Wanted) -> BTreeMap<String, Value> {
+    crate::plan::definition_leaves(wanted, &["/autostart"])
+}
+
+/// The leaves of a network as the node has it.
+pub(in crate::plan) fn observed(network: &NetworkState) -> BTreeMap<String, Value> {
+    let mut leaves = crate::plan::leaves_of(&Spec::Network(network.doc.spec.clone()));
+    leaves.insert("/autostart".into(), json!(network.autostart));
+    leaves
+}
+
+fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec, network: &NetworkState, other_writer: Option<uuid::Uuid>) {
+    let name = wanted.libvirt_name.clone();
+    let lane = Lane::Object(format!("network/{name}"));
+    let mark = network.doc.mark.as_ref();
+    let last = p
+        .entry(&wanted.object)
+        .map(|entry| entry.last.clone())
+        .or_else(|| mark.map(|mark| mark.paths.clone()))
+        .unwrap_or_default();
+    let found = compare(wanted.object.kind, &wanted.now, &last, &observed(network));
+    if p.refuse_later(wanted, &found) {
+        return;
+    }
+    let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
+    row.fields = found.shown();
+    row.fields.extend(p.inventory_changes(wanted));
+    if !network.active {
+        row.reason = "it is stopped".into();
+        row.fields.push(FieldChange {
+            path: "/running".into(),
+            old: Some(Shown::Value("false".into())),
+            new: Some(Shown::Value("true".into())),
+        });
+    }
+    if row.fields.is_empty() {
+        return p.ready(&wanted.object);
+    }
+    if p.refuse_writer(wanted, other_writer) {
+        return;
+    }
+    let ours = Precondition::Uuid(network.uuid);
+    if !network.active {
+        row.drafts.push(
+            Draft::new(Op::NetworkStart { name: name.clone() }, lane.clone()).when(ours.clone()).expect(Expect::Active(true)),
+        );
+    }
+    if found.changed.iter().any(|(field, _)| field.path == "/autostart") {
+        let on = spec.autostart.unwrap_or(true);
+        row.drafts.push(Draft::new(Op::NetworkAutostart { name, on }, lane).when(ours).expect(Expect::Autostart(on)));
+    }
+    let settle = Record::Settle(Box::new(entry_of(p, wanted, Some(network.uuid))));
+    match row.drafts.last_mut() {
+        Some(last) => last.record = settle,
+        None => row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(settle)),
+    }
+    p.commit(row);
+}

@@ -1,0 +1,610 @@
+//! Planning a VirtualMachine that isn't there: its defaults, seed, reservations and definition.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::network::derived_mac;
+use super::virtual_machine::{disk_object, lane, seed_object};
+use super::vm_power::start_drafts;
+use crate::manifest::{
+    Accelerator, CloudInit, Cpu, DiskBus, DiskDevice, Firmware, FirmwareType, RunStrategy, VirtualMachineSpec,
+};
+use crate::name::{ByteSize, Kind, MacAddr, Name, ObjectRef};
+use crate::observe::DomainState;
+use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::planner::{Draft, Hold, Planner, Row};
+use crate::plan::record::entry_of;
+use crate::plan::{Entry, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource, VolumeRecord};
+use crate::resolve::Wanted;
+use crate::seed::{Seed, SeedInput};
+use crate::xml::domain::{DiskWanted, DomainWanted, NicSource, NicWanted};
+use crate::xml::volume::{Backing, VolumeWanted};
+use crate::{seed, xml};
+
+/// The path of the one sensitive field that a definition holds.
+pub(super) const PASSWORD: &str = "/console/vnc/password";
+
+/// What stands for the VNC password in a definition until it is handed to libvirt.
+const PASSWORD_TOKEN: &str = "jvp-secret-vnc";
+
+/// SHA-256 of a fragment's text, hex.
+pub(super) fn fragment_digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
+/// The seed that a VM's manifest asks for; a hold where a key isn't made yet.
+pub(super) fn seed(p: &Planner<'_>, wanted: &Wanted, cloud_init: &CloudInit) -> Result<Seed, Result<Hold, String>> {
+    let mut keys = Vec::new();
+    for pair in &cloud_init.key_pairs {
+        match p.sources.keys.get(pair) {
+            Some(key) => keys.push(key.clone()),
+            None => return Err(Ok(Hold::Deferred(ObjectRef::new(Kind::KeyPair, pair.clone())))),
+        }
+    }
+    let hostname = cloud_init.hostname.clone().unwrap_or_else(|| wanted.object.name.to_string());
+    let input = SeedInput { uid: wanted.uid, hostname: &hostname, public_keys: &keys, cloud_init };
+    seed::build(&input).map_err(|error| Err(error.to_string()))
+}
+
+/// The spec with every default that holds at creation.
+fn effective(spec: &VirtualMachineSpec) -> VirtualMachineSpec {
+    let mut spec = spec.clone();
+    let cpu = spec.cpu.get_or_insert_with(Cpu::default);
+    cpu.count.get_or_insert(1);
+    spec.memory.get_or_insert(ByteSize::from_bytes(1 << 30));
+    spec.machine.get_or_insert_with(|| "q35".into());
+    let firmware = spec.firmware.get_or_insert_with(Firmware::default);
+    if firmware.firmware_type.get_or_insert(FirmwareType::BIOS) == &FirmwareType::UEFI {
+        firmware.secure_boot.get_or_insert(false);
+    }
+    spec.guest_agent.get_or_insert(true);
+    spec.console.get_or_insert_default().serial.get_or_insert(true);
+    let ordered = spec.disks.iter().any(|disk| disk.boot_order.is_some());
+    for (index, disk) in spec.disks.iter_mut().enumerate() {
+        let device = *disk.device.get_or_insert(if disk.image.is_some() { DiskDevice::Cdrom } else { DiskDevice::Disk });
+        disk.bus.get_or_insert(if device == DiskDevice::Cdrom { DiskBus::Sata } else { DiskBus::Virtio });
+        if disk.image.is_some() {
+            disk.read_only.get_or_insert(true);
+        }
+        if !ordered && index == 0 {
+            disk.boot_order = Some(1);
+        }
+    }
+    for interface in &mut spec.interfaces {
+        interface.model.get_or_insert_with(|| "virtio".into());
+    }
+    spec
+}
+
+/// KVM or TCG, and why.
+fn accelerator(p: &Planner<'_>, spec: &VirtualMachineSpec, node: &Name) -> Result<(Accelerator, &'static str), String> {
+    let wanted =
+        spec.accelerator.or_else(|| p.desired.nodes.get(node).and_then(|node| node.accelerator)).unwrap_or(Accelerator::Auto);
+    let kvm = p.node(node).is_some_and(|state| state.host.kvm);
+    match wanted {
+        Accelerator::TCG => Ok((Accelerator::TCG, "as written")),
+        Accelerator::KVM if kvm => Ok((Accelerator::KVM, "as written")),
+        Accelerator::KVM => Err(format!("Node/{node} offers no hardware virtualization")),
+        Accelerator::Auto if kvm => Ok((Accelerator::KVM, "the node offers it")),
+        Accelerator::Auto => Ok((Accelerator::TCG, "the node offers no KVM")),
+    }
+}
+
+/// Targets are given once, in list order, from the first free letter of the bus.
+struct Targets(BTreeMap<&'static str, u32>);
+
+impl Targets {
+    fn next(&mut self, bus: DiskBus) -> String {
+        let prefix = match bus {
+            DiskBus::Virtio => "vd",
+            DiskBus::Scsi | DiskBus::Sata => "sd",
+        };
+        let index = self.0.entry(prefix).or_insert(0);
+        let mut number = *index;
+        *index += 1;
+        let mut letters = Vec::new();
+        loop {
+            letters.push(char::from(b'a' + u8::try_from(number % 26).unwrap_or(0)));
+            if number < 26 {
+                break;
+            }
+            number = number / 26 - 1;
+        }
+        letters.iter().rev().fold(prefix.to_owned(), |mut text, letter| {
+            text.push(*letter);
+            text
+        })
+    }
+}
+
+fn bus_word(bus: DiskBus) -> &'static str {
+    match bus {
+        DiskBus::Virtio => "virtio",
+        DiskBus::Scsi => "scsi",
+        DiskBus::Sata => "sata",
+    }
+}
+
+struct Disks {
+    wanted: Vec<DiskWanted>,
+    needs: BTreeSet<crate::plan::ActionId>,
+    volumes: Vec<ObjectRef>,
+    sources: BTreeMap<String, String>,
+}
+
+enum Stop {
+    Hold(Hold),
+    Missing(String, ObjectRef),
+    Refused(String, Vec<String>),
+}
+
+fn disks(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Name) -> Result<Disks, Stop> {
+    let mut all = Disks { wanted: Vec::new(), needs: BTreeSet::new(), volumes: Vec::new(), sources: BTreeMap::new() };
+    let mut targets = Targets(BTreeMap::new());
+    for disk in &spec.disks {
+        let bus = disk.bus.unwrap_or(DiskBus::Virtio);
+        let device = disk.device.unwrap_or(DiskDevice::Disk);
+        let mut source = None;
+        let mut format = "raw".to_owned();
+        let mut backing = Vec::new();
+        if let Some(object) = disk_object(wanted, disk, node) {
+            all.needs.extend(p.standing_of(&object).map_err(Stop::Hold)?);
+            let field = if object.kind == Kind::Template { "image" } else { "volume" };
+            let missing = || Stop::Missing(format!("/disks/{}/{field}", disk.name), object.clone());
+            if object.kind == Kind::Template {
+                let record = p.template_record(&object).ok_or_else(missing)?;
+                format = if record.format == "iso" { "raw".into() } else { record.format };
+                source = Some(record.path);
+            } else {
+                let (at, ..) = p.volume_at(&object, node).ok_or_else(missing)?;
+                if disk.read_only != Some(true) {
+                    let others = p.writers(node, &at.path);
+                    if !others.is_empty() {
+                        let message =
+                            format!("its disk {} is {object}, which {} writes to already", disk.name, others.join(", "));
+                        return Err(Stop::Refused(message, vec!["a disk is written to by one VM; give this one its own".into()]));
+                    }
+                }
+                backing = p.chain(node, at.backing.as_ref()).into_iter().map(|(path, format)| Backing { path, format }).collect();
+                format = at.format;
+                source = Some(at.path);
+                all.volumes.push(object);
+            }
+        }
+        if let Some(path) = &source {
+            all.sources.insert(disk.name.to_string(), path.clone());
+        }
+        all.wanted.push(DiskWanted {
+            name: disk.name.clone(),
+            target: targets.next(bus),
+            bus: bus_word(bus).into(),
+            device: if device == DiskDevice::Cdrom { "cdrom".into() } else { "disk".into() },
+            path: source,
+            format,
+            backing,
+            read_only: disk.read_only.unwrap_or(device == DiskDevice::Cdrom),
+            boot_order: disk.boot_order,
+            serial: (device == DiskDevice::Disk).then(|| disk.name.as_str().chars().take(20).collect()),
+        });
+    }
+    Ok(all)
+}
+
+/// The MAC that an interface has or will have.
+fn mac_of(wanted: &Wanted, interface: &crate::manifest::Interface, domain: Option<&DomainState>) -> MacAddr {
+    let found = domain
+        .and_then(|domain| domain.doc.interfaces.iter().find(|doc| doc.name.as_ref() == Some(&interface.name)))
+        .and_then(|doc| doc.mac);
+    found.or(interface.mac).unwrap_or_else(|| derived_mac(wanted.uid, interface.name.as_str(), None))
+}
+
+/// Address reservations to be made or taken back.
+pub(super) struct Reservations {
+    pub(super) fields: Vec<FieldChange>,
+    pub(super) drafts: Vec<Draft>,
+    /// What stands once they are done: network object → `mac ip`.
+    pub(super) settled: BTreeMap<String, String>,
+}
+
+/// What a VM's `interfaces[].ip` make of its networks (DECISIONS D6).
+pub(super) fn reservations(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    node: &Name,
+    domain: Option<&DomainState>,
+) -> Reservations {
+    let mut all = Reservations { fields: Vec::new(), drafts: Vec::new(), settled: BTreeMap::new() };
+    let was = p
+        .entry(&wanted.object)
+        .map(|entry| entry.reservations.clone())
+        .or_else(|| domain.and_then(|domain| domain.doc.mark.as_ref()).map(|mark| mark.reservations.clone()))
+        .unwrap_or_default();
+    for interface in &spec.interfaces {
+        let (Some(network), Some(ip)) = (&interface.network, interface.ip) else { continue };
+        let mac = mac_of(wanted, interface, domain);
+        let key = format!("{}/{}", ObjectRef::on(Kind::Network, network.clone(), node), interface.name);
+        let value = format!("{mac} {ip}");
+        all.settled.insert(key, value);
+        let state = p.network(network, node);
+        let there = state.is_some_and(|state| {
+            state.doc.spec.ips.iter().flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter())).any(|host| {
+                host.ip == ip
+                    && (host.mac == Some(mac) || (ip.is_ipv6() && host.name.as_deref() == Some(wanted.object.name.as_str())))
+            })
+        });
+        if there {
+            continue;
+        }
+        all.fields.push(FieldChange {
+            path: format!("/interfaces/{}/ip", interface.name),
+            old: None,
+            new: Some(Shown::Value(ip.to_string())),
+        });
+        all.drafts.push(reserve(p, node, network, mac, ip, wanted, true));
+    }
+    for (key, value) in was.iter().filter(|(key, value)| all.settled.get(*key) != Some(*value)) {
+        let Some((network, mac, ip)) = parse_reservation(key, value) else { continue };
+        all.fields.push(FieldChange {
+            path: format!("/interfaces/{}/ip", key.rsplit('/').next().unwrap_or_default()),
+            old: Some(Shown::Value(ip.to_string())),
+            new: None,
+        });
+        all.drafts.insert(0, reserve(p, node, &network, mac, ip, wanted, false));
+    }
+    all
+}
+
+/// Reads a recorded reservation: `Network/lan@a/nic` → `mac ip`.
+pub(in crate::plan) fn parse_reservation(key: &str, value: &str) -> Option<(Name, MacAddr, std::net::IpAddr)> {
+    let (network, _) = key.rsplit_once('/')?;
+    let object: ObjectRef = network.parse().ok()?;
+    let (mac, ip) = value.split_once(' ')?;
+    Some((object.name, mac.parse().ok()?, ip.parse().ok()?))
+}
+
+/// One reservation as an effect on its network.
+pub(in crate::plan) fn reserve(
+    p: &Planner<'_>,
+    node: &Name,
+    network: &Name,
+    mac: MacAddr,
+    ip: std::net::IpAddr,
+    wanted: &Wanted,
+    add: bool,
+) -> Draft {
+    let name = p.libvirt_name(Kind::Network, network, node);
+    let host = crate::manifest::DhcpHost { name: Some(wanted.object.name.to_string()), mac: ip.is_ipv4().then_some(mac), ip };
+    // The index of the network's address whose subnet holds it.
+    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+    let ips = match p.desired.objects.get(&object).map(|wanted| &wanted.spec) {
+        Some(crate::manifest::Spec::Network(spec)) => spec.ips.clone(),
+        _ => p.network(network, node).map(|state| state.doc.spec.ips.clone()).unwrap_or_default(),
+    };
+    let index = ips.iter().position(|net| net.address.contains(&ip)).unwrap_or(0);
+    Draft::new(
+        Op::NetworkDhcpHost {
+            name: name.clone(),
+            add,
+            xml: xml::network::dhcp_host(&host),
+            parent_index: i32::try_from(index).unwrap_or(-1),
+        },
+        Lane::Object(format!("network/{name}")),
+    )
+}
+
+fn volume_entry(p: &Planner<'_>, wanted: &Wanted, object: &ObjectRef, record: VolumeRecord) -> Entry {
+    let mut entry = entry_of(p, wanted, None);
+    entry.object = object.clone();
+    entry.uid = object.uid(p.desired.fleet);
+    entry.libvirt_uuid = None;
+    entry.libvirt_name.clone_from(&record.file);
+    entry.last = BTreeSet::new();
+    entry.labels = BTreeMap::new();
+    entry.values = BTreeMap::new();
+    entry.secrets = BTreeMap::new();
+    entry.reservations = BTreeMap::new();
+    entry.volume = Some(record);
+    entry.created_at = p.entry(object).map(|entry| entry.created_at.clone()).unwrap_or_default();
+    entry
+}
+
+/// The pool of a VM's seed: as written, else the first disk's.
+fn seed_pool(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, cloud_init: &CloudInit, node: &Name) -> Option<Name> {
+    if let Some(pool) = &cloud_init.pool {
+        return Some(pool.clone());
+    }
+    spec.disks.iter().find_map(|disk| {
+        if let Some(claim) = &disk.claim {
+            return claim.pool.clone();
+        }
+        let object = disk_object(wanted, disk, node)?;
+        match &p.desired.objects.get(&object)?.spec {
+            crate::manifest::Spec::Volume(volume) => volume.pool.clone(),
+            crate::manifest::Spec::Template(template) => template.pool.clone(),
+            _ => None,
+        }
+    })
+}
+
+struct SeedPlan {
+    object: ObjectRef,
+    path: String,
+    digest: String,
+    record: VolumeRecord,
+    drafts: Vec<Draft>,
+}
+
+fn seed_plan(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    cloud_init: &CloudInit,
+    node: &Name,
+) -> Result<SeedPlan, Stop> {
+    let seed = seed(p, wanted, cloud_init).map_err(|why| match why {
+        Ok(hold) => Stop::Hold(hold),
+        Err(message) => Stop::Refused(format!("/cloudInit: {message}"), Vec::new()),
+    })?;
+    let bytes = seed::image(&seed).map_err(|error| Stop::Refused(format!("/cloudInit: {error}"), Vec::new()))?;
+    let pool_name = seed_pool(p, wanted, spec, cloud_init, node).ok_or_else(|| {
+        Stop::Refused("/cloudInit: there is no disk whose pool its seed could lie in".into(), vec!["set `cloudInit.pool`".into()])
+    })?;
+    let pool_ref = ObjectRef::on(Kind::StoragePool, pool_name.clone(), node);
+    p.standing_of(&pool_ref).map_err(Stop::Hold)?;
+    let pool = match p.pool(&pool_name, node) {
+        Some(pool) if pool.active && pool.volumes.is_some() => pool,
+        Some(_) | None if p.desired.objects.contains_key(&pool_ref) => return Err(Stop::Hold(Hold::Deferred(pool_ref))),
+        _ => return Err(Stop::Missing("/cloudInit/pool".into(), pool_ref)),
+    };
+    let file = seed::file_name(&wanted.object.name, &seed.digest);
+    let path = format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'));
+    let object = seed_object(&wanted.object.name, &seed.digest)
+        .ok_or_else(|| Stop::Refused("its name is too long for a seed's".into(), vec!["choose a shorter name".into()]))?;
+    let size = bytes.len() as u64;
+    let record = VolumeRecord {
+        pool: pool.name.clone(),
+        file: file.clone(),
+        path: path.clone(),
+        format: "raw".into(),
+        capacity: size,
+        backing: None,
+        source: None,
+        owner: Some(wanted.object.clone()),
+    };
+    let entry = volume_entry(p, wanted, &object, record.clone());
+    let lane = Lane::PoolShared { pool: pool.name.clone(), volume: file.clone() };
+    let mut drafts = Vec::new();
+    if let Some(left) = pool.volumes.as_ref().and_then(|volumes| volumes.get(&file)) {
+        let ours = p.entry(&object).is_some()
+            || p.owned.intents.iter().any(|intent| intent.details.get("path").and_then(|v| v.as_str()) == Some(path.as_str()));
+        let users = p.users(Some(node), &left.path);
+        if !ours || !users.is_empty() {
+            let message = format!("a file `{file}` is in the pool `{}` that jvp didn't make for it", pool.name);
+            return Err(Stop::Refused(message, vec!["move that file away by hand".into()]));
+        }
+        drafts.push(
+            Draft::new(Op::VolumeDelete { pool: pool.name.clone(), name: file.clone() }, lane.clone())
+                .when(Precondition::VolumeUnused { path: path.clone() })
+                .expect(Expect::Gone),
+        );
+    }
+    let text = xml::volume::render(&VolumeWanted { name: &file, format: "raw", capacity: Some(size), backing: None });
+    drafts.push(
+        Draft::new(Op::VolumeCreate { pool: pool.name.clone(), name: file.clone(), xml: text }, lane.clone())
+            .when(Precondition::Absent)
+            .record(Record::Put(Box::new(entry))),
+    );
+    drafts.push(
+        Draft::new(
+            Op::VolumeUpload {
+                pool: pool.name.clone(),
+                name: file,
+                source: UploadSource::Seed { digest: seed.digest.clone(), bytes: SeedBytes(Arc::new(bytes)) },
+            },
+            lane,
+        )
+        .when(Precondition::VolumeUnused { path: path.clone() })
+        .expect(Expect::Uploaded { size }),
+    );
+    Ok(SeedPlan { object, path, digest: seed.digest, record, drafts })
+}
+
+fn stop(p: &mut Planner<'_>, wanted: &Wanted, why: Stop, fields: Vec<FieldChange>) {
+    match why {
+        Stop::Hold(hold) => p.hold(wanted, hold, Verb::Create, fields),
+        Stop::Missing(path, object) => p.refuse_missing(wanted, &path, &object),
+        Stop::Refused(message, help) => p.refuse(wanted, RefusalKind::Guard, message, &help),
+    }
+}
+
+/// Plans a VM that isn't there.
+pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMachineSpec, node: &Name) {
+    if p.node_closed(node) {
+        let message = format!("Node/{node} is unschedulable: nothing new is made there");
+        return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);
+    }
+    let spec = effective(written);
+    let mut fields = create_fields(wanted, written);
+    let (accelerator, why) = match accelerator(p, &spec, node) {
+        Ok(found) => found,
+        Err(message) => {
+            return p.refuse(wanted, RefusalKind::Guard, message, &["set `accelerator: TCG`, or another node".into()]);
+        }
+    };
+    fields.push(FieldChange {
+        path: "/accelerator".into(),
+        old: None,
+        new: Some(Shown::Value(format!("{accelerator:?} ({why})"))),
+    });
+    let disks = match disks(p, wanted, &spec, node) {
+        Ok(disks) => disks,
+        Err(why) => return stop(p, wanted, why, fields),
+    };
+    let mut needs = disks.needs;
+    let mut interfaces = Vec::new();
+    for interface in &spec.interfaces {
+        let Some(network) = &interface.network else { continue };
+        let object = ObjectRef::on(Kind::Network, network.clone(), node);
+        match p.standing_of(&object) {
+            Ok(ids) => needs.extend(ids),
+            Err(hold) => return p.hold(wanted, hold, Verb::Create, fields),
+        }
+        if !p.desired.objects.contains_key(&object) && p.network(network, node).is_none() {
+            return p.refuse_missing(wanted, &format!("/interfaces/{}/network", interface.name), &object);
+        }
+        interfaces.push(NicWanted {
+            name: interface.name.clone(),
+            mac: mac_of(wanted, interface, None),
+            source: NicSource::Network(p.libvirt_name(Kind::Network, network, node)),
+            model: interface.model.clone().unwrap_or_else(|| "virtio".into()),
+            link_state: interface.link_state,
+            boot_order: None,
+        });
+    }
+    let seed = match spec.cloud_init.as_ref().map(|cloud_init| seed_plan(p, wanted, &spec, cloud_init, node)) {
+        Some(Ok(seed)) => Some(seed),
+        Some(Err(why)) => return stop(p, wanted, why, fields),
+        None => None,
+    };
+    let fragment = match spec.xml.as_deref().map(xml::domain::parse_fragment) {
+        Some(Err(error)) => {
+            return p.refuse(wanted, RefusalKind::Invalid, format!("/xml: {error}"), &[]);
+        }
+        Some(Ok(fragment)) => Some(fragment),
+        None => None,
+    };
+    let reserved = reservations(p, wanted, &spec, node, None);
+
+    let mut mark = p.mark(wanted);
+    mark.reservations.clone_from(&reserved.settled);
+    mark.seed = seed.as_ref().map(|seed| seed.digest.clone());
+    mark.fragment = spec.xml.as_deref().map(fragment_digest);
+    mark.volumes = disks
+        .volumes
+        .iter()
+        .filter_map(|object| Some((object, p.entry_planned(object)?.volume.as_ref()?)))
+        .chain(seed.as_ref().map(|seed| (&seed.object, &seed.record)))
+        .map(|(object, record)| xml::MarkVolume {
+            name: object.to_string(),
+            pool: record.pool.clone(),
+            file: record.file.clone(),
+            path: record.path.clone(),
+            format: record.format.clone(),
+            capacity: record.capacity,
+            backing: record.backing.clone(),
+            source: record.source.clone(),
+        })
+        .collect();
+    let password = spec.console.as_ref().and_then(|console| console.vnc.as_ref()).and_then(|vnc| vnc.password.as_ref());
+    let secret = password.and_then(|_| p.sources.secrets.get(&(wanted.object.clone(), PASSWORD.to_owned())).cloned());
+    if password.is_some() && secret.is_none() {
+        let message = "/console/vnc/password: its source can't be read".to_owned();
+        return p.refuse(
+            wanted,
+            RefusalKind::Invalid,
+            message,
+            &["set the variable, or put the file beside the manifest".into()],
+        );
+    }
+    let mut text = xml::domain::render(&DomainWanted {
+        name: &wanted.libvirt_name,
+        uuid: wanted.uid,
+        spec: &spec,
+        accelerator,
+        arch: p.node(node).map_or("x86_64", |state| state.host.arch.as_str()),
+        disks: disks.wanted,
+        interfaces,
+        seed: seed.as_ref().map(|seed| seed.path.clone()),
+        vnc_password_token: secret.as_ref().map(|_| PASSWORD_TOKEN.to_owned()),
+        mark: &mark,
+        spare_ports: 8,
+    });
+    let validate = fragment.is_some();
+    if let Some(fragment) = &fragment {
+        text = match xml::domain::merge(&text, fragment) {
+            Ok(text) => text,
+            Err(error) => return p.refuse(wanted, RefusalKind::Invalid, format!("/xml: {error}"), &[]),
+        };
+    }
+
+    let mut entry = entry_of(p, wanted, Some(wanted.uid));
+    entry.reservations = reserved.settled;
+    entry.seed_digest.clone_from(&mark.seed);
+    entry.fragment_digest.clone_from(&mark.fragment);
+    let mut row = Row::new(wanted, Verb::Create, "there is no such VM");
+    row.fields = fields;
+    row.needs = needs;
+    if let Some(seed) = seed {
+        row.drafts.extend(seed.drafts);
+    }
+    row.drafts.extend(reserved.drafts);
+    let leaves = crate::plan::definition_leaves(
+        wanted,
+        &[
+            "/autostart",
+            "/node",
+            "/disks/*/volume",
+            "/disks/*/image",
+            "/interfaces/*/network",
+            "/interfaces/*/ip",
+            "/accelerator",
+        ],
+    );
+    let uuid = wanted.uid;
+    let name = wanted.libvirt_name.clone();
+    let mut define = Draft::new(Op::DomainDefine { name: name.clone(), uuid, xml: text, validate }, lane(wanted))
+        .when(Precondition::Absent)
+        .expect(Expect::Matches { uuid, leaves, disks: disks.sources })
+        .record(Record::Put(Box::new(entry.clone())));
+    if let Some(secret) = secret {
+        define.secrets.insert(PASSWORD_TOKEN.into(), secret);
+    }
+    row.drafts.push(define);
+    let strategy = spec.run_strategy.unwrap_or(RunStrategy::Always);
+    let autostart = spec.autostart.unwrap_or(matches!(strategy, RunStrategy::Always | RunStrategy::RerunOnFailure));
+    if autostart {
+        row.drafts.push(
+            Draft::new(Op::DomainAutostart { name, uuid, on: true }, lane(wanted))
+                .when(Precondition::Domain { uuid, running: false })
+                .expect(Expect::Autostart(true)),
+        );
+    }
+    if matches!(strategy, RunStrategy::Always | RunStrategy::RerunOnFailure | RunStrategy::Once) {
+        row.effect = Effect::Start;
+        p.marks.insert(wanted.object.clone(), mark);
+        row.drafts.extend(start_drafts(p, wanted, uuid, strategy == RunStrategy::Once));
+    }
+    if let Some(last) = row.drafts.last_mut() {
+        last.record = Record::Settle(Box::new(entry));
+    }
+    p.commit(row);
+}
+
+fn create_fields(wanted: &Wanted, spec: &VirtualMachineSpec) -> Vec<FieldChange> {
+    let mut fields: Vec<FieldChange> = wanted
+        .now
+        .iter()
+        .filter(|(path, _)| !path.starts_with("/cloudInit/") && !path.starts_with("/console/vnc/password"))
+        .filter(|(path, _)| path.as_str() != "/accelerator" && path.as_str() != "/xml")
+        .map(|(path, value)| FieldChange {
+            path: path.clone(),
+            old: None,
+            new: Some(Shown::Value(crate::plan::diff::text(value))),
+        })
+        .collect();
+    if let Some(cloud_init) = &spec.cloud_init {
+        let lines = cloud_init.user_data.as_ref().map_or(0, |text| text.lines().count());
+        let shown = if lines > 0 { format!("({lines} lines)") } else { "(structured)".into() };
+        fields.push(FieldChange { path: "/cloudInit".into(), old: None, new: Some(Shown::Value(shown)) });
+    }
+    if spec.console.as_ref().and_then(|c| c.vnc.as_ref()).is_some_and(|vnc| vnc.password.is_some()) {
+        fields.push(FieldChange { path: PASSWORD.into(), old: None, new: Some(Shown::Sensitive) });
+    }
+    if let Some(text) = &spec.xml {
+        let shown = format!("({} lines)", text.lines().count());
+        fields.push(FieldChange { path: "/xml".into(), old: None, new: Some(Shown::Value(shown)) });
+    }
+    fields
+}

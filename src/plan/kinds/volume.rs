@@ -1,0 +1,451 @@
+//! Planning a Volume.
+
+use crate::manifest::{CloneMode, Spec, VolumeFormat, VolumeSpec};
+use crate::name::{ByteSize, Kind, Name, ObjectRef};
+use crate::observe::PoolState;
+use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::planner::{Draft, Hold, Planner, Row};
+use crate::plan::record::entry_of;
+use crate::plan::usage::{running_users, users};
+use crate::plan::{Expect, Lane, Op, Precondition, Record, VolumeRecord};
+use crate::resolve::Wanted;
+use crate::xml;
+use crate::xml::volume::{Backing, VolumeDoc, VolumeWanted};
+
+/// qcow2 counts in sectors: libvirt rounds its capacity up to 512 bytes.
+fn rounded(capacity: ByteSize, format: VolumeFormat) -> u64 {
+    match format {
+        VolumeFormat::Qcow2 => capacity.round_up(512).bytes(),
+        VolumeFormat::Raw => capacity.bytes(),
+    }
+}
+
+fn word(format: VolumeFormat) -> &'static str {
+    match format {
+        VolumeFormat::Qcow2 => "qcow2",
+        VolumeFormat::Raw => "raw",
+    }
+}
+
+/// Where a volume stands, or would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::plan) struct VolumeAt {
+    /// Its path on the node.
+    pub(in crate::plan) path: String,
+    /// Its format.
+    pub(in crate::plan) format: String,
+    /// The file beneath it and that one's format.
+    pub(in crate::plan) backing: Option<Backing>,
+    /// Bytes that a guest sees; 0 where nobody knows yet.
+    pub(in crate::plan) capacity: u64,
+}
+
+pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
+    let Spec::Volume(spec) = &wanted.spec else { return };
+    let (Some(node), Some(pool_name)) = (wanted.node.as_ref(), spec.pool.as_ref()) else { return };
+    let pool_ref = ObjectRef::on(Kind::StoragePool, pool_name.clone(), node);
+    let expected = create_fields(wanted, spec);
+    if let Err(hold @ Hold::Blocked(_)) = p.standing_of(&pool_ref) {
+        return p.hold(wanted, hold, Verb::Create, expected);
+    }
+    let pool = match p.pool(pool_name, node) {
+        Some(pool) if pool.active && pool.volumes.is_some() => pool,
+        Some(_) | None if p.desired.objects.contains_key(&pool_ref) => {
+            return p.hold(wanted, Hold::Deferred(pool_ref), Verb::Create, expected);
+        }
+        Some(pool) => {
+            let message = format!("its pool `{}` is stopped, and what is in it can't be read", pool.name);
+            return p.refuse(
+                wanted,
+                RefusalKind::Guard,
+                message,
+                &[format!("start it: jvp apply its StoragePool, or virsh pool-start {}", pool.name)],
+            );
+        }
+        None => return p.refuse_missing(wanted, "/pool", &pool_ref),
+    };
+    match pool.volumes.as_ref().and_then(|volumes| volumes.get(&wanted.libvirt_name)) {
+        Some(found) => existing(p, wanted, spec, pool, found, node),
+        None => create(p, wanted, spec, pool, node, expected),
+    }
+}
+
+fn create_fields(wanted: &Wanted, spec: &VolumeSpec) -> Vec<FieldChange> {
+    let mut fields: Vec<FieldChange> = wanted
+        .now
+        .iter()
+        .map(|(path, value)| FieldChange {
+            path: path.clone(),
+            old: None,
+            new: Some(Shown::Value(crate::plan::diff::text(value))),
+        })
+        .collect();
+    if spec.format.is_none() {
+        fields.push(FieldChange { path: "/format".into(), old: None, new: Some(Shown::Value("qcow2".into())) });
+    }
+    fields
+}
+
+fn source_word(spec: &VolumeSpec) -> Option<String> {
+    let source = spec.source.as_ref()?;
+    let template = source.template.as_ref().map(|name| format!("Template/{name}"));
+    template.or_else(|| source.volume.as_ref().map(|name| format!("Volume/{name}")))
+}
+
+fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolState, found: &VolumeDoc, node: &Name) {
+    let open = p.owned.intents.iter().find(|intent| {
+        intent.object == wanted.object && intent.details.get("path").and_then(|v| v.as_str()) == Some(found.path.as_str())
+    });
+    let Some(entry) = p.entry(&wanted.object).cloned() else {
+        if let Some(intent) = open {
+            return resume(p, wanted, spec, pool, found, node, &intent.details.clone(), intent.absent_before);
+        }
+        return p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("a file `{}` is in the pool `{}` that jvp didn't make", wanted.libvirt_name, pool.name),
+            &["choose another name or `spec.libvirtName`, or move that file away by hand".into()],
+        );
+    };
+    if let Some(intent) = open
+        && entry.volume.is_none()
+    {
+        return resume(p, wanted, spec, pool, found, node, &intent.details.clone(), intent.absent_before);
+    }
+    if let Some(intent) = open
+        && intent.op == "volume-clone"
+    {
+        return resume(p, wanted, spec, pool, found, node, &intent.details.clone(), intent.absent_before);
+    }
+    let record = entry.volume.clone();
+    let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
+    // What was used at creation.
+    let mut never = Vec::new();
+    if let Some(record) = &record {
+        if spec.format.is_some() && record.format != word(format) {
+            never.push(format!("/format: {} → {}", record.format, word(format)));
+        }
+        if record.source.is_some() && record.source != source_word(spec) {
+            let new = source_word(spec).unwrap_or_else(|| "none".into());
+            never.push(format!("/source: {} → {new}", record.source.clone().unwrap_or_default()));
+        }
+        if record.format != found.format {
+            p.note(
+                &wanted.object,
+                "FormatMismatch",
+                format!(
+                    "its file reads as {}, but it was made as {}: it is not linked, cloned or resized",
+                    found.format, record.format
+                ),
+            );
+        }
+    }
+    if !never.is_empty() {
+        return p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("what it was made from can't change: {}", never.join(", ")),
+            &["make a new Volume under another name".into()],
+        );
+    }
+    let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
+    row.fields = p.inventory_changes(wanted);
+    if entry.released {
+        row.reason = format!("reused, kept since {}, holds data", entry.created_at);
+        row.fields.push(FieldChange {
+            path: "/lifecycle".into(),
+            old: Some(Shown::Value("Released".into())),
+            new: Some(Shown::Value("Bound".into())),
+        });
+    }
+    let mut capacity = found.capacity;
+    if let Some(size) = spec.capacity {
+        let size = rounded(size, format);
+        let state = p.node(node);
+        if size < found.capacity {
+            return p.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!(
+                    "it has {} and would be shrunk to {}: data would be lost",
+                    ByteSize::from_bytes(found.capacity),
+                    ByteSize::from_bytes(size)
+                ),
+                &[format!("set `spec.capacity: {}`", ByteSize::from_bytes(found.capacity))],
+            );
+        }
+        if size > found.capacity {
+            let running = state.map(|state| running_users(state, &found.path)).unwrap_or_default();
+            let built_on: Vec<_> = state.map(|state| users(state, &found.path)).unwrap_or_default();
+            let children: Vec<_> = built_on.into_iter().filter(|user| user.starts_with("volume ")).collect();
+            if !children.is_empty() {
+                let message = format!("it can't grow: it is the backing file of {}", children.join(", "));
+                return p.refuse(wanted, RefusalKind::Guard, message, &["grow these instead".into()]);
+            }
+            if !running.is_empty() {
+                return p.refuse(
+                    wanted,
+                    RefusalKind::Guard,
+                    format!("/capacity: growing a disk of a running guest ({}) comes with a later version", running.join(", ")),
+                    &["stop the guest first, or put the old capacity back".into()],
+                );
+            }
+            if record.as_ref().is_some_and(|record| record.format != found.format) {
+                return p.refuse(wanted, RefusalKind::Guard, "it is not resized while its format is in doubt", &[]);
+            }
+            row.fields.push(FieldChange {
+                path: "/capacity".into(),
+                old: Some(Shown::Value(ByteSize::from_bytes(found.capacity).to_string())),
+                new: Some(Shown::Value(ByteSize::from_bytes(size).to_string())),
+            });
+            row.effect = Effect::NextStart;
+            capacity = size;
+            row.drafts.push(
+                Draft::new(
+                    Op::VolumeGrow { pool: pool.name.clone(), name: found.name.clone(), capacity: size },
+                    Lane::PoolShared { pool: pool.name.clone(), volume: found.name.clone() },
+                )
+                .when(Precondition::Volume { path: found.path.clone() })
+                .expect(Expect::Volume {
+                    format: found.format.clone(),
+                    capacity: size,
+                    backing: found.backing.as_ref().map(|backing| backing.path.clone()),
+                }),
+            );
+        }
+    }
+    if row.fields.is_empty() {
+        return p.ready(&wanted.object);
+    }
+    let mut settled = entry_of(p, wanted, None);
+    if let Some(volume) = settled.volume.as_mut() {
+        volume.capacity = capacity;
+    }
+    let settle = Record::Settle(Box::new(settled));
+    match row.drafts.last_mut() {
+        Some(last) => last.record = settle,
+        None => row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(settle)),
+    }
+    p.commit(row);
+}
+
+/// A file that an open intent left: ours only if it is what the intent said, nobody uses it and it was absent before.
+#[expect(clippy::too_many_arguments, reason = "all of them are what the verdict is made from")]
+fn resume(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VolumeSpec,
+    pool: &PoolState,
+    found: &VolumeDoc,
+    node: &Name,
+    details: &serde_json::Value,
+    absent_before: bool,
+) {
+    let record: Option<VolumeRecord> = serde_json::from_value(details.clone()).ok();
+    let users = p.users(Some(node), &found.path);
+    let is_it = record.as_ref().is_some_and(|record| record.path == found.path);
+    if !is_it || !absent_before || !users.is_empty() {
+        return p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("`{}` may be what an interrupted run left, but it can't be told for sure", found.path),
+            &["look at it, and move or remove it by hand".into()],
+        );
+    }
+    // Made again from nothing: a copy or a file that was cut short is not told from a whole one.
+    let expected = create_fields(wanted, spec);
+    let before = p.plan.changes.len();
+    create(p, wanted, spec, pool, node, expected);
+    let Some(change) = p.plan.changes.get_mut(before) else { return };
+    change.reason = "an interrupted run left it unfinished: it is made again".into();
+    let Some(first) = change.actions.first().copied() else { return };
+    let needs = p.plan.actions.get(first.0).map(|action| action.needs.clone()).unwrap_or_default();
+    let delete = p.add(
+        &wanted.object,
+        Some(node),
+        needs,
+        Draft::new(
+            Op::VolumeDelete { pool: pool.name.clone(), name: found.name.clone() },
+            Lane::PoolShared { pool: pool.name.clone(), volume: found.name.clone() },
+        )
+        .when(Precondition::VolumeUnused { path: found.path.clone() })
+        .expect(Expect::Gone),
+    );
+    if let Some(action) = p.plan.actions.get_mut(first.0) {
+        action.needs.insert(delete);
+    }
+    if let Some(change) = p.plan.changes.get_mut(before) {
+        change.actions.insert(0, delete);
+    }
+}
+
+/// What a source is or will be, and what must be verified before it can be used.
+struct Source {
+    at: VolumeAt,
+    pool: String,
+    file: String,
+    needs: std::collections::BTreeSet<crate::plan::ActionId>,
+}
+
+fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) -> Result<Option<Source>, Option<Hold>> {
+    let Some(source) = &spec.source else { return Ok(None) };
+    if let Some(template) = &source.template {
+        let object = ObjectRef::on(Kind::Template, template.clone(), node);
+        let needs = p.standing_of(&object).map_err(Some)?;
+        let record = p.template_record(&object);
+        let Some(record) = record else {
+            p.refuse_missing(wanted, "/source/template", &object);
+            return Err(None);
+        };
+        let at = VolumeAt {
+            path: record.path.clone(),
+            format: if record.format == "iso" { "raw".into() } else { record.format.clone() },
+            backing: None,
+            capacity: record.virtual_size,
+        };
+        return Ok(Some(Source { at, pool: record.pool, file: record.file, needs }));
+    }
+    if let Some(volume) = &source.volume {
+        let object = ObjectRef::new(Kind::Volume, volume.clone());
+        let needs = p.standing_of(&object).map_err(Some)?;
+        let Some((at, pool, file)) = p.volume_at(&object, node) else {
+            p.refuse_missing(wanted, "/source/volume", &object);
+            return Err(None);
+        };
+        let linked = spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked;
+        let writers = p.writers(node, &at.path);
+        if !writers.is_empty() {
+            let message = format!("its source {object} is written to by {}", writers.join(", "));
+            let help = if linked {
+                "link from a volume that no VM writes to, or from a Template"
+            } else {
+                "a copy of a disk in use would be torn: stop these VMs and take them off it first"
+            };
+            p.refuse(wanted, RefusalKind::Guard, message, &[help.into()]);
+            return Err(None);
+        }
+        return Ok(Some(Source { at, pool, file, needs }));
+    }
+    Ok(None)
+}
+
+fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolState, node: &Name, fields: Vec<FieldChange>) {
+    let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
+    let file = wanted.libvirt_name.clone();
+    let path = format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'));
+    if p.node_closed(node) {
+        let message = format!("Node/{node} is unschedulable: nothing new is made there");
+        return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);
+    }
+    let running = p.node(node).map(|state| running_users(state, &path)).unwrap_or_default();
+    if !running.is_empty() {
+        let message =
+            format!("its file is gone, but {} still runs on it: the data is lost when that guest stops", running.join(", "));
+        return p.refuse(wanted, RefusalKind::Guard, message, &["save the data from inside the guest first".into()]);
+    }
+    let source = match source(p, wanted, spec, node) {
+        Ok(source) => source,
+        Err(Some(hold)) => return p.hold(wanted, hold, Verb::Create, fields),
+        Err(None) => return,
+    };
+    let smallest = source.as_ref().map_or(0, |source| source.at.capacity);
+    let capacity = match (spec.capacity, &source) {
+        (Some(size), _) => rounded(size, format),
+        (None, Some(source)) => source.at.capacity,
+        (None, None) => {
+            return p.refuse(
+                wanted,
+                RefusalKind::Invalid,
+                "a blank volume needs `spec.capacity`",
+                &["such as `capacity: 10Gi`".into()],
+            );
+        }
+    };
+    if capacity < smallest {
+        let message = format!(
+            "its capacity {} is less than its source's {}",
+            ByteSize::from_bytes(capacity),
+            ByteSize::from_bytes(smallest)
+        );
+        return p.refuse(
+            wanted,
+            RefusalKind::Invalid,
+            message,
+            &[format!("set `spec.capacity` to {} or more", ByteSize::from_bytes(smallest))],
+        );
+    }
+    let linked =
+        source.is_some() && spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked && format == VolumeFormat::Qcow2;
+    let backing = source.as_ref().filter(|_| linked).map(|s| Backing { path: s.at.path.clone(), format: s.at.format.clone() });
+    let record = VolumeRecord {
+        pool: pool.name.clone(),
+        file: file.clone(),
+        path: path.clone(),
+        format: word(format).into(),
+        capacity,
+        backing: backing.as_ref().map(|backing| backing.path.clone()),
+        source: source_word(spec),
+        owner: wanted.implied_by.clone(),
+    };
+    let mut entry = entry_of(p, wanted, None);
+    let gone = entry.volume.is_some();
+    entry.volume = Some(record);
+    let reason = if gone { "its file is gone: a new one is made" } else { "there is no such volume" };
+    let mut row = Row::new(wanted, Verb::Create, reason);
+    row.fields = fields;
+    if spec.capacity.is_none() {
+        row.fields.push(FieldChange {
+            path: "/capacity".into(),
+            old: None,
+            new: Some(Shown::Value(ByteSize::from_bytes(capacity).to_string())),
+        });
+    }
+    let lane = Lane::PoolShared { pool: pool.name.clone(), volume: file.clone() };
+    let expect = Expect::Volume { format: word(format).into(), capacity, backing: backing.as_ref().map(|b| b.path.clone()) };
+    let full = source.as_ref().filter(|_| !linked);
+    let text = xml::volume::render(&VolumeWanted {
+        name: &file,
+        format: word(format),
+        capacity: Some(full.map_or(capacity, |source| source.at.capacity)),
+        backing,
+    });
+    if let Some(source) = &source {
+        row.needs.extend(source.needs.iter().copied());
+    }
+    match full {
+        Some(source) => {
+            let first = Expect::Volume { format: word(format).into(), capacity: source.at.capacity, backing: None };
+            row.drafts.push(
+                Draft::new(
+                    Op::VolumeClone {
+                        pool: pool.name.clone(),
+                        name: file.clone(),
+                        xml: text,
+                        source_pool: source.pool.clone(),
+                        source: source.file.clone(),
+                    },
+                    lane.clone(),
+                )
+                .when(Precondition::Absent)
+                .expect(first)
+                .record(Record::Put(Box::new(entry.clone()))),
+            );
+            if capacity > source.at.capacity {
+                row.drafts.push(
+                    Draft::new(Op::VolumeGrow { pool: pool.name.clone(), name: file, capacity }, lane)
+                        .when(Precondition::Volume { path })
+                        .expect(expect),
+                );
+            }
+        }
+        None => row.drafts.push(
+            Draft::new(Op::VolumeCreate { pool: pool.name.clone(), name: file, xml: text }, lane)
+                .when(Precondition::Absent)
+                .expect(expect),
+        ),
+    }
+    if let Some(last) = row.drafts.last_mut() {
+        last.record = Record::Settle(Box::new(entry));
+    }
+    p.commit(row);
+}

@@ -1,0 +1,209 @@
+//! What references mean: where a volume or template stands, or will.
+
+use super::kinds::VolumeAt;
+use super::model::RefusalKind;
+use super::planner::{Hold, Planner};
+use super::usage::users;
+use super::{Entry, TemplateRecord};
+use crate::name::{Kind, Name, ObjectRef};
+use crate::observe::NodeState;
+use crate::resolve::Wanted;
+use crate::xml::Mark;
+use crate::xml::volume::Backing;
+
+impl Planner<'_> {
+    /// The entry that an object has or will have when this plan is done.
+    pub(super) fn entry_planned(&self, object: &ObjectRef) -> Option<&Entry> {
+        self.made.get(object).or_else(|| self.owned.entries.get(object))
+    }
+
+    /// Where a template's image is, or will be when its actions are done.
+    pub(super) fn template_record(&self, object: &ObjectRef) -> Option<TemplateRecord> {
+        self.entry_planned(object)?.template.clone().filter(|record| record.ready)
+    }
+
+    /// Where a volume is, or will be, with its pool and file; foreign ones are found by the object's name.
+    pub(super) fn volume_at(&self, object: &ObjectRef, node: &Name) -> Option<(VolumeAt, String, String)> {
+        if let Some(record) = self.entry_planned(object).and_then(|entry| entry.volume.as_ref()) {
+            let backing = record
+                .backing
+                .as_ref()
+                .map(|path| Backing { path: path.clone(), format: self.format_of(node, path).unwrap_or_else(|| "qcow2".into()) });
+            let at = VolumeAt { path: record.path.clone(), format: record.format.clone(), backing, capacity: record.capacity };
+            return Some((at, record.pool.clone(), record.file.clone()));
+        }
+        if object.kind != Kind::Volume {
+            return None;
+        }
+        // An object that no manifest of the set declares, under the name that it would have.
+        let state = self.node(node)?;
+        for pool in state.pools.values() {
+            for volume in pool.volumes.iter().flat_map(|volumes| volumes.values()) {
+                let stem = volume.name.strip_suffix(".qcow2").or_else(|| volume.name.strip_suffix(".img"));
+                if volume.name == object.name.as_str() || stem == Some(object.name.as_str()) {
+                    let at = VolumeAt {
+                        path: volume.path.clone(),
+                        format: volume.format.clone(),
+                        backing: volume.backing.clone(),
+                        capacity: volume.capacity,
+                    };
+                    return Some((at, pool.name.clone(), volume.name.clone()));
+                }
+            }
+        }
+        None
+    }
+
+    /// The format of a file as jvp made it, else as its pool says.
+    pub(super) fn format_of(&self, node: &Name, path: &str) -> Option<String> {
+        let recorded = self.owned.entries.values().chain(self.made.values()).find_map(|entry| {
+            if entry.node.as_ref() != Some(node) {
+                return None;
+            }
+            let volume = entry.volume.as_ref().filter(|volume| volume.path == path).map(|volume| volume.format.clone());
+            volume.or_else(|| {
+                entry.template.as_ref().filter(|t| t.path == path).map(|t| match t.format.as_str() {
+                    "iso" => "raw".into(),
+                    other => other.to_owned(),
+                })
+            })
+        });
+        recorded.or_else(|| volume_doc(self.node(node)?, path).map(|volume| volume.format.clone()))
+    }
+
+    /// The files beneath a volume with their formats, the nearest first.
+    pub(super) fn chain(&self, node: &Name, first: Option<&Backing>) -> Vec<(String, String)> {
+        let mut chain = Vec::new();
+        let mut next = first.cloned();
+        while let Some(backing) = next {
+            if chain.len() > 64 || chain.iter().any(|(path, _)| *path == backing.path) {
+                break;
+            }
+            next = self.backing_of(node, &backing.path);
+            chain.push((backing.path, backing.format));
+        }
+        chain
+    }
+
+    fn backing_of(&self, node: &Name, path: &str) -> Option<Backing> {
+        let recorded =
+            self.owned.entries.values().chain(self.made.values()).find_map(|entry| {
+                entry.volume.as_ref().filter(|volume| volume.path == path && entry.node.as_ref() == Some(node))
+            });
+        if let Some(record) = recorded {
+            let path = record.backing.clone()?;
+            let format = self.format_of(node, &path).unwrap_or_else(|| "qcow2".into());
+            return Some(Backing { path, format });
+        }
+        volume_doc(self.node(node)?, path)?.backing.clone()
+    }
+
+    /// The domains that have a file as a writable disk, live or inactive.
+    pub(super) fn writers(&self, node: &Name, path: &str) -> Vec<String> {
+        let Some(state) = self.node(node) else { return Vec::new() };
+        state
+            .domains
+            .values()
+            .filter(|domain| {
+                let live = domain.live.iter().flat_map(|live| live.disks.iter());
+                domain.doc.disks.iter().chain(live).any(|disk| !disk.read_only && disk.source.as_deref() == Some(path))
+            })
+            .map(|domain| domain.name.clone())
+            .collect()
+    }
+
+    /// Whether nothing new is made on a node.
+    pub(super) fn node_closed(&self, node: &Name) -> bool {
+        self.desired.nodes.get(node).is_some_and(|node| node.unschedulable)
+    }
+
+    /// Refuses an object whose reference leads nowhere, with the three places that were looked at.
+    pub(super) fn refuse_missing(&mut self, wanted: &Wanted, path: &str, object: &ObjectRef) {
+        self.refuse(
+            wanted,
+            RefusalKind::Invalid,
+            format!("its field {path} names {object}, which is not in the manifests, not in the inventory and not on the node"),
+            &["add a manifest for it, give `-f` the folder that has it, or correct the name".into()],
+        );
+    }
+
+    /// Refuses what is to change in ways that nothing does yet, or nothing ever will. True where it was refused.
+    pub(super) fn refuse_later(&mut self, wanted: &Wanted, found: &super::diff::Differences) -> bool {
+        use super::fields::Change;
+        let mut later = Vec::new();
+        let mut never = Vec::new();
+        for (row, difference) in &found.changed {
+            let shown = super::diff::shown(row, difference);
+            let line = super::display::field_line(&shown);
+            match row.change {
+                Change::Done => {}
+                Change::Later => later.push(line),
+                Change::Never(way) => never.push((line, way)),
+            }
+        }
+        if later.is_empty() && never.is_empty() {
+            return false;
+        }
+        if !later.is_empty() {
+            self.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!("changing this of an existing object comes with a later version: {}", later.join("; ")),
+                &["put the old values back in the manifest, or change the object by hand so that it agrees".into()],
+            );
+        }
+        for (line, way) in never {
+            self.refuse(wanted, RefusalKind::Guard, format!("this never changes once it is made: {line}"), &[way.into()]);
+        }
+        true
+    }
+
+    /// The mark of an object as it is to be written.
+    pub(super) fn mark(&self, wanted: &Wanted) -> Mark {
+        Mark {
+            fleet: self.desired.fleet,
+            object: wanted.object.clone(),
+            uid: wanted.uid,
+            writer: self.policy.writer,
+            paths: wanted.now.keys().cloned().collect(),
+            volumes: Vec::new(),
+            reservations: std::collections::BTreeMap::new(),
+            ran: false,
+            seed: None,
+            fragment: None,
+            created: None,
+        }
+    }
+
+    /// The volume of a disk, or why it can't be said yet.
+    pub(super) fn disk_volume(&self, object: &ObjectRef, node: &Name) -> Result<Option<VolumeAt>, Hold> {
+        self.standing_of(object)?;
+        Ok(self.volume_at(object, node).map(|(at, ..)| at))
+    }
+
+    /// Domains of others that are plugged into a network.
+    pub(super) fn guests_of_network(&self, node: &Name, network: &str) -> Vec<(String, bool)> {
+        let Some(state) = self.node(node) else { return Vec::new() };
+        state
+            .domains
+            .values()
+            .filter(|domain| {
+                let live = domain.live.iter().flat_map(|live| live.interfaces.iter());
+                domain.doc.interfaces.iter().chain(live).any(|nic| nic.network.as_deref() == Some(network))
+            })
+            .map(|domain| {
+                let ours = domain.doc.mark.as_ref().is_some_and(|mark| mark.fleet == self.desired.fleet);
+                (domain.name.clone(), ours)
+            })
+            .collect()
+    }
+}
+
+fn volume_doc<'a>(state: &'a NodeState, path: &str) -> Option<&'a crate::xml::volume::VolumeDoc> {
+    state.pools.values().flat_map(|pool| pool.volumes.iter().flat_map(|volumes| volumes.values())).find(|v| v.path == path)
+}
+
+/// The domains and volumes that use a file; none where the node wasn't read.
+pub(super) fn users_in(state: Option<&NodeState>, path: &str) -> Vec<String> {
+    state.map(|state| users(state, path)).unwrap_or_default()
+}

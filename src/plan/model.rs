@@ -1,0 +1,249 @@
+//! Plan: what would be done, why, and what it disturbs.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::{Action, ActionId};
+use crate::name::{Name, ObjectRef};
+
+/// What would be done. An empty plan has no actions and nothing deferred; notes don't count.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[must_use = "a plan that nobody reads changes nothing"]
+pub struct Plan {
+    /// What changes, an object a row, in the order of doing.
+    pub changes: Vec<Change>,
+    /// The effects, each after those that it needs.
+    pub actions: Vec<Action>,
+    /// What can't be planned before something else is done.
+    pub deferred: Vec<Deferred>,
+    /// What can't or mustn't be done.
+    pub refusals: Vec<Refusal>,
+    /// What is no change (DECISIONS D7).
+    pub notes: Vec<Note>,
+    /// Nodes out of reach, with what was said.
+    pub unreachable: Vec<Unreachable>,
+    /// Entries of objects that are as wanted, and that the ledger doesn't know so.
+    #[serde(skip)]
+    pub settled: Vec<super::Entry>,
+    /// Hash of all that this was computed from.
+    pub fingerprint: String,
+}
+
+impl Plan {
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.actions.is_empty() && self.deferred.is_empty()
+    }
+}
+
+/// What changes for one object.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// The object.
+    pub object: ObjectRef,
+    /// Where.
+    pub node: Option<Name>,
+    /// In one word.
+    pub verb: Verb,
+    /// Why; for people, never read by an executor.
+    pub reason: String,
+    /// What is disturbed.
+    pub effect: Effect,
+    /// What becomes of data.
+    pub data: Data,
+    /// The fields, with what they were and will be.
+    pub fields: Vec<FieldChange>,
+    /// Its actions.
+    pub actions: Vec<ActionId>,
+    /// The object that implies it.
+    pub implied_by: Option<ObjectRef>,
+}
+
+/// What happens to an object, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each variant is the word itself")]
+pub enum Verb {
+    Create,
+    Update,
+    Start,
+    Stop,
+    Restart,
+    Delete,
+    /// It stays in libvirt, and is no longer kept true.
+    Release,
+    Fetch,
+    Generate,
+}
+
+impl Verb {
+    /// The glyph of a plan.
+    pub fn glyph(self) -> &'static str {
+        match self {
+            Self::Create | Self::Fetch | Self::Generate => "+",
+            Self::Update | Self::Start | Self::Stop | Self::Release => "~",
+            Self::Restart => "-/+",
+            Self::Delete => "-",
+        }
+    }
+
+    /// The word, as in "will be …".
+    pub fn participle(self) -> &'static str {
+        match self {
+            Self::Create => "created",
+            Self::Update => "updated",
+            Self::Start => "started",
+            Self::Stop => "stopped",
+            Self::Restart => "restarted",
+            Self::Delete => "deleted",
+            Self::Release => "released (kept in libvirt)",
+            Self::Fetch => "fetched",
+            Self::Generate => "generated",
+        }
+    }
+}
+
+/// What a change disturbs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    /// Nothing.
+    None,
+    /// A running guest sees it at once.
+    Live,
+    /// It takes effect with the next QEMU process.
+    NextStart,
+    /// A guest is started.
+    Start,
+    /// A guest is stopped.
+    Stop,
+    /// A guest is stopped and started.
+    Restart,
+    /// These guests lose their network.
+    Disconnect(Vec<String>),
+    /// It is deleted and made anew.
+    Recreate,
+}
+
+impl Effect {
+    /// As printed in a plan; empty for none.
+    pub fn words(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Live => "live".into(),
+            Self::NextStart => "next start".into(),
+            Self::Start => "start".into(),
+            Self::Stop => "stop".into(),
+            Self::Restart => "restart".into(),
+            Self::Disconnect(guests) => format!("disconnects {}", guests.join(", ")),
+            Self::Recreate => "recreate".into(),
+        }
+    }
+}
+
+/// What becomes of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Data {
+    /// It is kept.
+    Kept,
+    /// It is lost.
+    Lost,
+}
+
+/// One field of a change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    /// Its path in the spec.
+    pub path: String,
+    /// What it was; none where there was nothing.
+    pub old: Option<Shown>,
+    /// What it will be; none where it goes.
+    pub new: Option<Shown>,
+}
+
+/// A value as a plan shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Shown {
+    /// Known.
+    Value(String),
+    /// Known once that was done.
+    After(String),
+    /// libvirt will choose it.
+    Libvirt,
+    /// A secret.
+    Sensitive,
+}
+
+/// An object whose state can't be read yet.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deferred {
+    /// The object.
+    pub object: ObjectRef,
+    /// What it waits for, as a clause: "once StoragePool/default@a runs".
+    pub until: String,
+    /// What it is expected to come to.
+    pub expected: Verb,
+    /// What it waits for.
+    pub awaits: BTreeSet<ObjectRef>,
+    /// The fields that are expected.
+    pub fields: Vec<FieldChange>,
+}
+
+/// Something that can't or mustn't be done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// The object.
+    pub object: ObjectRef,
+    /// Which of the exit codes it means.
+    pub kind: RefusalKind,
+    /// What and why, a sentence without the object's name.
+    pub message: String,
+    /// What to do.
+    pub help: Vec<String>,
+    /// Where the cause stands in the manifests.
+    pub origin: Option<String>,
+}
+
+/// What kind of refusal it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// The manifests ask for what can't be (exit 3).
+    Invalid,
+    /// A guard (exit 6).
+    Guard,
+    /// A node that must be asked first is out of reach (exit 4).
+    Unreachable,
+}
+
+/// What is no change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Note {
+    /// The object.
+    pub object: ObjectRef,
+    /// The condition's name, such as `RestartRequired`.
+    pub condition: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// A node out of reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unreachable {
+    /// The Node.
+    pub node: Name,
+    /// What was said.
+    pub message: String,
+    /// The objects that nothing is known of because of it.
+    pub objects: Vec<ObjectRef>,
+}

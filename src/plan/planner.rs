@@ -1,0 +1,420 @@
+//! The planner's bench: what the kinds' planners read, and where they put what they find.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::identity::{Found, Verdict, judge};
+use super::model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Verb};
+use super::{Action, ActionId, Entry, Expect, Lane, Op, Owned, Policy, Precondition, Record, SecretRef, Sources};
+use crate::name::{Kind, Name, ObjectRef};
+use crate::observe::{DomainState, NetworkState, NodeState, NodeView, Observed, PoolState};
+use crate::resolve::{Desired, Wanted};
+use crate::xml::Mark;
+
+/// Where an object stands in the plan that is being made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is there once these actions are verified; at once where there are none.
+    Ready(BTreeSet<ActionId>),
+    /// It can't be planned yet.
+    Deferred,
+    /// It is refused, or needs something that is.
+    Blocked,
+}
+
+/// Why something can't be planned now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It waits for this object.
+    Deferred(ObjectRef),
+    /// This object is refused, or missing, or its node is out of reach.
+    Blocked(ObjectRef),
+}
+
+/// One effect before it has its place in the plan.
+pub(super) struct Draft {
+    pub(super) op: Op,
+    pub(super) lane: Lane,
+    pub(super) precondition: Precondition,
+    pub(super) expect: Expect,
+    pub(super) record: Record,
+    pub(super) secrets: BTreeMap<String, SecretRef>,
+}
+
+impl Draft {
+    pub(super) fn new(op: Op, lane: Lane) -> Self {
+        Self {
+            op,
+            lane,
+            precondition: Precondition::None,
+            expect: Expect::Nothing,
+            record: Record::Nothing,
+            secrets: BTreeMap::new(),
+        }
+    }
+    pub(super) fn when(mut self, precondition: Precondition) -> Self {
+        self.precondition = precondition;
+        self
+    }
+    pub(super) fn expect(mut self, expect: Expect) -> Self {
+        self.expect = expect;
+        self
+    }
+    pub(super) fn record(mut self, record: Record) -> Self {
+        self.record = record;
+        self
+    }
+}
+
+/// The row of a plan that is being written for one object.
+pub(super) struct Row<'w> {
+    pub(super) wanted: &'w Wanted,
+    pub(super) verb: Verb,
+    pub(super) reason: String,
+    pub(super) effect: Effect,
+    pub(super) data: Data,
+    pub(super) fields: Vec<FieldChange>,
+    /// What its first action needs.
+    pub(super) needs: BTreeSet<ActionId>,
+    /// Its actions, one after the other.
+    pub(super) drafts: Vec<Draft>,
+}
+
+impl<'w> Row<'w> {
+    pub(super) fn new(wanted: &'w Wanted, verb: Verb, reason: impl Into<String>) -> Self {
+        Self {
+            wanted,
+            verb,
+            reason: reason.into(),
+            effect: Effect::None,
+            data: Data::Kept,
+            fields: Vec::new(),
+            needs: BTreeSet::new(),
+            drafts: Vec::new(),
+        }
+    }
+}
+
+/// The bench.
+pub(super) struct Planner<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) observed: &'a Observed,
+    pub(super) owned: &'a Owned,
+    pub(super) sources: &'a Sources,
+    pub(super) policy: &'a Policy,
+    pub(super) plan: Plan,
+    pub(super) standing: BTreeMap<ObjectRef, Standing>,
+    /// Entries as they will be once this plan is done.
+    pub(super) made: BTreeMap<ObjectRef, Entry>,
+    /// Marks that this plan writes.
+    pub(super) marks: BTreeMap<ObjectRef, Mark>,
+    /// Nodes on which nothing is done.
+    pub(super) closed_nodes: BTreeSet<Name>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        desired: &'a Desired,
+        observed: &'a Observed,
+        owned: &'a Owned,
+        sources: &'a Sources,
+        policy: &'a Policy,
+    ) -> Self {
+        Self {
+            desired,
+            observed,
+            owned,
+            sources,
+            policy,
+            plan: Plan::default(),
+            standing: BTreeMap::new(),
+            made: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            closed_nodes: BTreeSet::new(),
+        }
+    }
+
+    /// The plan, put in its final order, with its fingerprint.
+    pub(super) fn finish(self) -> Plan {
+        let mut plan = self.plan;
+        plan.refusals.sort();
+        plan.refusals.dedup();
+        plan.notes.sort();
+        plan.notes.dedup();
+        // What was found to be as wanted, and the ledger doesn't know or knows otherwise.
+        plan.settled = self
+            .made
+            .into_iter()
+            .filter(|(object, entry)| {
+                let acted = plan.changes.iter().any(|change| change.object == *object);
+                !acted && self.owned.entries.get(object) != Some(entry)
+            })
+            .map(|(_, entry)| entry)
+            .collect();
+        plan.fingerprint = fingerprint(&plan, self.desired, self.sources, self.policy);
+        plan
+    }
+
+    /// The state of a node, where it was reached.
+    pub(super) fn node(&self, node: &Name) -> Option<&'a NodeState> {
+        match self.observed.nodes.get(node) {
+            Some(NodeView::Reached(state)) => Some(state),
+            _ => None,
+        }
+    }
+
+    pub(super) fn entry(&self, object: &ObjectRef) -> Option<&'a Entry> {
+        self.owned.entries.get(object)
+    }
+
+    /// Adds one effect and gives its place.
+    pub(super) fn add(&mut self, object: &ObjectRef, node: Option<&Name>, needs: BTreeSet<ActionId>, draft: Draft) -> ActionId {
+        let id = ActionId(self.plan.actions.len());
+        self.plan.actions.push(Action {
+            id,
+            object: object.clone(),
+            node: node.cloned(),
+            op: draft.op,
+            needs,
+            lane: draft.lane,
+            precondition: draft.precondition,
+            expect: draft.expect,
+            record: draft.record,
+            secrets: draft.secrets,
+        });
+        id
+    }
+
+    /// Writes a row into the plan: its actions in sequence; the object is ready after the last.
+    pub(super) fn commit(&mut self, row: Row<'_>) -> Vec<ActionId> {
+        let object = row.wanted.object.clone();
+        let mut needs = row.needs;
+        let mut ids = Vec::new();
+        for draft in row.drafts {
+            if let Record::Settle(entry) | Record::Put(entry) = &draft.record {
+                self.made.insert(entry.object.clone(), (**entry).clone());
+            }
+            let id = self.add(&object, row.wanted.node.as_ref(), needs.clone(), draft);
+            needs = BTreeSet::from([id]);
+            ids.push(id);
+        }
+        self.standing.insert(object.clone(), Standing::Ready(ids.last().copied().into_iter().collect()));
+        self.plan.changes.push(Change {
+            object,
+            node: row.wanted.node.clone(),
+            verb: row.verb,
+            reason: row.reason,
+            effect: row.effect,
+            data: row.data,
+            fields: row.fields,
+            actions: ids.clone(),
+            implied_by: row.wanted.implied_by.clone(),
+        });
+        ids
+    }
+
+    /// Says that nothing is to be done for an object.
+    pub(super) fn ready(&mut self, object: &ObjectRef) {
+        self.standing.entry(object.clone()).or_insert_with(|| Standing::Ready(BTreeSet::new()));
+    }
+
+    /// Says that an object can't be planned before another is done.
+    pub(super) fn defer(&mut self, wanted: &Wanted, awaits: ObjectRef, until: String, expected: Verb, fields: Vec<FieldChange>) {
+        self.standing.insert(wanted.object.clone(), Standing::Deferred);
+        self.plan.deferred.push(Deferred {
+            object: wanted.object.clone(),
+            until,
+            expected,
+            awaits: BTreeSet::from([awaits]),
+            fields,
+        });
+    }
+
+    pub(super) fn note(&mut self, object: &ObjectRef, condition: &str, message: impl Into<String>) {
+        self.plan.notes.push(Note { object: object.clone(), condition: condition.into(), message: message.into() });
+    }
+
+    /// Refuses an object; what needs it is blocked.
+    pub(super) fn refuse(&mut self, wanted: &Wanted, kind: RefusalKind, message: impl Into<String>, help: &[String]) {
+        self.standing.insert(wanted.object.clone(), Standing::Blocked);
+        self.plan.refusals.push(Refusal {
+            object: wanted.object.clone(),
+            kind,
+            message: message.into(),
+            help: help.to_vec(),
+            origin: Some(wanted.origin.clone()).filter(|origin| !origin.is_empty()),
+        });
+    }
+
+    /// Says that an object waits for one that is refused or out of reach.
+    pub(super) fn block(&mut self, wanted: &Wanted, by: &ObjectRef) {
+        self.standing.insert(wanted.object.clone(), Standing::Blocked);
+        self.note(&wanted.object, "Blocked", format!("nothing is done for it, since it needs {by}"));
+    }
+
+    /// Handles a hold: defers or blocks.
+    pub(super) fn hold(&mut self, wanted: &Wanted, hold: Hold, expected: Verb, fields: Vec<FieldChange>) {
+        match hold {
+            Hold::Deferred(on) => {
+                let until = format!("once {on} is there");
+                self.defer(wanted, on, until, expected, fields);
+            }
+            Hold::Blocked(by) => self.block(wanted, &by),
+        }
+    }
+
+    /// The actions after which `object` is there, where it is planned in this set.
+    pub(super) fn standing_of(&self, object: &ObjectRef) -> Result<BTreeSet<ActionId>, Hold> {
+        match self.standing.get(object) {
+            Some(Standing::Ready(ids)) => Ok(ids.clone()),
+            Some(Standing::Deferred) => Err(Hold::Deferred(object.clone())),
+            Some(Standing::Blocked) => Err(Hold::Blocked(object.clone())),
+            None => Ok(BTreeSet::new()),
+        }
+    }
+
+    /// The name in libvirt that a reference to a pool or network means on a node: in the set, then in the inventory, then
+    /// an object of that name on the node.
+    pub(super) fn libvirt_name(&self, kind: Kind, name: &Name, node: &Name) -> String {
+        let object = ObjectRef::on(kind, name.clone(), node);
+        if let Some(wanted) = self.desired.objects.get(&object) {
+            return wanted.libvirt_name.clone();
+        }
+        match self.entry(&object) {
+            Some(entry) => entry.libvirt_name.clone(),
+            None => name.to_string(),
+        }
+    }
+
+    /// The pool that a reference means, where it is on the node.
+    pub(super) fn pool(&self, name: &Name, node: &Name) -> Option<&'a PoolState> {
+        self.node(node)?.pools.get(&self.libvirt_name(Kind::StoragePool, name, node))
+    }
+
+    /// The network that a reference means, where it is on the node.
+    pub(super) fn network(&self, name: &Name, node: &Name) -> Option<&'a NetworkState> {
+        self.node(node)?.networks.get(&self.libvirt_name(Kind::Network, name, node))
+    }
+
+    /// The domain of a VM of ours, by its UUID or mark, whatever its name.
+    pub(super) fn domain(&self, wanted: &Wanted) -> Option<&'a DomainState> {
+        let state = self.node(wanted.node.as_ref()?)?;
+        match self.verdict_domain(wanted, state) {
+            Verdict::Ours { uuid, .. } | Verdict::Renamed { uuid, .. } => state.domains.values().find(|d| d.uuid == uuid),
+            Verdict::Absent | Verdict::Foreign { .. } | Verdict::Transient => None,
+        }
+    }
+
+    fn judge(&self, wanted: &Wanted, by_name: Option<Found<'_>>, by_uuid: Option<Found<'_>>) -> Verdict {
+        judge(
+            wanted.uid,
+            self.desired.fleet,
+            self.policy.writer,
+            &self.policy.consents.take_from,
+            self.entry(&wanted.object),
+            by_name,
+            by_uuid,
+        )
+    }
+
+    /// Whether a UUID or mark says that it is the wanted object, whatever its name.
+    fn is_ours(&self, wanted: &Wanted, uuid: uuid::Uuid, mark: Option<&Mark>) -> bool {
+        let recorded = self.entry(&wanted.object).and_then(|entry| entry.libvirt_uuid);
+        match mark {
+            Some(mark) => mark.uid == wanted.uid,
+            None => uuid == wanted.uid || recorded == Some(uuid),
+        }
+    }
+
+    pub(super) fn verdict_pool(&self, wanted: &Wanted, state: &NodeState) -> Verdict {
+        fn found(p: &PoolState) -> Found<'_> {
+            Found { name: &p.name, uuid: p.uuid, persistent: p.persistent, mark: None }
+        }
+        let by_name = state.pools.get(&wanted.libvirt_name).map(found);
+        let by_uuid = state.pools.values().find(|p| self.is_ours(wanted, p.uuid, None)).map(found);
+        self.judge(wanted, by_name, by_uuid)
+    }
+
+    pub(super) fn verdict_network(&self, wanted: &Wanted, state: &NodeState) -> Verdict {
+        fn found(n: &NetworkState) -> Found<'_> {
+            Found { name: &n.name, uuid: n.uuid, persistent: n.persistent, mark: n.doc.mark.as_ref() }
+        }
+        let by_name = state.networks.get(&wanted.libvirt_name).map(found);
+        let by_uuid = state.networks.values().find(|n| self.is_ours(wanted, n.uuid, n.doc.mark.as_ref())).map(found);
+        self.judge(wanted, by_name, by_uuid)
+    }
+
+    pub(super) fn verdict_domain(&self, wanted: &Wanted, state: &NodeState) -> Verdict {
+        fn found(d: &DomainState) -> Found<'_> {
+            Found { name: &d.name, uuid: d.uuid, persistent: d.persistent, mark: d.doc.mark.as_ref() }
+        }
+        let by_name = state.domains.get(&wanted.libvirt_name).map(found);
+        let by_uuid = match by_name {
+            Some(_) => None,
+            None => state.domains.values().find(|d| self.is_ours(wanted, d.uuid, d.doc.mark.as_ref())).map(found),
+        };
+        self.judge(wanted, by_name, by_uuid)
+    }
+
+    /// Refuses what isn't ours. True where it was refused.
+    pub(super) fn refuse_foreign(&mut self, wanted: &Wanted, what: &str, verdict: &Verdict) -> bool {
+        let name = &wanted.libvirt_name;
+        match verdict {
+            Verdict::Foreign { fleet: Some(fleet) } => self.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!("a {what} called `{name}` is there and belongs to fleet {fleet}"),
+                &[format!("to take it over from that fleet: --take-from {fleet}"), "or choose another `spec.libvirtName`".into()],
+            ),
+            Verdict::Foreign { fleet: None } => self.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!("a {what} called `{name}` is there that jvp didn't make"),
+                &["choose another `spec.libvirtName`, or rename or remove the other one by hand".into()],
+            ),
+            Verdict::Transient => self.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!("the {what} called `{name}` is transient: it vanishes when it stops, and is never managed"),
+                &[format!("make it persistent (`virsh define`) or stop it, then plan again")],
+            ),
+            Verdict::Absent | Verdict::Ours { .. } | Verdict::Renamed { .. } => return false,
+        }
+        true
+    }
+
+    /// Refuses a change of what another state directory wrote last. True where it was refused.
+    pub(super) fn refuse_writer(&mut self, wanted: &Wanted, other: Option<uuid::Uuid>) -> bool {
+        let Some(other) = other.filter(|_| !self.policy.consents.take_over) else { return false };
+        self.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("it was last written from another state directory (writer {other})"),
+            &["if that one is gone or no longer applies: --take-over".into()],
+        );
+        true
+    }
+}
+
+/// Hash of what a plan was computed from: the manifests, sources and consents, and what it would do to which state.
+fn fingerprint(plan: &Plan, desired: &Desired, sources: &Sources, policy: &Policy) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update(b"jvp-plan-1\n");
+    for (object, wanted) in &desired.objects {
+        hash.update(object.to_string());
+        hash.update(serde_json::to_vec(&wanted.spec.to_value()).unwrap_or_default());
+        hash.update(serde_json::to_vec(&wanted.labels).unwrap_or_default());
+    }
+    for (name, facts) in &sources.images {
+        hash.update(format!("{name} {} {}\n", facts.digest_sha256, facts.size));
+    }
+    hash.update(serde_json::to_vec(policy).unwrap_or_default());
+    hash.update(serde_json::to_vec(&plan.changes).unwrap_or_default());
+    hash.update(serde_json::to_vec(&plan.deferred).unwrap_or_default());
+    hash.update(serde_json::to_vec(&plan.refusals).unwrap_or_default());
+    for action in &plan.actions {
+        hash.update(serde_json::to_vec(action).unwrap_or_default());
+        hash.update(format!("{:?}", action.precondition));
+    }
+    hex::encode(hash.finalize())
+}

@@ -1,0 +1,99 @@
+//! What the ledger will record of an object, and changes of the inventory alone.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::fields::{Class, field};
+use super::model::{FieldChange, Shown, Verb};
+use super::planner::{Draft, Planner, Row};
+use super::{Entry, Lane, Op, Record};
+use crate::resolve::Wanted;
+
+/// The entry of a wanted object once its steps are done. Its time is filled in by whoever writes the ledger.
+pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uuid>) -> Entry {
+    let old = p.entry(&wanted.object);
+    Entry {
+        object: wanted.object.clone(),
+        uid: wanted.uid,
+        node: wanted.node.clone(),
+        libvirt_uuid: libvirt_uuid.or_else(|| old.and_then(|entry| entry.libvirt_uuid)),
+        libvirt_name: wanted.libvirt_name.clone(),
+        last: wanted.now.keys().cloned().collect(),
+        labels: wanted.labels.clone(),
+        values: wanted
+            .now
+            .iter()
+            .filter(|(path, _)| field(wanted.object.kind, path).is_some_and(|row| row.class == Class::Inventory))
+            .map(|(path, value)| (path.clone(), value.clone()))
+            .collect(),
+        released: false,
+        created_at: old.map(|entry| entry.created_at.clone()).unwrap_or_default(),
+        volume: old.and_then(|entry| entry.volume.clone()),
+        template: old.and_then(|entry| entry.template.clone()),
+        secrets: p
+            .sources
+            .secrets
+            .iter()
+            .filter(|((object, _), _)| *object == wanted.object)
+            .map(|((_, path), secret)| (path.clone(), secret.clone()))
+            .collect(),
+        seed_digest: old.and_then(|entry| entry.seed_digest.clone()),
+        fragment_digest: old.and_then(|entry| entry.fragment_digest.clone()),
+        reservations: old.map(|entry| entry.reservations.clone()).unwrap_or_default(),
+        last_off_reason: old.and_then(|entry| entry.last_off_reason.clone()),
+    }
+}
+
+impl Planner<'_> {
+    /// What changes in the inventory alone: labels, and fields that no node has. Shown, and settled by one action.
+    pub(super) fn inventory_changes(&self, wanted: &Wanted) -> Vec<FieldChange> {
+        let Some(entry) = self.entry(&wanted.object) else { return Vec::new() };
+        let mut fields = map_changes("/metadata/labels", &entry.labels, &wanted.labels);
+        let now: BTreeMap<String, String> = wanted
+            .now
+            .iter()
+            .filter(|(path, _)| field(wanted.object.kind, path).is_some_and(|row| row.class == Class::Inventory))
+            .map(|(path, value)| (path.clone(), super::diff::text(value)))
+            .collect();
+        let was = entry.values.iter().map(|(path, value)| (path.clone(), super::diff::text(value))).collect();
+        fields.extend(map_changes("", &was, &now));
+        fields
+    }
+
+    /// Plans an object that only the inventory knows, or that differs in the inventory alone. `entry` is what is recorded
+    /// where a better one than the object's own is at hand.
+    pub(super) fn inventory(&mut self, wanted: &Wanted, entry: Option<Entry>) {
+        let fields = self.inventory_changes(wanted);
+        let known = self.entry(&wanted.object).is_some();
+        let of_controller = wanted.node.is_none();
+        if fields.is_empty() && (known || !of_controller) {
+            self.ready(&wanted.object);
+            if let Some(entry) = entry {
+                self.made.insert(wanted.object.clone(), entry);
+            }
+            return;
+        }
+        let (verb, reason) =
+            if known { (Verb::Update, "the manifest changed") } else { (Verb::Create, "it is not in the inventory yet") };
+        let mut row = Row::new(wanted, verb, reason);
+        row.fields = fields;
+        let entry = entry.unwrap_or_else(|| entry_of(self, wanted, None));
+        row.drafts
+            .push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(entry))));
+        self.commit(row);
+    }
+}
+
+fn map_changes(prefix: &str, was: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<FieldChange> {
+    let keys: std::collections::BTreeSet<&String> = was.keys().chain(now.keys()).collect();
+    let path = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}/{key}") };
+    keys.into_iter()
+        .filter(|key| was.get(*key) != now.get(*key))
+        .map(|key| FieldChange {
+            path: path(key),
+            old: was.get(key).cloned().map(Shown::Value),
+            new: now.get(key).cloned().map(Shown::Value),
+        })
+        .collect()
+}

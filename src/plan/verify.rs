@@ -1,0 +1,122 @@
+//! Is a read-back what was planned? The promises of a plan, checked by the machine.
+
+use super::{Expect, Op, leaves_of};
+use crate::manifest::Spec;
+use crate::observe::{NodeState, PowerState};
+
+/// Whether what was read after an effect is what was planned.
+///
+/// # Errors
+/// What differs, a fragment for people.
+pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String> {
+    use crate::observe::Target;
+    let Some(target) = op.target() else { return Ok(()) };
+    match target {
+        Target::Pool(name) => {
+            let pool = state.pools.get(&name);
+            if *expect == Expect::Gone {
+                return gone(pool.is_some());
+            }
+            let pool = pool.ok_or("it is not there")?;
+            match expect {
+                Expect::Active(on) => is(pool.active == *on, if *on { "it does not run" } else { "it still runs" }),
+                Expect::Autostart(on) => is(pool.autostart == *on, "its autostart was not set"),
+                Expect::Matches { uuid, leaves, .. } => {
+                    is(pool.uuid == *uuid, "it has another UUID")?;
+                    same(leaves, &leaves_of(&Spec::StoragePool(pool.doc.spec.clone())), crate::name::Kind::StoragePool)
+                }
+                _ => Ok(()),
+            }
+        }
+        Target::Network(name) => {
+            let network = state.networks.get(&name);
+            if *expect == Expect::Gone {
+                return gone(network.is_some());
+            }
+            let network = network.ok_or("it is not there")?;
+            match expect {
+                Expect::Active(on) => is(network.active == *on, if *on { "it does not run" } else { "it still runs" }),
+                Expect::Autostart(on) => is(network.autostart == *on, "its autostart was not set"),
+                Expect::Matches { uuid, leaves, .. } => {
+                    is(network.uuid == *uuid, "it has another UUID")?;
+                    same(leaves, &leaves_of(&Spec::Network(network.doc.spec.clone())), crate::name::Kind::Network)
+                }
+                _ => Ok(()),
+            }
+        }
+        Target::Domain(name) => {
+            let domain = state.domains.get(&name);
+            if *expect == Expect::Gone {
+                return gone(domain.is_some());
+            }
+            let domain = domain.ok_or("it is not there")?;
+            match expect {
+                Expect::Active(on) => {
+                    is((domain.state != PowerState::Off) == *on, if *on { "it does not run" } else { "it still runs" })
+                }
+                Expect::Autostart(on) => is(domain.autostart == *on, "its autostart was not set"),
+                Expect::Matches { uuid, leaves, disks } => {
+                    is(domain.uuid == *uuid, "it has another UUID")?;
+                    for (disk, path) in disks {
+                        let found = domain
+                            .doc
+                            .disks
+                            .iter()
+                            .find(|doc| doc.name.as_ref().is_some_and(|name| name.as_str() == disk))
+                            .and_then(|doc| doc.source.as_deref());
+                        is(found == Some(path), &format!("its disk {disk} is on {}", found.unwrap_or("nothing")))?;
+                    }
+                    let spec = Spec::VirtualMachine(Box::new(domain.doc.spec.clone()));
+                    same(leaves, &leaves_of(&spec), crate::name::Kind::VirtualMachine)
+                }
+                _ => Ok(()),
+            }
+        }
+        Target::Volume { pool, name } => {
+            let volume = state.pools.get(&pool).and_then(|pool| pool.volumes.as_ref()).and_then(|v| v.get(&name));
+            if *expect == Expect::Gone {
+                return gone(volume.is_some());
+            }
+            let volume = volume.ok_or("it is not there")?;
+            match expect {
+                Expect::Volume { format, capacity, backing } => {
+                    is(volume.format == *format, &format!("its format reads as {}", volume.format))?;
+                    is(volume.capacity >= *capacity, &format!("its capacity reads as {}", volume.capacity))?;
+                    let found = volume.backing.as_ref().map(|backing| backing.path.clone());
+                    is(found == *backing, &format!("its backing file reads as {found:?}"))
+                }
+                Expect::Uploaded { size } => match volume.physical {
+                    Some(physical) if physical != *size => Err(format!("it holds {physical} bytes instead of {size}")),
+                    _ => Ok(()),
+                },
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+fn is(truth: bool, otherwise: &str) -> Result<(), String> {
+    if truth { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn gone(there: bool) -> Result<(), String> {
+    is(!there, "it is still there")
+}
+
+/// Whether every leaf that was written reads as it was written.
+fn same(
+    wanted: &std::collections::BTreeMap<String, serde_json::Value>,
+    read: &std::collections::BTreeMap<String, serde_json::Value>,
+    kind: crate::name::Kind,
+) -> Result<(), String> {
+    let found = super::diff::compare(kind, wanted, &std::collections::BTreeSet::new(), read);
+    match found.changed.first() {
+        None => Ok(()),
+        Some((_, difference)) => Err(format!(
+            "{} reads as {} after {} was written",
+            difference.path,
+            difference.old.as_ref().map_or_else(|| "nothing".into(), super::diff::text),
+            difference.new.as_ref().map_or_else(|| "nothing".into(), super::diff::text),
+        )),
+    }
+}

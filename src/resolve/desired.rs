@@ -1,0 +1,99 @@
+//! Desired: what the manifests say, expanded over nodes and put in order. Plain values; the planner reads nothing else of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::manifest::{Accelerator, ReclaimPolicy, Spec};
+use crate::name::{Kind, Name, ObjectRef, Uid};
+
+/// All that is wanted.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    /// The fleet's id; nil where none was given yet.
+    pub fleet: Uid,
+    /// The Nodes of the set.
+    pub nodes: BTreeMap<Name, DesiredNode>,
+    /// Every object, expanded over nodes, with implied pools and claimed volumes.
+    pub objects: BTreeMap<ObjectRef, Wanted>,
+    /// The objects' references, each after those that it refers to.
+    pub order: Vec<ObjectRef>,
+}
+
+/// A Node as wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredNode {
+    /// How it is reached.
+    pub uri: String,
+    /// No new volume or VM is created there.
+    pub unschedulable: bool,
+    /// What its VMs take where they say nothing.
+    pub accelerator: Option<Accelerator>,
+    /// Whether it stands in the manifests or is the one that a set without Nodes has.
+    pub implied: bool,
+}
+
+/// One object as wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// The object.
+    pub object: ObjectRef,
+    /// Its identity.
+    pub uid: Uid,
+    /// Where it stands; none for kinds of the controller's.
+    pub node: Option<Name>,
+    /// Its name in libvirt; for volumes the file's name.
+    pub libvirt_name: String,
+    /// As written.
+    pub spec: Spec,
+    /// The authored leaves before any default, path → value (DECISIONS D2).
+    pub now: BTreeMap<String, Value>,
+    /// As written.
+    pub labels: BTreeMap<String, String>,
+    /// As written.
+    pub annotations: BTreeMap<String, String>,
+    /// What its delete does to it.
+    pub reclaim: ReclaimPolicy,
+    /// A plan that deletes or recreates it is an error.
+    pub prevent_destroy: bool,
+    /// What it refers to, each with the path of the field that does.
+    pub references: BTreeSet<Reference>,
+    /// Where it was written: `file:line:column`.
+    pub origin: String,
+    /// The folder of the manifest, for files beside it.
+    pub folder: String,
+    /// The object whose manifest implies this one.
+    pub implied_by: Option<ObjectRef>,
+}
+
+/// A reference of one object to another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reference {
+    /// The field that refers.
+    pub path: String,
+    /// What it refers to, in the set or not.
+    pub object: ObjectRef,
+}
+
+impl Wanted {
+    /// The reference that the field at `path` makes.
+    pub fn reference(&self, path: &str) -> Option<&ObjectRef> {
+        self.references.iter().find(|reference| reference.path == path).map(|reference| &reference.object)
+    }
+}
+
+/// The name of the implied pool that keeps the templates of `pool`.
+pub fn templates_pool(pool: &Name) -> Option<Name> {
+    format!("{pool}-templates").parse().ok()
+}
+
+/// The file's name of a Volume.
+pub fn volume_file(name: &Name, raw: bool) -> String {
+    format!("{name}.{}", if raw { "img" } else { "qcow2" })
+}
+
+/// The Volume that a VM's disk claims.
+pub fn claim(vm: &Name, disk: &str) -> Option<ObjectRef> {
+    // A disk's name may hold `_`, which an object's may not.
+    format!("{vm}.{}", disk.replace('_', "-")).parse().ok().map(|name| ObjectRef::new(Kind::Volume, name))
+}

@@ -1,0 +1,548 @@
+//! Documents → Desired: expansion over nodes, implied objects, references, order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};
+use crate::diag::SourceMap;
+use crate::manifest::{
+    Accelerator, Document, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat, VolumeSpec,
+};
+use crate::name::{Kind, Name, ObjectRef, Uid};
+
+/// What isn't right about the set as a whole; the caller makes a diagnostic of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The object whose manifest is wrong.
+    pub object: ObjectRef,
+    /// The field, as a path in its spec.
+    pub path: String,
+    /// What is wrong, a sentence without the object.
+    pub message: String,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+/// Where a set without any Node stands.
+#[derive(Debug, Clone)]
+pub struct Implied {
+    /// The URI of the Node `local`.
+    pub uri: String,
+}
+
+/// The default of `lifecycle.reclaimPolicy`.
+pub fn default_reclaim(kind: Kind) -> ReclaimPolicy {
+    match kind {
+        Kind::StoragePool | Kind::Template | Kind::Volume => ReclaimPolicy::Retain,
+        Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Network | Kind::VirtualMachine => ReclaimPolicy::Delete,
+    }
+}
+
+/// Where a document's name stands: `file:line:column`.
+fn origin(document: &Document, sources: &SourceMap) -> String {
+    let label = document.name_label();
+    let position = sources.position(label.file, label.span.start);
+    format!("{}:{}:{}", sources.name(label.file), position.line, position.column)
+}
+
+/// The folder of a document's file, as it was given.
+fn folder(document: &Document, sources: &SourceMap) -> String {
+    match sources.name(document.file).rsplit_once('/') {
+        Some(("", _)) => "/".into(),
+        Some((folder, _)) => folder.to_owned(),
+        None => ".".into(),
+    }
+}
+
+struct Expansion<'a> {
+    documents: &'a [Document],
+    sources: &'a SourceMap,
+    fleet: Uid,
+    out: Desired,
+    problems: Vec<Problem>,
+    /// Nodes that a template is used on.
+    used_on: BTreeMap<Name, BTreeSet<Name>>,
+}
+
+/// Expands the documents of a set. `fleet` is nil where none is known yet.
+pub fn expand(documents: &[Document], sources: &SourceMap, fleet: Uid, implied: &Implied) -> (Desired, Vec<Problem>) {
+    let mut x = Expansion {
+        documents,
+        sources,
+        fleet,
+        out: Desired { fleet, ..Desired::default() },
+        problems: Vec::new(),
+        used_on: BTreeMap::new(),
+    };
+    x.nodes(implied);
+    x.key_pairs();
+    x.per_node_objects();
+    x.machines();
+    x.volumes();
+    x.templates();
+    x.references();
+    x.order();
+    (x.out, x.problems)
+}
+
+impl Expansion<'_> {
+    fn problem(&mut self, object: &ObjectRef, path: &str, message: impl Into<String>, help: &[&str]) {
+        self.problems.push(Problem {
+            object: object.clone(),
+            path: path.into(),
+            message: message.into(),
+            help: help.iter().map(|&text| text.into()).collect(),
+        });
+    }
+
+    fn nodes(&mut self, implied: &Implied) {
+        for document in self.documents {
+            if let Spec::Node(spec) = &document.spec {
+                self.out.nodes.insert(
+                    document.object.name.clone(),
+                    DesiredNode {
+                        uri: spec.uri.clone().unwrap_or_else(|| implied.uri.clone()),
+                        unschedulable: spec.unschedulable.unwrap_or(false),
+                        accelerator: spec.defaults.as_ref().and_then(|defaults| defaults.accelerator),
+                        implied: false,
+                    },
+                );
+            }
+        }
+        if self.out.nodes.is_empty()
+            && let Ok(local) = "local".parse()
+        {
+            self.out.nodes.insert(
+                local,
+                DesiredNode { uri: implied.uri.clone(), unschedulable: false, accelerator: None::<Accelerator>, implied: true },
+            );
+        }
+    }
+
+    fn wanted(&self, document: &Document, node: Option<&Name>, libvirt_name: String) -> Wanted {
+        let object = match node {
+            Some(node) => ObjectRef::on(document.object.kind, document.object.name.clone(), node),
+            None => document.object.clone(),
+        };
+        Wanted {
+            uid: object.uid(self.fleet),
+            node: node.cloned(),
+            libvirt_name,
+            spec: document.spec.clone(),
+            now: document.now.iter().map(|(path, value)| (path.to_string(), value.clone())).collect(),
+            labels: document.metadata.labels.clone(),
+            annotations: document.metadata.annotations.clone(),
+            reclaim: document.lifecycle.reclaim_policy.unwrap_or_else(|| default_reclaim(object.kind)),
+            prevent_destroy: document.lifecycle.prevent_destroy.unwrap_or(false),
+            references: BTreeSet::new(),
+            origin: origin(document, self.sources),
+            folder: folder(document, self.sources),
+            implied_by: None,
+            object,
+        }
+    }
+
+    fn put(&mut self, wanted: Wanted) {
+        self.out.objects.insert(wanted.object.clone(), wanted);
+    }
+
+    fn key_pairs(&mut self) {
+        for document in self.documents.iter().filter(|document| document.object.kind == Kind::KeyPair) {
+            let wanted = self.wanted(document, None, document.object.name.to_string());
+            self.put(wanted);
+        }
+    }
+
+    /// The nodes that a `nodes:` list means.
+    fn stands_on(&mut self, object: &ObjectRef, nodes: &[Name]) -> Vec<Name> {
+        if nodes.is_empty() {
+            return self.out.nodes.keys().cloned().collect();
+        }
+        let mut known = Vec::new();
+        for node in nodes {
+            if self.out.nodes.contains_key(node) {
+                known.push(node.clone());
+            } else {
+                self.problem(
+                    object,
+                    "/nodes",
+                    format!("there is no Node/{node} in the set"),
+                    &["declare the Node, or correct its name"],
+                );
+            }
+        }
+        known
+    }
+
+    fn per_node_objects(&mut self) {
+        for document in self.documents {
+            let (nodes, libvirt_name) = match &document.spec {
+                Spec::StoragePool(spec) => (&spec.nodes, &spec.libvirt_name),
+                Spec::Network(spec) => (&spec.nodes, &spec.libvirt_name),
+                _ => continue,
+            };
+            let name = libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
+            for node in self.stands_on(&document.object, nodes) {
+                let wanted = self.wanted(document, Some(&node), name.clone());
+                self.put(wanted);
+            }
+        }
+    }
+
+    /// The node of something that stands on one.
+    fn one_node(&mut self, object: &ObjectRef, written: Option<&Name>) -> Option<Name> {
+        if let Some(node) = written {
+            if self.out.nodes.contains_key(node) {
+                return Some(node.clone());
+            }
+            self.problem(
+                object,
+                "/node",
+                format!("there is no Node/{node} in the set"),
+                &["declare the Node, or correct its name"],
+            );
+            return None;
+        }
+        if self.out.nodes.len() == 1 {
+            return self.out.nodes.keys().next().cloned();
+        }
+        self.problem(
+            object,
+            "/node",
+            "`node` is missing, and the set has several Nodes",
+            &["say where it is to stand: `node: NAME`"],
+        );
+        None
+    }
+
+    fn machines(&mut self) {
+        for document in self.documents {
+            let Spec::VirtualMachine(spec) = &document.spec else { continue };
+            let Some(node) = self.one_node(&document.object, spec.node.as_ref()) else { continue };
+            let name = spec.libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
+            let wanted = self.wanted(document, Some(&node), name);
+            self.claims(&wanted, spec, &node);
+            for disk in &spec.disks {
+                if let Some(image) = &disk.image {
+                    self.used_on.entry(image.clone()).or_default().insert(node.clone());
+                }
+            }
+            self.put(wanted);
+        }
+    }
+
+    /// The Volumes that a VM's claims imply.
+    fn claims(&mut self, vm: &Wanted, spec: &VirtualMachineSpec, node: &Name) {
+        for disk in &spec.disks {
+            let Some(claimed) = &disk.claim else { continue };
+            let Some(object) = claim(&vm.object.name, disk.name.as_str()) else {
+                let path = format!("/disks/{}/claim", disk.name);
+                self.problem(
+                    &vm.object,
+                    &path,
+                    "the claimed volume's name would be too long",
+                    &["shorten the VM's or the disk's name"],
+                );
+                continue;
+            };
+            if self.documents.iter().any(|document| document.object == object) {
+                let path = format!("/disks/{}/claim", disk.name);
+                self.problem(
+                    &vm.object,
+                    &path,
+                    format!("its claim and the manifest of {object} are one volume"),
+                    &["use `volume:` for that one, or rename it"],
+                );
+                continue;
+            }
+            let volume = VolumeSpec {
+                pool: claimed.pool.clone(),
+                capacity: claimed.capacity,
+                format: claimed.format,
+                source: claimed.source.clone(),
+                clone: claimed.clone,
+                libvirt_name: None,
+            };
+            let spec = Spec::Volume(volume);
+            let now = crate::manifest::path::leaves(Kind::Volume, &spec.to_value());
+            self.put(Wanted {
+                uid: object.uid(self.fleet),
+                node: Some(node.clone()),
+                libvirt_name: volume_file(&object.name, claimed.format == Some(VolumeFormat::Raw)),
+                spec,
+                now: now.into_iter().map(|(path, value)| (path.to_string(), value)).collect(),
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                reclaim: ReclaimPolicy::Retain,
+                prevent_destroy: false,
+                references: BTreeSet::new(),
+                origin: vm.origin.clone(),
+                folder: vm.folder.clone(),
+                implied_by: Some(vm.object.clone()),
+                object,
+            });
+        }
+    }
+
+    fn volumes(&mut self) {
+        // A volume follows the VM that uses it, and what is built on it.
+        let mut placed: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+        for wanted in self.out.objects.values() {
+            if let (Spec::VirtualMachine(spec), Some(node)) = (&wanted.spec, &wanted.node) {
+                for volume in spec.disks.iter().filter_map(|disk| disk.volume.as_ref()) {
+                    placed.entry(volume.clone()).or_default().insert(node.clone());
+                }
+            }
+        }
+        let sources: BTreeMap<Name, Name> = self
+            .documents
+            .iter()
+            .filter_map(|document| match &document.spec {
+                Spec::Volume(spec) => Some((document.object.name.clone(), spec.source.as_ref()?.volume.clone()?)),
+                _ => None,
+            })
+            .collect();
+        for _ in 0..sources.len() {
+            let mut more = false;
+            for (user, source) in &sources {
+                for node in placed.get(user).cloned().unwrap_or_default() {
+                    more |= placed.entry(source.clone()).or_default().insert(node);
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        for document in self.documents {
+            let Spec::Volume(spec) = &document.spec else { continue };
+            let object = &document.object;
+            let nodes = placed.get(&object.name).cloned().unwrap_or_default();
+            let node = match nodes.len() {
+                1 => nodes.into_iter().next(),
+                0 => self.pool_node(object, spec),
+                _ => {
+                    let names: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+                    self.problem(
+                        object,
+                        "",
+                        format!("it is used by VMs on several nodes: {}", names.join(", ")),
+                        &["a Volume stands on one node: make one a node"],
+                    );
+                    None
+                }
+            };
+            let Some(node) = node else { continue };
+            let raw = spec.format == Some(VolumeFormat::Raw);
+            let file = spec.libvirt_name.as_ref().map_or_else(|| volume_file(&object.name, raw), ToString::to_string);
+            let wanted = self.wanted(document, Some(&node), file);
+            self.put(wanted);
+        }
+    }
+
+    /// The node of a volume that no VM uses: that of its pool, where the pool stands on one.
+    fn pool_node(&mut self, object: &ObjectRef, spec: &VolumeSpec) -> Option<Name> {
+        let nodes: BTreeSet<Name> = self
+            .out
+            .objects
+            .values()
+            .filter(|wanted| wanted.object.kind == Kind::StoragePool && Some(&wanted.object.name) == spec.pool.as_ref())
+            .filter_map(|wanted| wanted.node.clone())
+            .collect();
+        if nodes.len() == 1 {
+            return nodes.into_iter().next();
+        }
+        if self.out.nodes.len() == 1 {
+            return self.out.nodes.keys().next().cloned();
+        }
+        self.problem(
+            object,
+            "/pool",
+            "where it stands can't be told: no VM uses it, and its pool stands on several nodes",
+            &["let a VM use it, or give it a pool on one node"],
+        );
+        None
+    }
+
+    fn templates(&mut self) {
+        let sources: Vec<(Name, Name)> = self
+            .out
+            .objects
+            .values()
+            .filter_map(|wanted| match &wanted.spec {
+                Spec::Volume(spec) => Some((spec.source.as_ref()?.template.clone()?, wanted.node.clone()?)),
+                _ => None,
+            })
+            .collect();
+        for (template, node) in sources {
+            self.used_on.entry(template).or_default().insert(node);
+        }
+        for document in self.documents {
+            let Spec::Template(spec) = &document.spec else { continue };
+            let mut nodes = if spec.nodes.is_empty() {
+                self.used_on.get(&document.object.name).cloned().unwrap_or_default().into_iter().collect()
+            } else {
+                self.stands_on(&document.object, &spec.nodes)
+            };
+            if nodes.is_empty() && self.out.nodes.len() == 1 {
+                nodes = self.out.nodes.keys().cloned().collect();
+            }
+            for node in nodes {
+                let wanted = self.wanted(document, Some(&node), document.object.name.to_string());
+                self.implied_pool(spec.pool.as_ref(), &node, &wanted.object);
+                self.put(wanted);
+            }
+        }
+    }
+
+    /// The pool of a pool's `_templates_` folder.
+    fn implied_pool(&mut self, pool: Option<&Name>, node: &Name, by: &ObjectRef) {
+        let Some(pool) = pool else { return };
+        let Some(name) = templates_pool(pool) else { return };
+        let object = ObjectRef::on(Kind::StoragePool, name, node);
+        if self.out.objects.contains_key(&object) {
+            return;
+        }
+        let parent = ObjectRef::on(Kind::StoragePool, pool.clone(), node);
+        let Some(wanted) = self.out.objects.get(&parent) else { return };
+        let Spec::StoragePool(parent_spec) = &wanted.spec else { return };
+        let path = parent_spec.target.as_ref().and_then(|target| target.path.clone()).unwrap_or_default();
+        let path = format!("{}/_templates_", path.trim_end_matches('/'));
+        let spec = Spec::StoragePool(StoragePoolSpec {
+            pool_type: Some(crate::manifest::PoolType::Dir),
+            target: Some(crate::manifest::PoolTarget { path: Some(path) }),
+            ..StoragePoolSpec::default()
+        });
+        let now = crate::manifest::path::leaves(Kind::StoragePool, &spec.to_value());
+        let implied = Wanted {
+            uid: object.uid(self.fleet),
+            node: Some(node.clone()),
+            libvirt_name: format!("{}-templates", wanted.libvirt_name),
+            spec,
+            now: now.into_iter().map(|(path, value)| (path.to_string(), value)).collect(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            reclaim: wanted.reclaim,
+            prevent_destroy: wanted.prevent_destroy,
+            references: BTreeSet::from([Reference { path: "/pool".into(), object: parent }]),
+            origin: wanted.origin.clone(),
+            folder: wanted.folder.clone(),
+            implied_by: Some(by.clone()),
+            object,
+        };
+        self.put(implied);
+    }
+
+    fn references(&mut self) {
+        let all: Vec<ObjectRef> = self.out.objects.keys().cloned().collect();
+        for object in all {
+            let Some(wanted) = self.out.objects.get(&object) else { continue };
+            let found = references_of(wanted);
+            if let Some(wanted) = self.out.objects.get_mut(&object) {
+                wanted.references.extend(found);
+            }
+        }
+    }
+
+    /// Puts every object after those that it refers to; a cycle is a problem.
+    fn order(&mut self) {
+        let mut order = Vec::new();
+        let mut done: BTreeSet<ObjectRef> = BTreeSet::new();
+        let mut left: Vec<ObjectRef> = self.out.objects.keys().cloned().collect();
+        left.sort_by_key(|object| {
+            // The pool that templates imply comes before them, and after its parent.
+            (object.kind, object.clone())
+        });
+        while !left.is_empty() {
+            let (ready, waiting): (Vec<_>, Vec<_>) = left.into_iter().partition(|object| {
+                self.out.objects.get(object).is_none_or(|wanted| {
+                    wanted.references.iter().all(|r| done.contains(&r.object) || !self.out.objects.contains_key(&r.object))
+                })
+            });
+            if ready.is_empty() {
+                let names: Vec<_> = waiting.iter().map(ToString::to_string).collect();
+                for object in &waiting {
+                    let path = self
+                        .out
+                        .objects
+                        .get(object)
+                        .and_then(|wanted| wanted.references.iter().find(|r| waiting.contains(&r.object)))
+                        .map(|reference| reference.path.clone())
+                        .unwrap_or_default();
+                    self.problem(
+                        object,
+                        &path,
+                        format!("these need each other in a circle: {}", names.join(", ")),
+                        &["take one of the references out"],
+                    );
+                }
+                order.extend(waiting);
+                break;
+            }
+            done.extend(ready.iter().cloned());
+            order.extend(ready);
+            left = waiting;
+        }
+        self.out.order = order;
+    }
+}
+
+/// What an object's spec refers to.
+fn references_of(wanted: &Wanted) -> BTreeSet<Reference> {
+    let mut found = BTreeSet::new();
+    let mut put = |path: String, object: ObjectRef| {
+        found.insert(Reference { path, object });
+    };
+    let Some(node) = &wanted.node else { return found };
+    match &wanted.spec {
+        Spec::Template(spec) => {
+            if let Some(pool) = &spec.pool {
+                put("/pool".into(), ObjectRef::on(Kind::StoragePool, pool.clone(), node));
+                if let Some(name) = templates_pool(pool) {
+                    put("/pool".into(), ObjectRef::on(Kind::StoragePool, name, node));
+                }
+            }
+        }
+        Spec::Volume(spec) => {
+            if let Some(pool) = &spec.pool {
+                put("/pool".into(), ObjectRef::on(Kind::StoragePool, pool.clone(), node));
+            }
+            if let Some(source) = &spec.source {
+                if let Some(template) = &source.template {
+                    put("/source/template".into(), ObjectRef::on(Kind::Template, template.clone(), node));
+                }
+                if let Some(volume) = &source.volume {
+                    put("/source/volume".into(), ObjectRef::new(Kind::Volume, volume.clone()));
+                }
+            }
+        }
+        Spec::VirtualMachine(spec) => {
+            for disk in &spec.disks {
+                if let Some(volume) = &disk.volume {
+                    put(format!("/disks/{}/volume", disk.name), ObjectRef::new(Kind::Volume, volume.clone()));
+                }
+                if disk.claim.is_some()
+                    && let Some(object) = claim(&wanted.object.name, disk.name.as_str())
+                {
+                    put(format!("/disks/{}/volume", disk.name), object);
+                }
+                if let Some(image) = &disk.image {
+                    put(format!("/disks/{}/image", disk.name), ObjectRef::on(Kind::Template, image.clone(), node));
+                }
+            }
+            for interface in &spec.interfaces {
+                if let Some(network) = &interface.network {
+                    put(format!("/interfaces/{}/network", interface.name), ObjectRef::on(Kind::Network, network.clone(), node));
+                }
+            }
+            if let Some(cloud_init) = &spec.cloud_init {
+                for pair in &cloud_init.key_pairs {
+                    put("/cloudInit/keyPairs".into(), ObjectRef::new(Kind::KeyPair, pair.clone()));
+                }
+                if let Some(pool) = &cloud_init.pool {
+                    put("/cloudInit/pool".into(), ObjectRef::on(Kind::StoragePool, pool.clone(), node));
+                }
+            }
+        }
+        Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::StoragePool(_) | Spec::Network(_) => {}
+    }
+    found
+}

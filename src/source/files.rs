@@ -1,0 +1,284 @@
+//! The files that `-f` names: read whole, within limits, in an order that depends on their names alone.
+//!
+//! Folders are searched for `*.yaml` and `*.yml`, all the way down. Hidden files and folders are passed over, and links are
+//! followed within the folder only. Nothing here fails: what can't be read is a diagnostic.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::diag::{Code, Diagnostic, FileId, Label, SourceMap, Span};
+
+/// The largest file that is read, in bytes.
+pub const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// How standard input is called in diagnostics.
+const STDIN: &str = "<stdin>";
+
+/// What `-f` named.
+#[derive(Debug, Default)]
+#[must_use = "what couldn't be read is in the diagnostics"]
+pub struct Collected {
+    /// The files with their text; those that couldn't be read have none.
+    pub sources: SourceMap,
+    /// What couldn't be read.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The folder of each file, for paths that are relative to a manifest; none for standard input.
+    pub folders: BTreeMap<FileId, PathBuf>,
+    /// The folders that were given whole, canonical.
+    pub whole: Vec<PathBuf>,
+    /// Where a search for the Fleet begins: the folders given and those of the files given, canonical.
+    pub starts: Vec<PathBuf>,
+}
+
+/// Reads what `args` name: files, folders, `-` for `stdin`. A file named twice is read once.
+pub fn collect(args: &[String], stdin: &mut dyn Read) -> Collected {
+    let mut collector = Collector::default();
+    for arg in args {
+        if arg == "-" {
+            collector.stdin(stdin);
+        } else if arg.starts_with("http://") || arg.starts_with("https://") {
+            let diagnostic = Diagnostic::new(Code::NotSupported, "manifests can't be read from a URL yet");
+            collector.say(arg, diagnostic.help(format!("fetch it yourself: `curl -fsSL {arg} | jvp … -f -`")));
+        } else {
+            collector.path(arg);
+        }
+    }
+    collector.out
+}
+
+#[derive(Default)]
+struct Collector {
+    out: Collected,
+    seen: BTreeSet<PathBuf>,
+    stdin_read: bool,
+}
+
+impl Collector {
+    /// A diagnostic about a file of which there is no text.
+    fn say(&mut self, name: &str, diagnostic: Diagnostic) {
+        let file = self.out.sources.add(name, "");
+        self.out.diagnostics.push(diagnostic.at(Label::new(file, Span::default())));
+    }
+
+    fn unreadable(&mut self, name: &str, error: &io::Error) {
+        let what = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+            io::ErrorKind::PermissionDenied => "no right to read it".to_owned(),
+            _ => format!("it can't be read: {error}"),
+        };
+        self.say(name, Diagnostic::new(Code::Unreadable, what));
+    }
+
+    fn stdin(&mut self, stdin: &mut dyn Read) {
+        if !std::mem::replace(&mut self.stdin_read, true) {
+            if let Ok(here) = fs::canonicalize(".") {
+                self.out.starts.push(here);
+            }
+            self.text(STDIN, None, stdin);
+        }
+    }
+
+    fn path(&mut self, arg: &str) {
+        let path = Path::new(arg);
+        let found = fs::canonicalize(path).and_then(|real| Ok((fs::metadata(&real)?, real)));
+        match found {
+            Err(error) => self.unreadable(arg, &error),
+            Ok((meta, real)) if meta.is_dir() => self.folder(arg, path, &real),
+            Ok((_, real)) => {
+                self.out.starts.extend(real.parent().map(Path::to_owned));
+                self.file(path, &real);
+            }
+        }
+    }
+
+    /// Every manifest below `path`, whose canonical form is `root`.
+    fn folder(&mut self, arg: &str, path: &Path, root: &Path) {
+        self.out.whole.push(root.to_owned());
+        self.out.starts.push(root.to_owned());
+        let before = self.out.sources.len();
+        let mut already = false;
+        let mut waiting = vec![path.to_owned()];
+        let mut visited = BTreeSet::from([root.to_owned()]);
+        while let Some(folder) = waiting.pop() {
+            let entries = match list(&folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.unreadable(&folder.to_string_lossy(), &error);
+                    continue;
+                }
+            };
+            let mut folders = Vec::new();
+            for entry in entries {
+                match self.entry(&entry, root) {
+                    Entry::Folder(real) => {
+                        if visited.insert(real) {
+                            folders.push(entry);
+                        }
+                    }
+                    Entry::Manifest(real) => {
+                        already |= self.seen.contains(&real);
+                        self.file(&entry, &real);
+                    }
+                    Entry::Other => {}
+                }
+            }
+            // The stack gives the last first.
+            waiting.extend(folders.into_iter().rev());
+        }
+        if self.out.sources.len() == before && !already {
+            let diagnostic = Diagnostic::new(Code::NoManifest, "there is no manifest in the folder");
+            self.say(arg, diagnostic.help("manifests are files `*.yaml` or `*.yml` whose names don't begin with a dot"));
+        }
+    }
+
+    /// What an entry of a folder is, its links followed within `root`.
+    fn entry(&mut self, entry: &Path, root: &Path) -> Entry {
+        let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if name.starts_with('.') {
+            return Entry::Other;
+        }
+        let manifest = entry.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        let linked = fs::symlink_metadata(entry).is_ok_and(|meta| meta.is_symlink());
+        let found = fs::canonicalize(entry).and_then(|real| Ok((fs::metadata(&real)?, real)));
+        match found {
+            Err(error) if manifest || !linked => {
+                self.unreadable(&entry.to_string_lossy(), &error);
+                Entry::Other
+            }
+            Err(_) => Entry::Other,
+            Ok((meta, real)) if (meta.is_dir() || manifest) && !real.starts_with(root) => {
+                let message = format!("the link leads out of the folder, to `{}`", real.display());
+                let diagnostic = Diagnostic::new(Code::LinkOutside, message);
+                let diagnostic = diagnostic.help("put a copy into the folder, or give the other place with a `-f` of its own");
+                self.say(&entry.to_string_lossy(), diagnostic);
+                Entry::Other
+            }
+            Ok((meta, real)) if meta.is_dir() => Entry::Folder(real),
+            Ok((meta, real)) if manifest && meta.is_file() => Entry::Manifest(real),
+            Ok(_) => Entry::Other,
+        }
+    }
+
+    fn file(&mut self, path: &Path, real: &Path) {
+        if !self.seen.insert(real.to_owned()) {
+            return;
+        }
+        let name = path.to_string_lossy();
+        match fs::File::open(real) {
+            Err(error) => self.unreadable(&name, &error),
+            // A pipe has no length; a file that is too long isn't read at all.
+            Ok(file) if file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > MAX_FILE) => self.too_large(&name),
+            Ok(mut file) => self.text(&name, real.parent(), &mut file),
+        }
+    }
+
+    fn too_large(&mut self, name: &str) {
+        let diagnostic = Diagnostic::new(Code::TooLarge, "the file has more than 16 MiB and is not read");
+        self.say(name, diagnostic.help("split it; data belongs beside the manifest, not in it"));
+    }
+
+    fn text(&mut self, name: &str, folder: Option<&Path>, reader: &mut dyn Read) {
+        let mut bytes = Vec::new();
+        if let Err(error) = reader.take(MAX_FILE + 1).read_to_end(&mut bytes) {
+            return self.unreadable(name, &error);
+        }
+        if bytes.len() as u64 > MAX_FILE {
+            return self.too_large(name);
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => {
+                let file = self.out.sources.add(name, text);
+                if let Some(folder) = folder {
+                    self.out.folders.insert(file, folder.to_owned());
+                }
+            }
+            Err(error) => {
+                let at = error.utf8_error().valid_up_to();
+                let utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+                let diagnostic =
+                    Diagnostic::new(Code::NotText, format!("the file is no UTF-8 text: byte {} isn't part of any", at + 1));
+                let help = if utf16 {
+                    "it looks like UTF-16: save it as UTF-8"
+                } else {
+                    "is it an image or an archive with the wrong name?"
+                };
+                self.say(name, diagnostic.help(help));
+            }
+        }
+    }
+}
+
+enum Entry {
+    Folder(PathBuf),
+    Manifest(PathBuf),
+    Other,
+}
+
+/// The entries of a folder by name.
+fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    entries.sort();
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(found: &Collected, root: &Path) -> Vec<String> {
+        let root = format!("{}/", root.display());
+        found.sources.ids().map(|id| found.sources.name(id).replace(&root, "")).collect()
+    }
+
+    fn read(path: &Path) -> Collected {
+        collect(&[path.to_string_lossy().into_owned()], &mut io::empty())
+    }
+
+    fn codes(found: &Collected) -> Vec<Code> {
+        found.diagnostics.iter().map(|d| d.code).collect()
+    }
+
+    #[test]
+    fn folders_are_searched_all_the_way_down_and_hidden_files_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir_all(root.join("b/.git")).unwrap();
+        for name in ["z.yaml", "a.yml", "b/c.yaml", ".hidden.yaml", "b/.git/x.yaml", "note.txt"] {
+            fs::write(root.join(name), "a: b\n").unwrap();
+        }
+        let found = read(root);
+        assert_eq!(names(&found, root), ["a.yml", "z.yaml", "b/c.yaml"]);
+        assert!(found.diagnostics.is_empty());
+    }
+
+    #[test]
+    fn a_link_out_of_the_folder_is_refused_and_one_within_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("in");
+        fs::create_dir(&root).unwrap();
+        fs::write(dir.path().join("secret.yaml"), "a: b\n").unwrap();
+        fs::write(root.join("a.yaml"), "a: b\n").unwrap();
+        for (target, link) in [("../secret.yaml", "out.yaml"), ("..", "up"), ("a.yaml", "same.yaml"), (".", "loop")] {
+            std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+        }
+        let found = read(&root);
+        assert_eq!(codes(&found), [Code::LinkOutside, Code::LinkOutside]);
+        assert_eq!(names(&found, &root), ["a.yaml", "out.yaml", "up"], "a.yaml is read once");
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_said_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(codes(&read(dir.path())), [Code::NoManifest]);
+        assert_eq!(codes(&read(&dir.path().join("nowhere"))), [Code::Unreadable]);
+        fs::write(dir.path().join("noise.yaml"), [0xde, 0xad, 0xbe, 0xef]).unwrap();
+        assert_eq!(codes(&read(dir.path())), [Code::NotText]);
+        let large = fs::File::create(dir.path().join("noise.yaml")).unwrap();
+        large.set_len(100 * 1024 * 1024).unwrap();
+        assert_eq!(codes(&read(dir.path())), [Code::TooLarge]);
+        let endless = collect(&["-".to_owned()], &mut io::repeat(b' '));
+        assert_eq!(codes(&endless), [Code::TooLarge]);
+    }
+}

@@ -1,0 +1,141 @@
+//! One fleet's ledger: its inventory and its journal.
+//!
+//! Only intents wait for the disk. All that follows an effect is written without waiting: after a kill, an intent without a
+//! completion is decided by observing, never by repeating.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::StoreError;
+use super::records::Write;
+use super::shared::Shared;
+use crate::name::{Name, ObjectRef};
+use crate::plan::{Entry, Intent, NodeRecord, Owned};
+
+/// The ledger of one fleet.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    fleet: Uuid,
+}
+
+/// A change of the inventory.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The entry begins or is replaced.
+    Put(Box<Entry>),
+    /// The object leaves the inventory.
+    Remove(ObjectRef),
+}
+
+/// How an intended effect ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It happened, and reading back showed it.
+    Verified,
+    /// It did not happen.
+    Failed,
+    /// Nobody knows: its intent stays open, for the next run to decide.
+    Unknown,
+}
+
+impl Ledger {
+    pub(super) fn new(shared: Arc<Shared>, fleet: Uuid) -> Self {
+        Self { shared, fleet }
+    }
+
+    /// Whose it is.
+    pub fn fleet(&self) -> Uuid {
+        self.fleet
+    }
+
+    /// All that the fleet owns.
+    pub fn owned(&self) -> Owned {
+        self.shared.lock().content.owned(self.fleet)
+    }
+
+    /// The inventory.
+    pub fn entries(&self) -> BTreeMap<ObjectRef, Entry> {
+        self.owned().entries
+    }
+
+    /// An object of the inventory.
+    pub fn entry(&self, object: &ObjectRef) -> Option<Entry> {
+        self.read(|owned| owned.entries.get(object).cloned())
+    }
+
+    /// Puts an entry, in place of the object's older one.
+    pub fn put_entry(&self, entry: Entry) -> Result<(), StoreError> {
+        self.commit(vec![Write::Entry(self.fleet, Box::new(entry))], false)
+    }
+
+    /// Takes an object out of the inventory.
+    pub fn remove_entry(&self, object: &ObjectRef) -> Result<(), StoreError> {
+        self.commit(vec![Write::NoEntry(self.fleet, object.clone())], false)
+    }
+
+    /// A Node as it was at first contact.
+    pub fn node(&self, name: &Name) -> Option<NodeRecord> {
+        self.read(|owned| owned.nodes.get(name).cloned())
+    }
+
+    /// Records a Node. Durable when it returns: which host a name stands for is not to be asked again.
+    pub fn put_node(&self, node: NodeRecord) -> Result<(), StoreError> {
+        self.commit(vec![Write::Node(self.fleet, node)], true)
+    }
+
+    /// Drops a Node and what stands on it from the inventory, with its open intents, and names what was dropped. Touches nothing
+    /// on the node. Durable when it returns.
+    pub fn forget_node(&self, name: &Name) -> Result<Vec<ObjectRef>, StoreError> {
+        let owned = self.owned();
+        let stands_there = |node: &Option<Name>, object: &ObjectRef| [node, &object.node].contains(&&Some(name.clone()));
+        let dropped: Vec<ObjectRef> =
+            owned.entries.values().filter(|entry| stands_there(&entry.node, &entry.object)).map(|e| e.object.clone()).collect();
+        let mut writes: Vec<Write> = dropped.iter().map(|object| Write::NoEntry(self.fleet, object.clone())).collect();
+        let intents = owned.intents.iter().filter(|intent| stands_there(&intent.node, &intent.object));
+        writes.extend(intents.map(|intent| Write::NoIntent(self.fleet, intent.id.clone())));
+        writes.push(Write::NoNode(self.fleet, name.clone()));
+        self.commit(writes, true)?;
+        Ok(dropped)
+    }
+
+    /// Writes intents, all by one flush. Once it returns, and not before, their effects may begin.
+    pub fn begin(&self, intents: Vec<Intent>) -> Result<(), StoreError> {
+        if intents.is_empty() {
+            return Ok(());
+        }
+        self.commit(intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect(), true)
+    }
+
+    /// Ends an intent, together with what it changed in the inventory: both are kept or neither. Does not wait for the disk.
+    ///
+    /// An [`Outcome::Unknown`] leaves the intent open.
+    pub fn complete(&self, id: &str, outcome: Outcome, changes: Vec<Change>) -> Result<(), StoreError> {
+        let mut writes: Vec<Write> = changes
+            .into_iter()
+            .map(|change| match change {
+                Change::Put(entry) => Write::Entry(self.fleet, entry),
+                Change::Remove(object) => Write::NoEntry(self.fleet, object),
+            })
+            .collect();
+        if outcome != Outcome::Unknown {
+            writes.push(Write::NoIntent(self.fleet, id.to_owned()));
+        }
+        if writes.is_empty() { Ok(()) } else { self.commit(writes, false) }
+    }
+
+    /// Intents without an end, in the order of their ids.
+    pub fn open_intents(&self) -> Vec<Intent> {
+        self.read(|owned| (!owned.intents.is_empty()).then(|| owned.intents.clone())).unwrap_or_default()
+    }
+
+    fn read<T>(&self, pick: impl FnOnce(&Owned) -> Option<T>) -> Option<T> {
+        self.shared.lock().content.fleets.get(&self.fleet).and_then(pick)
+    }
+
+    fn commit(&self, writes: Vec<Write>, durable: bool) -> Result<(), StoreError> {
+        self.shared.lock().commit(writes, durable)
+    }
+}

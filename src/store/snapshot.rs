@@ -1,0 +1,147 @@
+//! The ledger as readers see it: from the published copy where that is current or another process holds the rest.
+//!
+//! A reader changes nothing, save that it takes stock after a process that was killed.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::lock::{Holder, Lock};
+use super::records::{Content, FORMAT};
+use super::shared::{FOLDER, Opened, Store, read_head, was_closed};
+use super::state::{self, StateDir};
+use super::{StoreError, write_atomically};
+use crate::plan::Owned;
+
+const COPY: &str = "ledger.json";
+
+/// The ledger at one revision.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Which one.
+    pub revision: u64,
+    /// How new that is.
+    pub currency: Currency,
+    /// How the ledger was found, where it had to be opened.
+    pub opened: Opened,
+    content: Content,
+}
+
+/// How new a snapshot is. Anything but `Current` is to be said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Currency {
+    /// The newest there is.
+    Current,
+    /// What the holder of the ledger published last.
+    Held(Holder),
+    /// What was published last; the ledger itself can't be opened, for this reason.
+    Old(String),
+}
+
+impl Snapshot {
+    /// Reads the ledger of the state directory at `path`, which need not exist: then there is nothing in it.
+    pub fn read(path: &Path, command: &str, now: Timestamp) -> Result<Self, StoreError> {
+        let folder = path.join(FOLDER);
+        match path.try_exists() {
+            Ok(true) => state::check(path)?,
+            Ok(false) => return Ok(Self::current(0, Content::default())),
+            Err(error) => return Err(StoreError::io("failed to find", path)(error)),
+        }
+        if let Some(holder) = Lock::holder(path) {
+            return Ok(Self::held(&folder, holder));
+        }
+        let head = read_head(&folder);
+        if !folder.exists() {
+            return Ok(Self::current(0, Content::default()));
+        }
+        let copy = read_copy(&folder);
+        if let Some(copy) = &copy
+            && was_closed(&folder)
+            && head == Ok(copy.revision)
+        {
+            return Ok(Self::current(copy.revision, copy.content.clone()));
+        }
+        let opened = StateDir::open(path).and_then(|state| Store::open(&state, command, now, Duration::ZERO));
+        match opened {
+            Ok((store, opened)) => {
+                let snapshot = Self { opened, ..store.snapshot() };
+                store.close()?;
+                Ok(snapshot)
+            }
+            Err(StoreError::Held { holder, .. }) => Ok(Self::held(&folder, holder)),
+            Err(error) => match copy {
+                Some(copy) => {
+                    let currency = Currency::Old(error.to_string());
+                    Ok(Self { currency, ..Self::current(copy.revision, copy.content) })
+                }
+                None => Err(error),
+            },
+        }
+    }
+
+    pub(super) fn current(revision: u64, content: Content) -> Self {
+        Self { revision, currency: Currency::Current, opened: Opened::Whole, content }
+    }
+
+    fn held(folder: &Path, holder: Holder) -> Self {
+        // The holder of a ledger that was never closed has published nothing yet.
+        let (revision, content) = read_copy(folder).map(|copy| (copy.revision, copy.content)).unwrap_or_default();
+        Self { currency: Currency::Held(holder), ..Self::current(revision, content) }
+    }
+
+    /// The fleet's inventory.
+    pub fn owned(&self, fleet: Uuid) -> Owned {
+        self.content.owned(fleet)
+    }
+
+    /// The id made for a set without a Fleet.
+    pub fn fleet_id(&self) -> Option<Uuid> {
+        self.content.fleet_id
+    }
+}
+
+/// A published copy that was found whole.
+pub(super) struct Copy {
+    pub(super) revision: u64,
+    pub(super) content: Content,
+}
+
+/// The first line of a copy, whose last field, the content, is on the second.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u64,
+    revision: u64,
+    sha256: String,
+    content: (),
+}
+
+const NO_CONTENT: &str = "null}";
+
+pub(super) fn write_copy(folder: &Path, revision: u64, content: &Content) -> Result<(), StoreError> {
+    let path = folder.join(COPY);
+    let render = || -> serde_json::Result<String> {
+        let body = serde_json::to_string(content)?;
+        let header = Header { format: FORMAT, revision, sha256: hex::encode(Sha256::digest(&body)), content: () };
+        let header = serde_json::to_string(&header)?;
+        Ok(format!("{}\n{body}\n}}\n", header.strip_suffix(NO_CONTENT).unwrap_or(&header)))
+    };
+    render()
+        .map_err(std::io::Error::from)
+        .and_then(|text| write_atomically(&path, text.as_bytes(), 0o600))
+        .map_err(StoreError::io("failed to write", &path))
+}
+
+/// The copy in the ledger's folder, if it is there and whole.
+pub(super) fn read_copy(folder: &Path) -> Option<Copy> {
+    let text = std::fs::read_to_string(folder.join(COPY)).ok()?;
+    let (header, body) = text.strip_suffix("\n}\n")?.split_once('\n')?;
+    let header: Header = serde_json::from_str(&format!("{header}{NO_CONTENT}")).ok()?;
+    if header.format != FORMAT || header.sha256 != hex::encode(Sha256::digest(body)) {
+        return None;
+    }
+    Some(Copy { revision: header.revision, content: serde_json::from_str(body).ok()? })
+}

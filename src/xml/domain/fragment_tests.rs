@@ -1,0 +1,150 @@
+//! The rules of the escape hatch, one by one.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+const FOREIGN: &str = include_str!("../../../tests/golden/xml/foreign-inactive.xml");
+
+fn fragment(text: &str) -> Fragment {
+    parse_fragment(text).expect("a fragment")
+}
+
+fn refused(text: &str, words: &str, at: (u32, u32)) {
+    let error = parse_fragment(text).expect_err("refused");
+    assert!(error.message.contains(words), "{error}");
+    assert_eq!(error.at, Some(at), "{error}");
+}
+
+#[test]
+fn what_a_fragment_may_not_say_is_refused_with_its_place() {
+    refused("<domain>\n  <uuid>x</uuid>\n</domain>", "identity", (2, 3));
+    refused("<domain>\n  <name>x</name>\n</domain>", "identity", (2, 3));
+    refused("<network/>", "not <domain>", (1, 1));
+    refused("<domain>\n<cpu></domain>", "", (2, 6));
+    refused("<!DOCTYPE d [<!ENTITY e 'x'>]><domain>&e;</domain>", "DTD", (1, 1));
+    refused("<domain><title>&e;</title></domain>", "entities", (1, 16));
+    refused("<domain><devices>\n<disk><driver cache='none'/></disk></devices></domain>", "target's `dev`", (2, 1));
+    refused("<domain><devices>\n <rng model='virtio'/></devices></domain>", "alias", (2, 2));
+    refused("<domain><devices><rng>\n<alias name='mine'/></rng></devices></domain>", "`ua-`", (2, 1));
+    refused("<domain><devices><rng>\n<alias name='ua-seed'/></rng></devices></domain>", "jvp's own", (2, 1));
+    refused("<domain><metadata>\n<x/></metadata></domain>", "namespace", (2, 1));
+    refused(
+        "<domain><metadata>\n<j:object xmlns:j='https://jvp.dev/xml/object/1'/></metadata></domain>",
+        "ownership mark",
+        (2, 1),
+    );
+    refused("<domain>\n<clock>text<timer name='x'/></clock></domain>", "text beside", (2, 1));
+    refused("<domain>\n<on_crash jvp:remove='true'/></domain>", "declare xmlns:jvp", (2, 11));
+    refused("<domain xmlns:jvp='https://jvp.dev/xml/1'>\n<on_crash jvp:remove='yes'/></domain>", "only be 'true'", (2, 1));
+}
+
+#[test]
+fn a_fragment_is_merged_by_keys_and_removes_only_what_it_says() {
+    let text = "<domain xmlns:jvp='https://jvp.dev/xml/1' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+      <!-- faster -->
+      <memoryBacking><hugepages/></memoryBacking>
+      <features><apic jvp:remove='true'/><pae/></features>
+      <clock><timer name='rtc' track='guest'/><timer name='hpet' present='no'/></clock>
+      <devices>
+        <disk><target dev='vda'/><driver cache='writeback' io='threads'/></disk>
+        <interface><mac address='52:54:00:0A:0B:04'/><driver name='vhost'/></interface>
+        <controller type='pci' index='1'><model name='ioh3420'/></controller>
+        <channel><target name='org.other.agent'/><address type='virtio-serial' port='2'/></channel>
+        <rng model='virtio'><backend model='random'>/dev/random</backend><alias name='ua-rng2'/></rng>
+        <memballoon model='none'/>
+      </devices>
+      <qemu:commandline><qemu:arg value='-set'/><qemu:arg value='x'/></qemu:commandline>
+    </domain>";
+    let f = fragment(text);
+    let merged = merge(FOREIGN, &f).expect("merges");
+    for part in [
+        "<hugepages/>",
+        "<timer name=\"rtc\" tickpolicy=\"catchup\" track=\"guest\"/>",
+        "<timer name=\"hpet\" present=\"no\"/>",
+        "<driver name=\"qemu\" type=\"qcow2\" cache=\"writeback\" io=\"threads\"/>",
+        "<model name=\"ioh3420\"/>",
+        "<memballoon model=\"none\">",
+        "<alias name=\"ua-rng2\"/>",
+        "<qemu:arg value=\"-set\"/>",
+        "urn:other",
+        "<smm state=\"on\"/>",
+    ] {
+        assert!(merged.contains(part), "{part} in {merged}");
+    }
+    for part in ["<apic", "-fw_cfg", "jvp:remove", "faster", "xmlns:jvp"] {
+        assert!(!merged.contains(part), "{part} in {merged}");
+    }
+    assert_eq!(merged.matches("<interface ").count(), 2);
+    assert_eq!(merge(&merged, &f).expect("merges"), merged, "a second time changes nothing");
+    let (before, after) = (project(FOREIGN).expect("reads"), project(&merged).expect("reads"));
+    assert_eq!(before.spec, after.spec);
+    let values = read(&merged, &f).expect("reads");
+    assert_eq!(values.keys().cloned().collect::<BTreeSet<_>>(), paths(&f));
+    for (path, value) in &values {
+        assert_eq!(value.wanted, value.found, "{path}");
+    }
+    assert_eq!(read(FOREIGN, &f).expect("reads")["/xml/memoryBacking/hugepages"].found, None);
+    assert_eq!(read(FOREIGN, &f).expect("reads")["/xml/features/apic"].found.as_deref(), Some(""));
+}
+
+#[test]
+fn what_is_taken_out_of_a_fragment_goes_with_the_elements_that_it_brought() {
+    let f = fragment(
+        "<domain><memoryBacking><hugepages/><nosharepages/></memoryBacking><devices><disk><target dev='vda'/><driver io='threads'/></disk>\
+         <rng model='virtio'><backend model='random'>/dev/random</backend><alias name='ua-rng2'/></rng></devices></domain>",
+    );
+    let none = BTreeSet::new();
+    let last = f.remembered(FOREIGN, &none).expect("reads");
+    assert!(last.contains("/xml/devices/rng[ua-rng2]/+") && last.contains("/xml/memoryBacking/+"), "{last:?}");
+    assert!(!last.iter().any(|path| path.ends_with("disk[vda]/+")));
+    let merged = merge(FOREIGN, &f).expect("merges");
+    assert_eq!(f.remembered(&merged, &last).expect("reads"), last, "what it brought stays known");
+    // libvirt adds to what it is given.
+    let merged = merged.replace("<alias name=\"ua-rng2\"/>", "<alias name=\"ua-rng2\"/><address type='pci' bus='0x09'/>");
+    let less = fragment("<domain><memoryBacking><hugepages/></memoryBacking></domain>");
+    let now = less.remembered(&merged, &last).expect("reads");
+    let drop: BTreeSet<String> = last.difference(&now).cloned().collect();
+    let text = merge_dropping(&merged, &less, &drop).expect("merges");
+    assert!(text.contains("<hugepages/>") && !text.contains("nosharepages") && !text.contains("rng") && !text.contains("io="));
+    let empty = fragment("<domain/>");
+    let text = merge_dropping(&text, &empty, &now).expect("merges");
+    assert_eq!(project(&text), project(FOREIGN));
+    assert!(!text.contains("memoryBacking"));
+}
+
+#[test]
+fn a_leaf_that_a_typed_field_manages_is_a_conflict() {
+    let f = fragment(
+        "<domain><memory>1</memory>\n<cpu><topology sockets='1'/><feature name='vmx' policy='require'/></cpu>\
+         <devices><disk><target dev='vda' bus='sata'/><driver cache='none'/></disk></devices></domain>",
+    );
+    let typed: BTreeSet<String> = ["/memory", "/cpu/count", "/disks/root/bus"].map(str::to_owned).into();
+    let found: Vec<(String, String)> = f.conflicts(&typed).into_iter().map(|c| (c.path, c.typed)).collect();
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(
+        found,
+        [pair("/xml/devices/disk[vda]/target/@bus", "/disks/root/bus"), pair("/xml/memory/#text", "/memory")],
+        "the count of CPUs is not their topology"
+    );
+}
+
+#[test]
+fn secrets_in_a_fragment_do_not_show() {
+    let f =
+        fragment("<domain><devices><graphics type='spice' passwd='canary'><alias name='ua-s'/></graphics></devices></domain>");
+    assert!(!format!("{f:?} {:?}", f.leaves()).contains("canary"));
+    let values = read("<domain/>", &f).expect("reads");
+    assert!(values["/xml/devices/graphics[ua-s]/@passwd"].sensitive && !format!("{values:?}").contains("canary"));
+}
+
+#[test]
+fn a_key_may_hold_a_slash() {
+    let f = fragment("<domain><devices><channel><target name='a/b[c]'/><address port='1'/></channel></devices></domain>");
+    let document = "<domain><devices><channel type='unix'><target type='virtio' name='a/b[c]'/></channel></devices></domain>";
+    let merged = merge(document, &f).expect("merges");
+    assert_eq!(merged.matches("<channel").count(), 1);
+    let drop = paths(&f).into_iter().filter(|path| path.contains("address")).collect();
+    let text = merge_dropping(&merged, &fragment("<domain/>"), &drop).expect("merges");
+    assert!(!text.contains("address") && text.contains("a/b[c]"));
+}

@@ -1,0 +1,288 @@
+//! A fragment of the user's in a domain's document: merging it, taking leaves out of it again, and reading what the document says
+//! of its leaves.
+//!
+//! Nothing is removed because it is not mentioned. What no key matches is appended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fragment::{Fragment, Key, canonical, is_removal, key, segment};
+use crate::xml::XmlError;
+use crate::xml::tree::{Element, Node};
+
+/// What stands at the end of the path of an element that the fragment brought into the document.
+const APPENDED: &str = "/+";
+
+/// What a document says of a fragment's leaf.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FragmentValue {
+    /// What the fragment wants; `None` is its absence.
+    pub wanted: Option<String>,
+    /// What the document has.
+    pub found: Option<String>,
+    /// Whether it is a secret.
+    pub sensitive: bool,
+}
+
+impl std::fmt::Debug for FragmentValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.sensitive {
+            return f.write_str("(sensitive)");
+        }
+        write!(f, "{:?} wanted, {:?} found", self.wanted, self.found)
+    }
+}
+
+/// The document with the fragment in it.
+pub fn merge(document: &str, fragment: &Fragment) -> Result<String, XmlError> {
+    merge_dropping(document, fragment, &BTreeSet::new())
+}
+
+/// The document with the fragment in it and, before that, without the leaves of `drop`: what an earlier fragment had and this
+/// one has no more. A path that ends in `/+` takes the whole element.
+pub fn merge_dropping(document: &str, fragment: &Fragment, drop: &BTreeSet<String>) -> Result<String, XmlError> {
+    let mut root = Element::parse_root(document, "domain")?;
+    // Whole elements first: their leaves are gone with them.
+    let (whole, leaves): (Vec<&String>, Vec<&String>) = drop.iter().partition(|path| path.ends_with(APPENDED));
+    for path in whole.into_iter().chain(leaves) {
+        let path = path.strip_suffix(APPENDED).unwrap_or(path);
+        if let Some(path) = path.strip_prefix("/xml/") {
+            drop_path(&mut root, path);
+        }
+    }
+    declare(&mut root, &fragment.root);
+    merge_into(&mut root, &fragment.root)?;
+    Ok(root.to_xml())
+}
+
+/// The paths of a fragment's leaves.
+pub fn paths(fragment: &Fragment) -> BTreeSet<String> {
+    fragment.leaves().keys().cloned().collect()
+}
+
+impl Fragment {
+    /// What is to be remembered of a merge into `document`: the paths of the leaves, and of the elements that the document did
+    /// not have, as `…/+`. Those that `last` remembers stay remembered while the fragment names them.
+    pub fn remembered(&self, document: &str, last: &BTreeSet<String>) -> Result<BTreeSet<String>, XmlError> {
+        let root = Element::parse_root(document, "domain")?;
+        let mut all = paths(self);
+        appended(&root, &self.root, "/xml", &mut all)?;
+        for path in last {
+            if let Some(element) = path.strip_suffix(APPENDED) {
+                let below = format!("{element}/");
+                if self.leaves().keys().any(|leaf| leaf == element || leaf.starts_with(&below)) {
+                    all.insert(path.clone());
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// What the document says of each leaf of the fragment.
+pub fn read(document: &str, fragment: &Fragment) -> Result<BTreeMap<String, FragmentValue>, XmlError> {
+    let root = Element::parse_root(document, "domain")?;
+    let mut found = BTreeMap::new();
+    look(Some(&root), &fragment.root, "/xml", &mut found)?;
+    let value = |(path, leaf): (&String, &super::fragment::Leaf)| {
+        let found = found.get(path).cloned().flatten();
+        (path.clone(), FragmentValue { wanted: leaf.value.clone(), found, sensitive: leaf.sensitive })
+    };
+    Ok(fragment.leaves().iter().map(value).collect())
+}
+
+/// Namespaces that the fragment declares are declared on the document's root, where libvirt looks for them.
+fn declare(root: &mut Element, fragment: &Element) {
+    for (name, uri) in &fragment.attrs {
+        if name.starts_with("xmlns:") && name != "xmlns:jvp" && root.get(name).is_none() {
+            root.set(name, uri);
+        }
+    }
+}
+
+fn same_name(a: &Element, b: &Element) -> bool {
+    a.local() == b.local() && a.namespace == b.namespace
+}
+
+/// The place of the element of `parent` that `wanted` means.
+fn find(parent: &Element, wanted: &Element, wanted_key: &Key) -> Option<usize> {
+    parent.nodes.iter().position(|node| match node {
+        Node::Element(element) => is_it(parent, element, wanted, wanted_key),
+        Node::Text(_) | Node::Comment(_) => false,
+    })
+}
+
+fn is_it(parent: &Element, element: &Element, wanted: &Element, wanted_key: &Key) -> bool {
+    if !same_name(element, wanted) {
+        return false;
+    }
+    match wanted_key {
+        Key::Single => true,
+        Key::List => false,
+        Key::By(value) => {
+            let alias = element.child("alias").and_then(|alias| alias.get("name"));
+            key(parent, element).is_ok_and(|key| key == *wanted_key) || alias == Some(value.as_str())
+        }
+    }
+}
+
+fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
+    for (name, value) in &wanted.attrs {
+        if name != "xmlns" && !name.starts_with("xmlns:") && !name.starts_with("jvp:") {
+            // A MAC stays as libvirt writes it.
+            let same = target.get(name).is_some_and(|have| name == "address" && have.eq_ignore_ascii_case(value));
+            if !same {
+                target.set(name, value);
+            }
+        }
+    }
+    let text = wanted.text_content();
+    if !text.trim().is_empty() {
+        target.set_text(text.trim());
+    }
+    let mut lists: Vec<&str> = Vec::new();
+    for child in wanted.elements() {
+        let child_key = key(wanted, child)?;
+        if child_key == Key::List {
+            // A list is replaced as a whole, once.
+            if !lists.contains(&child.name.as_str()) {
+                target.remove(|element| same_name(element, child));
+                lists.push(&child.name);
+            }
+            target.push(clean(child));
+            continue;
+        }
+        let place = find(target, child, &child_key);
+        if is_removal(child) {
+            if let Some(place) = place {
+                target.nodes.remove(place);
+            }
+            continue;
+        }
+        match place.and_then(|place| target.nodes.get_mut(place)) {
+            Some(Node::Element(found)) => merge_into(found, child)?,
+            _ => target.push(clean(child)),
+        }
+    }
+    Ok(())
+}
+
+/// An element of a fragment as it goes into a document.
+fn clean(element: &Element) -> Element {
+    let mut copy = element.clone();
+    copy.attrs.retain(|(name, _)| !name.starts_with("jvp:") && name != "xmlns:jvp");
+    copy.nodes.retain(|node| !matches!(node, Node::Element(child) if is_removal(child)));
+    for child in copy.elements_mut() {
+        *child = clean(child);
+    }
+    copy
+}
+
+fn appended(target: &Element, wanted: &Element, path: &str, all: &mut BTreeSet<String>) -> Result<(), XmlError> {
+    for child in wanted.elements() {
+        let child_key = key(wanted, child)?;
+        if child_key == Key::List || is_removal(child) {
+            continue;
+        }
+        let path = format!("{path}/{}", segment(child, &child_key));
+        match find(target, child, &child_key).and_then(|place| target.nodes.get(place)) {
+            Some(Node::Element(found)) => appended(found, child, &path, all)?,
+            _ => {
+                all.insert(path + APPENDED);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn look(
+    target: Option<&Element>,
+    wanted: &Element,
+    path: &str,
+    found: &mut BTreeMap<String, Option<String>>,
+) -> Result<(), XmlError> {
+    if let Some(target) = target {
+        found.insert(path.to_owned(), Some(String::new()));
+        for (name, value) in &target.attrs {
+            found.insert(format!("{path}/@{name}"), Some(value.clone()));
+        }
+        let text = target.text_content();
+        if !text.trim().is_empty() {
+            found.insert(format!("{path}/#text"), Some(text.trim().to_owned()));
+        }
+    }
+    for child in wanted.elements() {
+        let child_key = key(wanted, child)?;
+        let path = format!("{path}/{}", segment(child, &child_key));
+        if child_key == Key::List {
+            let members = target.into_iter().flat_map(Element::elements).filter(|element| same_name(element, child));
+            let list: String = members.map(canonical).collect();
+            found.insert(path, (!list.is_empty()).then_some(list));
+            continue;
+        }
+        let place = target.and_then(|target| target.nodes.get(find(target, child, &child_key)?));
+        match place {
+            Some(Node::Element(element)) => look(Some(element), child, &path, found)?,
+            _ => look(None, child, &path, found)?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes the leaf or element at a path out, and the elements above it that are empty then.
+fn drop_path(element: &mut Element, path: &str) {
+    let (step, rest) = split_step(path);
+    if let Some(attr) = step.strip_prefix('@') {
+        element.unset(attr);
+        return;
+    }
+    if step == "#text" {
+        element.nodes.retain(|node| !matches!(node, Node::Text(_)));
+        return;
+    }
+    if let Some(name) = step.strip_suffix("[]") {
+        element.remove_named(name);
+        return;
+    }
+    let place = element.nodes.iter().position(|node| match node {
+        Node::Element(child) => key_or_alias(element, child, step),
+        Node::Text(_) | Node::Comment(_) => false,
+    });
+    let Some(place) = place else { return };
+    let gone = match (rest, element.nodes.get_mut(place)) {
+        (Some(rest), Some(Node::Element(child))) => {
+            drop_path(child, rest);
+            child.nodes.is_empty() && only_key(element.local(), place, element)
+        }
+        _ => true,
+    };
+    if gone {
+        element.nodes.remove(place);
+    }
+}
+
+/// Whether nothing but its key is left of the element at `place`.
+fn only_key(parent: &str, place: usize, element: &Element) -> bool {
+    match element.nodes.get(place) {
+        Some(Node::Element(child)) => {
+            child.attrs.iter().all(|(name, _)| super::fragment::is_key_attr(parent, child.local(), name))
+        }
+        _ => false,
+    }
+}
+
+/// The first step of a path, and the rest. A key can hold anything but `]`, and `/` stands in it as `~1`.
+fn split_step(path: &str) -> (&str, Option<&str>) {
+    match path.split_once('/') {
+        Some((step, rest)) => (step, Some(rest)),
+        None => (path, None),
+    }
+}
+
+fn key_or_alias(parent: &Element, child: &Element, step: &str) -> bool {
+    let named = |key: &Key| segment(child, key) == step;
+    if child.name == step && !step.contains('[') {
+        return true;
+    }
+    let alias = child.child("alias").and_then(|alias| alias.get("name"));
+    key(parent, child).is_ok_and(|key| named(&key)) || alias.is_some_and(|alias| named(&Key::By(alias.to_owned())))
+}

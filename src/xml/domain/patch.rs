@@ -1,0 +1,296 @@
+//! Changing a domain's document: what is wanted is set, what is to go is dropped, and all else stays: UUID, MACs, addresses,
+//! controllers, variables of the firmware, and whatever jvp doesn't know.
+//!
+//! It takes the inactive document, never a live one, and does not know what a change does to a running guest.
+
+use std::collections::BTreeSet;
+
+use super::devices;
+use super::patch_devices::{self as device, Found};
+use super::render::{self, DiskWanted, NicWanted};
+use super::{AGENT_CHANNEL, SEED_ALIAS, machine_matches};
+use crate::manifest::{Accelerator, Cpu, Firmware, FirmwareType, VirtualMachineSpec};
+use crate::name::ByteSize;
+use crate::xml::tree::Element;
+use crate::xml::{Mark, XmlError, pointer, read};
+
+/// What is to change in a domain's document. Drops come first, then what is set.
+#[derive(Debug, Clone)]
+pub struct DomainPatch<'a> {
+    /// The fields to be set. What is unset is left alone; its disks and interfaces are not looked at.
+    pub set: &'a VirtualMachineSpec,
+    /// Pointers to what is to be removed: `/title`, `/maxMemory`, `/cpu/topology`, `/disks/data`, `/disks/root/bootOrder`,
+    /// `/interfaces/lan`, `/console/vnc/password`, `/cloudInit` (the seed's disk). Others, such as `/machine`, change nothing.
+    pub drop: &'a BTreeSet<String>,
+    /// Disks to be added, or brought into this state where there is one of that name.
+    pub disks: &'a [DiskWanted],
+    /// Interfaces to be added, or brought into this state where there is one of that name.
+    pub interfaces: &'a [NicWanted],
+    /// The path of a seed, in the place of the one that is there.
+    pub seed: Option<&'a str>,
+    /// What is written for the VNC password.
+    pub vnc_password_token: Option<&'a str>,
+    /// The new mark, where it changes.
+    pub mark: Option<&'a Mark>,
+}
+
+impl<'a> DomainPatch<'a> {
+    /// A patch of plain fields only.
+    pub fn new(set: &'a VirtualMachineSpec, drop: &'a BTreeSet<String>) -> Self {
+        Self { set, drop, disks: &[], interfaces: &[], seed: None, vnc_password_token: None, mark: None }
+    }
+}
+
+/// The document with the patch in it.
+///
+/// # Errors
+///
+/// It can't be read, or asks for other memory where NUMA cells say how much there is.
+pub fn patch(document: &str, change: &DomainPatch<'_>) -> Result<String, XmlError> {
+    let mut root = Element::parse_root(document, "domain")?;
+    for path in change.drop {
+        let segments = pointer::split(path);
+        drop_path(&mut root, &segments.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    let set = change.set;
+    for (name, text) in [("title", &set.title), ("description", &set.description)] {
+        if let Some(text) = text {
+            root.ensure(name).set_text(text);
+        }
+    }
+    match set.accelerator {
+        Some(Accelerator::KVM) => root.set("type", "kvm"),
+        Some(Accelerator::TCG) => root.set("type", "qemu"),
+        Some(Accelerator::Auto) | None => {}
+    }
+    set_memory(&mut root, set.memory, set.max_memory)?;
+    if let Some(cpu) = &set.cpu {
+        set_cpu(&mut root, cpu);
+    }
+    if let Some(machine) = &set.machine {
+        let kind = root.ensure("os").ensure("type");
+        if !machine_matches(machine, kind.get("machine").unwrap_or_default()) {
+            kind.set("machine", machine);
+        }
+    }
+    if let Some(firmware) = &set.firmware {
+        set_firmware(&mut root, firmware);
+    }
+    let list = root.ensure("devices");
+    for disk in change.disks {
+        device::put_disk(list, disk);
+    }
+    for nic in change.interfaces {
+        device::put_nic(list, nic);
+    }
+    if let Some(path) = change.seed {
+        device::put_seed(list, path);
+    }
+    if let Some(console) = &set.console {
+        device::put_console(list, console);
+    }
+    if let Some(agent) = set.guest_agent {
+        put_agent(list, agent);
+    }
+    if let Some(token) = change.vnc_password_token
+        && let Some(graphics) = device::vnc(list)
+    {
+        graphics.set("passwd", token);
+    }
+    // Places of devices and places of kinds of devices exclude one another.
+    let ordered = list.elements().any(|element| element.child("boot").is_some_and(|boot| boot.get("order").is_some()));
+    if ordered && let Some(os) = root.child_mut("os") {
+        os.remove_named("boot");
+    }
+    if let Some(mark) = change.mark {
+        mark.put(&mut root);
+    }
+    Ok(root.to_xml())
+}
+
+/// A domain's or network's document without jvp's mark: of an object that is given away. Its aliases stay, for they are its
+/// devices' names by now.
+pub fn disown(document: &str) -> Result<String, XmlError> {
+    let mut root = Element::parse(document)?;
+    Mark::remove(&mut root);
+    Ok(root.to_xml())
+}
+
+fn kib(root: &Element, name: &str) -> Option<u64> {
+    let element = root.child(name)?;
+    Some(read::scaled(element.text_content().trim(), element.get("unit").unwrap_or("KiB"))?.div_ceil(1024))
+}
+
+fn put_kib(root: &mut Element, name: &str, kib: u64) {
+    let element = root.ensure(name);
+    element.set("unit", "KiB");
+    element.set_text(kib);
+}
+
+fn set_memory(root: &mut Element, memory: Option<ByteSize>, max: Option<ByteSize>) -> Result<(), XmlError> {
+    if memory.is_none() && max.is_none() {
+        return Ok(());
+    }
+    let old_max = kib(root, "memory").unwrap_or_default();
+    let old = kib(root, "currentMemory").unwrap_or(old_max);
+    let current = memory.map_or(old, ByteSize::kib);
+    let new_max = match max {
+        Some(max) => max.kib(),
+        // Where nobody spoke of a maximum, it goes with the memory.
+        None if old == old_max => current,
+        None => old_max.max(current),
+    };
+    let numa = root.child("cpu").is_some_and(|cpu| cpu.child("numa").is_some());
+    if numa && new_max != old_max {
+        return Err(XmlError::new("its NUMA cells say how much memory it has: change them in `xml`"));
+    }
+    put_kib(root, "memory", new_max);
+    put_kib(root, "currentMemory", current.min(new_max));
+    Ok(())
+}
+
+fn set_cpu(root: &mut Element, wanted: &Cpu) {
+    if wanted.count.is_some() || wanted.max.is_some() {
+        let (old, old_max) = vcpus(root);
+        let count = wanted.count.unwrap_or(old);
+        let max = match wanted.max {
+            Some(max) => max,
+            None if old == old_max => count,
+            None => old_max.max(count),
+        };
+        put_vcpu(root, count.min(max), max);
+    }
+    if let Some(model) = &wanted.model {
+        let cpu = root.ensure("cpu");
+        for name in ["mode", "match", "check", "migratable"] {
+            cpu.unset(name);
+        }
+        for name in ["model", "vendor"] {
+            cpu.remove_named(name);
+        }
+        *cpu = render::with_model(std::mem::take(cpu), model);
+    }
+    if let Some(topology) = &wanted.topology {
+        let cpu = root.ensure("cpu");
+        cpu.remove_named("topology");
+        cpu.push(render::topology(topology));
+    }
+}
+
+/// How many vCPUs run at a start, and how many there can be.
+fn vcpus(root: &Element) -> (u32, u32) {
+    let Some(vcpu) = root.child("vcpu") else { return (1, 1) };
+    let max = vcpu.text_content().trim().parse().unwrap_or(1);
+    (vcpu.get("current").and_then(|count| count.parse().ok()).unwrap_or(max), max)
+}
+
+fn put_vcpu(root: &mut Element, count: u32, max: u32) {
+    let changed = vcpus(root) != (count, max);
+    let vcpu = root.ensure("vcpu");
+    vcpu.set_text(max);
+    vcpu.unset("current");
+    if count != max {
+        vcpu.set("current", count);
+    }
+    // A list of each vCPU's state would contradict the new count.
+    if changed {
+        root.remove_named("vcpus");
+    }
+}
+
+/// The old loader, variables and features don't fit another choice: libvirt finds new ones.
+fn set_firmware(root: &mut Element, wanted: &Firmware) {
+    let uefi = wanted.firmware_type.map_or_else(|| is_uefi(root), |kind| kind == FirmwareType::UEFI);
+    let Some(secure) = wanted.secure_boot else {
+        if uefi != is_uefi(root) {
+            strip_firmware(root, uefi);
+        }
+        return;
+    };
+    if uefi == is_uefi(root) && (!uefi || is_secure(root) == Some(secure)) {
+        return;
+    }
+    strip_firmware(root, uefi);
+    if uefi {
+        root.ensure("os").push(render::secure_boot(secure));
+    }
+    let features = root.ensure("features");
+    features.remove_named("smm");
+    if uefi {
+        features.ensure("acpi");
+    }
+    if uefi && secure {
+        features.push(Element::new("smm").attr("state", "on"));
+    }
+}
+
+fn is_uefi(root: &Element) -> bool {
+    root.child("os").is_some_and(|os| {
+        os.get("firmware") == Some("efi") || os.child("loader").is_some_and(|loader| loader.get("type") == Some("pflash"))
+    })
+}
+
+fn is_secure(root: &Element) -> Option<bool> {
+    let os = root.child("os")?;
+    let feature = os
+        .child("firmware")
+        .and_then(|firmware| firmware.elements().find(|feature| feature.get("name") == Some("secure-boot")))
+        .and_then(|feature| feature.get("enabled"))
+        .map(|enabled| enabled == "yes");
+    feature.or_else(|| os.child("loader").map(|loader| loader.get("secure") == Some("yes")))
+}
+
+fn strip_firmware(root: &mut Element, uefi: bool) {
+    let os = root.ensure("os");
+    for name in ["loader", "nvram", "firmware"] {
+        os.remove_named(name);
+    }
+    os.unset("firmware");
+    if uefi {
+        os.set("firmware", "efi");
+    }
+}
+
+fn put_agent(list: &mut Element, wanted: bool) {
+    let is_agent = |element: &Element| {
+        element.name == "channel" && element.child("target").is_some_and(|target| target.get("name") == Some(AGENT_CHANNEL))
+    };
+    let there = list.elements().any(is_agent);
+    if wanted && !there {
+        list.push(devices::channel(AGENT_CHANNEL));
+    } else if !wanted {
+        list.remove(is_agent);
+    }
+}
+
+fn drop_path(root: &mut Element, path: &[&str]) -> Result<(), XmlError> {
+    match path {
+        ["title" | "description"] => {
+            root.remove_named(path[0]);
+        }
+        ["maxMemory"] => {
+            if let Some(current) = kib(root, "currentMemory") {
+                set_memory(root, None, Some(ByteSize::from_bytes(current.saturating_mul(1024))))?;
+            }
+        }
+        ["cpu", "max"] => {
+            let (count, _) = vcpus(root);
+            put_vcpu(root, count, count);
+        }
+        ["cpu", "topology", ..] => {
+            if let Some(cpu) = root.child_mut("cpu") {
+                cpu.remove_named("topology");
+            }
+        }
+        ["guestAgent"] => put_agent(root.ensure("devices"), false),
+        ["cloudInit"] => {
+            root.ensure("devices").remove(|element| device::alias(element) == Some(SEED_ALIAS));
+        }
+        ["console", "serial"] => device::drop_serial(root.ensure("devices")),
+        ["console", "vnc", rest @ ..] => device::drop_vnc(root.ensure("devices"), rest),
+        ["disks", name, rest @ ..] => device::drop_leaf(root.ensure("devices"), Found::Disk, name, rest),
+        ["interfaces", name, rest @ ..] => device::drop_leaf(root.ensure("devices"), Found::Nic, name, rest),
+        _ => {}
+    }
+    Ok(())
+}

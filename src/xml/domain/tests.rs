@@ -1,0 +1,331 @@
+//! What is read of domains, and that what is written reads back.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::manifest::{Accelerator, LinkState, VirtualMachineSpec};
+use crate::xml::Mark;
+use crate::xml::golden;
+use crate::xml::volume::Backing;
+
+fn mark() -> Mark {
+    let mut mark = Mark::new(Uuid::from_u128(1), "vm/web-1".parse().expect("a reference"), Uuid::from_u128(2));
+    mark.paths = ["/cpu/count", "/memory"].map(str::to_owned).into();
+    mark
+}
+
+fn spec(value: serde_json::Value) -> VirtualMachineSpec {
+    serde_json::from_value(value).expect("a spec")
+}
+
+fn disk(name: &str, target: &str, bus: &str, path: Option<&str>) -> DiskWanted {
+    let cdrom = name.starts_with("cd");
+    DiskWanted {
+        name: name.parse().expect("a name"),
+        target: target.to_owned(),
+        bus: bus.to_owned(),
+        device: if cdrom { "cdrom" } else { "disk" }.to_owned(),
+        path: path.map(str::to_owned),
+        format: if cdrom { "raw" } else { "qcow2" }.to_owned(),
+        backing: Vec::new(),
+        read_only: cdrom,
+        boot_order: None,
+        serial: (!cdrom).then(|| name.to_owned()),
+    }
+}
+
+fn nic(name: &str, last: u8, source: NicSource) -> NicWanted {
+    NicWanted {
+        name: name.parse().expect("a name"),
+        mac: crate::name::MacAddr::new([0x52, 1, 2, 3, 4, last]),
+        source,
+        model: "virtio".to_owned(),
+        link_state: None,
+        boot_order: None,
+    }
+}
+
+fn wanted<'a>(spec: &'a VirtualMachineSpec, mark: &'a Mark) -> DomainWanted<'a> {
+    DomainWanted {
+        name: "web-1",
+        uuid: Uuid::from_u128(3),
+        spec,
+        accelerator: Accelerator::TCG,
+        arch: "x86_64",
+        disks: Vec::new(),
+        interfaces: Vec::new(),
+        seed: None,
+        vnc_password_token: None,
+        mark,
+        spare_ports: SPARE_PORTS,
+    }
+}
+
+#[test]
+fn a_bios_domain_with_disks_on_every_bus() {
+    let spec = spec(serde_json::json!({
+        "cpu": {"count": 2, "max": 4, "topology": {"sockets": 1, "cores": 2, "threads": 2}},
+        "memory": "1Gi", "maxMemory": "2Gi", "machine": "q35", "title": "Web <1>", "description": "a\nb",
+    }));
+    let mark = mark();
+    let mut w = wanted(&spec, &mark);
+    let mut root = disk("root", "vda", "virtio", Some("/p/root.qcow2"));
+    root.backing = ["/p/mid.qcow2", "/p/base.img"]
+        .map(|path| Backing { path: path.to_owned(), format: if path.ends_with("img") { "raw" } else { "qcow2" }.to_owned() })
+        .to_vec();
+    root.boot_order = Some(1);
+    w.disks = vec![
+        root,
+        disk("data", "vdb", "virtio", Some("/dev/vg/data")),
+        disk("fast", "sda", "scsi", Some("/p/fast.qcow2")),
+        disk("slow", "sdb", "sata", Some("/p/slow.qcow2")),
+        disk("cd", "sdc", "sata", None),
+    ];
+    w.interfaces = vec![nic("lan", 1, NicSource::Network("lan".to_owned())), nic("wan", 2, NicSource::Bridge("br0".to_owned()))];
+    w.interfaces[1].link_state = Some(LinkState::Down);
+    w.seed = Some("/p/web-1.seed-12345678.img".to_owned());
+    let text = render(&w);
+    golden::check("domain-bios", &text);
+    let doc = project(&text).expect("reads");
+    assert_eq!(doc.spec.cpu, Some(crate::manifest::Cpu { model: None, ..spec.cpu.clone().expect("a cpu") }));
+    assert_eq!((doc.spec.memory, doc.spec.max_memory), (spec.memory, spec.max_memory));
+    assert_eq!((&doc.spec.title, &doc.spec.description), (&spec.title, &spec.description));
+    assert_eq!(doc.mark.as_ref(), Some(&mark));
+    let names: Vec<&str> = doc.spec.disks.iter().map(|disk| disk.name.as_str()).collect();
+    assert_eq!(names, ["root", "data", "fast", "slow", "cd"], "the seed is none of them");
+    assert_eq!(doc.disks[0].chain, ["/p/mid.qcow2", "/p/base.img"]);
+    assert_eq!(doc.disks[5].target, "vdc", "last on the bus");
+    assert!(
+        doc.uses.contains("/p/base.img") && doc.uses.contains("/dev/vg/data") && doc.uses.contains("/p/web-1.seed-12345678.img")
+    );
+    assert_eq!(doc.spec.interfaces[1].link_state, Some(LinkState::Down));
+    assert_eq!(doc.interfaces[1].bridge.as_deref(), Some("br0"));
+}
+
+#[test]
+fn a_uefi_domain_with_a_screen() {
+    let spec = spec(serde_json::json!({
+        "cpu": {"count": 1, "model": "host-model"}, "memory": "512Mi", "machine": "q35",
+        "firmware": {"type": "UEFI", "secureBoot": true},
+        "console": {"serial": true, "vnc": {"listen": "127.0.0.1", "password": {"valueFrom": {"env": "JVP_VAR_X"}}}},
+    }));
+    let mark = mark();
+    let mut w = wanted(&spec, &mark);
+    w.accelerator = Accelerator::KVM;
+    w.vnc_password_token = Some("@token@".to_owned());
+    w.disks = vec![disk("root", "vda", "virtio", Some("/p/root.qcow2"))];
+    let text = render(&w);
+    golden::check("domain-uefi", &text);
+    let doc = project(&text).expect("reads");
+    assert_eq!(doc.spec.firmware, spec.firmware);
+    assert_eq!(doc.spec.accelerator, Some(Accelerator::KVM));
+    assert_eq!(doc.vnc.expect("a screen").password.map(|p| p.reveal().to_owned()).as_deref(), Some("@token@"));
+    assert!(!crate::xml::pretty(&text).expect("reads").contains("@token@"));
+}
+
+#[test]
+fn an_old_machine_without_serial_and_agent() {
+    let spec = spec(serde_json::json!({
+        "cpu": {"count": 1, "model": "qemu64"}, "memory": "512Mi", "machine": "pc", "guestAgent": false,
+        "firmware": {"type": "UEFI", "secureBoot": false},
+        "console": {"serial": false, "vnc": {"socket": "/run/v.sock"}},
+    }));
+    let mark = mark();
+    let mut w = wanted(&spec, &mark);
+    w.disks = vec![disk("root", "vda", "virtio", Some("/p/root.qcow2"))];
+    let text = render(&w);
+    golden::check("domain-pc", &text);
+    assert!(!text.contains("pcie"));
+    let doc = project(&text).expect("reads");
+    assert_eq!(doc.spec.console, spec.console);
+    assert_eq!(doc.spec.guest_agent, Some(false));
+    assert_eq!(doc.spec.firmware, spec.firmware);
+}
+
+fn patched(document: &str, set: &VirtualMachineSpec, drop: &[&str]) -> String {
+    let drop = drop.iter().map(|path| (*path).to_owned()).collect();
+    patch(document, &DomainPatch::new(set, &drop)).expect("patches")
+}
+
+/// As `virsh dumpxml --inactive --security-info` gives it of a domain made by other tools.
+const FOREIGN: &str = include_str!("../../../tests/golden/xml/foreign-inactive.xml");
+/// The same domain while it runs.
+const FOREIGN_LIVE: &str = include_str!("../../../tests/golden/xml/foreign-live.xml");
+
+#[test]
+fn a_domain_of_another_tool_reads_in_normal_form() {
+    let doc = project(FOREIGN).expect("reads");
+    let cpu = doc.spec.cpu.as_ref().expect("a cpu");
+    assert_eq!((cpu.count, cpu.max, cpu.model.as_deref()), (Some(2), Some(4), Some("host-model")));
+    assert_eq!(doc.spec.memory.map(crate::name::ByteSize::bytes), Some(976_563 * 1024), "rounded up to KiB");
+    assert_eq!(doc.spec.firmware.as_ref().and_then(|firmware| firmware.secure_boot), Some(true));
+    assert_eq!(doc.nvram.as_deref(), Some("/var/lib/libvirt/qemu/nvram/old_VARS.fd"));
+    let disks: Vec<(&str, Option<&str>)> =
+        doc.disks.iter().map(|disk| (disk.key.as_ref().map_or("", |key| key.as_str()), disk.source.as_deref())).collect();
+    assert_eq!(disks, [("system", Some("/srv/a.qcow2")), ("vdb", None), ("sda", None), ("fda", Some("/srv/f.img"))]);
+    assert_eq!(doc.disks[0].chain, ["/srv/base.qcow2"]);
+    let nics: Vec<&str> = doc.interfaces.iter().filter_map(|nic| nic.key.as_ref()).map(crate::name::DeviceName::as_str).collect();
+    assert_eq!(nics, ["52-54-00-0a-0b-04", "second"]);
+    assert_eq!(doc.interfaces[0].model.as_deref(), Some("virtio"));
+    for path in
+        ["/srv/a.qcow2", "/srv/base.qcow2", "/boot/vmlinuz", "/srv/share", "/srv/f.img", "/usr/share/OVMF/OVMF_CODE_4M.ms.fd"]
+    {
+        assert!(doc.uses.contains(path), "{path} in {:?}", doc.uses);
+    }
+    assert!(doc.uses_volumes.contains(&("pool".to_owned(), "b.img".to_owned())));
+    assert_eq!(doc.vnc.as_ref().and_then(|vnc| vnc.password.as_ref()).map(crate::xml::Hidden::reveal), Some("canary"));
+    assert!(!format!("{doc:?}").contains("canary"));
+}
+
+#[test]
+fn an_empty_patch_changes_nothing() {
+    let none = VirtualMachineSpec::default();
+    let once = patched(FOREIGN, &none, &[]);
+    assert_eq!(project(&once), project(FOREIGN));
+    assert_eq!(once, patched(&once, &none, &["/machine", "/disks/none/bootOrder"]));
+    assert_eq!(
+        once.matches('<').count(),
+        FOREIGN.matches('<').count() + FOREIGN.matches("></").count() - once.matches("></").count()
+    );
+}
+
+#[test]
+fn a_patch_sets_what_it_names_and_keeps_the_rest() {
+    let set = spec(serde_json::json!({
+        "title": "New", "memory": "2Gi", "cpu": {"count": 3}, "firmware": {"secureBoot": false}, "guestAgent": true,
+        "console": {"vnc": {"listen": "0.0.0.0"}}, "machine": "q35",
+    }));
+    let drop = ["/interfaces/second", "/disks/system/bootOrder", "/description"].map(str::to_owned).into();
+    let mut system = DiskWanted::from_doc(&project(FOREIGN).expect("reads").disks[0]).expect("a disk");
+    system.path = Some("/srv/new.qcow2".to_owned());
+    system.boot_order = None;
+    let mark = mark();
+    let change = DomainPatch {
+        disks: &[system, disk("extra", "vdc", "virtio", Some("/srv/extra.qcow2"))],
+        interfaces: &[nic("third", 9, NicSource::Network("lan".to_owned()))],
+        seed: Some("/srv/seed.img"),
+        vnc_password_token: Some("@t@"),
+        mark: Some(&mark),
+        ..DomainPatch::new(&set, &drop)
+    };
+    let text = patch(FOREIGN, &change).expect("patches");
+    golden::check("domain-patched", &text);
+    let (old, new) = (project(FOREIGN).expect("reads"), project(&text).expect("reads"));
+    assert_eq!(new.uuid, old.uuid);
+    assert_eq!(new.machine, old.machine, "an alias never rewrites a version");
+    assert_eq!((new.spec.title.as_deref(), &new.spec.description), (Some("New"), &None));
+    assert_eq!((new.spec.memory, new.spec.max_memory), (set.memory, set.memory));
+    let cpu = new.spec.cpu.as_ref().expect("a cpu");
+    assert_eq!((cpu.count, cpu.max), (Some(3), Some(4)));
+    assert_eq!(new.spec.firmware.as_ref().and_then(|firmware| firmware.secure_boot), Some(false));
+    assert_eq!(new.nvram, None, "variables of another firmware don't fit");
+    assert_eq!(new.disks[0].source.as_deref(), Some("/srv/new.qcow2"));
+    assert!(new.disks[0].chain.is_empty() && new.disks[0].boot_order.is_none());
+    let targets: Vec<&str> = new.disks.iter().map(|disk| disk.target.as_str()).collect();
+    assert_eq!(targets, ["vda", "vdb", "sda", "fda", "vdc", "vdd"]);
+    assert!(new.disks[5].seed);
+    let names: Vec<Option<&str>> =
+        new.interfaces.iter().map(|nic| nic.name.as_ref().map(crate::name::DeviceName::as_str)).collect();
+    assert_eq!(names, [None, Some("third")]);
+    assert_eq!(new.vnc.as_ref().and_then(|vnc| vnc.listen.as_deref()), Some("0.0.0.0"));
+    assert_eq!(new.mark.as_ref(), Some(&mark));
+    assert_eq!(text, patch(&text, &change).expect("patches"), "a second time changes nothing");
+    assert!(text.contains("qemu:commandline") && text.contains("urn:other"), "what jvp doesn't know stays");
+    let gone =
+        patched(&text, &VirtualMachineSpec::default(), &["/cloudInit", "/disks/extra", "/interfaces/third", "/console/vnc"]);
+    let gone = project(&gone).expect("reads");
+    assert_eq!((gone.disks.len(), gone.interfaces.len(), gone.vnc), (4, 1, None));
+}
+
+/// A domain as libvirt 9 gives it back of what `render` wrote.
+const EXPANDED: &str = include_str!("../../../tests/golden/xml/libvirt9-bios-inactive.xml");
+
+#[test]
+fn a_definition_that_libvirt_filled_in_is_patched_without_moving_a_device() {
+    let set = spec(serde_json::json!({
+        "memory": "256Mi", "maxMemory": "512Mi", "cpu": {"count": 4, "model": "maximum"}, "description": "new",
+        "console": {"vnc": {"listen": "127.0.0.1"}},
+    }));
+    let drop = ["/disks/slow/name", "/interfaces/wan", "/cpu/topology/sockets", "/title"].map(str::to_owned).into();
+    let mut root = DiskWanted::from_doc(&project(EXPANDED).expect("reads").disks[0]).expect("a disk");
+    root.read_only = true;
+    root.boot_order = Some(3);
+    let mut cd = disk("cd", "sdc", "sata", Some("/srv/data.qcow2"));
+    cd.boot_order = Some(1);
+    let mark = mark();
+    let change = DomainPatch {
+        disks: &[root, cd, disk("more", "sdd", "scsi", Some("/srv/slow.qcow2"))],
+        interfaces: &[nic("third", 9, NicSource::Network("lannat".to_owned()))],
+        seed: Some("/srv/web-1.seed-12345678.img"),
+        mark: Some(&mark),
+        ..DomainPatch::new(&set, &drop)
+    };
+    let text = patch(EXPANDED, &change).expect("patches");
+    golden::check("domain-expanded", &text);
+    let addresses = |text: &str| text.matches("<address type=").count();
+    assert_eq!(addresses(&text), addresses(&EXPANDED.replace('\'', "\"")) - 2, "two devices left");
+    let doc = project(&text).expect("reads");
+    let names: Vec<&str> = doc.spec.disks.iter().map(|disk| disk.name.as_str()).collect();
+    assert_eq!(names, ["root", "data", "fast", "cd", "more"]);
+    assert_eq!(doc.disks[0].chain.len(), 2, "the chain of a source that stays");
+    assert_eq!(doc.spec.title, None);
+}
+
+#[test]
+fn memory_follows_its_maximum() {
+    let dom = |memory: u64, current: u64| {
+        format!("<domain><memory unit='MiB'>{memory}</memory><currentMemory unit='MiB'>{current}</currentMemory></domain>")
+    };
+    let check = |memory, current, set: serde_json::Value, drop: &[&str], want: (u64, u64)| {
+        let doc = project(&patched(&dom(memory, current), &spec(set), drop)).expect("reads");
+        let mib = |size: Option<crate::name::ByteSize>| size.map_or(0, |size| size.bytes() >> 20);
+        assert_eq!((mib(doc.spec.max_memory), mib(doc.spec.memory)), want);
+    };
+    check(1024, 1024, serde_json::json!({"memory": "2Gi"}), &[], (2048, 2048));
+    check(4096, 1024, serde_json::json!({"memory": "2Gi"}), &[], (4096, 2048));
+    check(1024, 1024, serde_json::json!({"memory": "1Gi", "maxMemory": "4Gi"}), &[], (4096, 1024));
+    check(4096, 1024, serde_json::json!({}), &["/maxMemory"], (1024, 1024));
+    check(4096, 4096, serde_json::json!({"maxMemory": "2Gi"}), &[], (2048, 2048));
+    let numa = "<domain><memory>4096</memory><cpu><numa><cell id='0' memory='4096'/></numa></cpu></domain>";
+    let set = spec(serde_json::json!({"memory": "1Gi"}));
+    assert!(patch(numa, &DomainPatch::new(&set, &std::collections::BTreeSet::new())).is_err());
+}
+
+#[test]
+fn a_running_domain_has_nothing_pending_but_what_was_changed() {
+    assert_eq!(pending(FOREIGN_LIVE, FOREIGN).expect("reads"), std::collections::BTreeSet::new());
+    let set = spec(serde_json::json!({"memory": "2Gi", "cpu": {"count": 3}}));
+    let drop = ["/interfaces/second".to_owned()].into();
+    let mut system = DiskWanted::from_doc(&project(FOREIGN).expect("reads").disks[0]).expect("a disk");
+    system.path = Some("/srv/new.qcow2".to_owned());
+    let change = DomainPatch { disks: &[system], ..DomainPatch::new(&set, &drop) };
+    let fragment = parse_fragment("<domain><features><pae/></features></domain>").expect("reads");
+    let text = merge(&patch(FOREIGN, &change).expect("patches"), &fragment).expect("merges");
+    let found = pending(FOREIGN_LIVE, &text).expect("reads");
+    let found: Vec<&str> = found.iter().map(String::as_str).filter(|path| !path.starts_with("/interfaces/second/")).collect();
+    assert_eq!(found, ["/cpu/count", "/disks/system/source", "/memory", "xml:/features"]);
+}
+
+#[test]
+fn what_a_real_libvirt_runs_has_nothing_pending() {
+    for name in ["bios", "uefi", "pc"] {
+        let read = |kind: &str| {
+            let path = format!("{}/tests/golden/xml/libvirt9-{name}-{kind}.xml", env!("CARGO_MANIFEST_DIR"));
+            std::fs::read_to_string(path).expect("a dump")
+        };
+        let (live, inactive) = (read("live"), read("inactive"));
+        assert_eq!(pending(&live, &inactive).expect("reads"), std::collections::BTreeSet::new(), "{name}");
+        let (live, inactive) = (project(&live).expect("reads"), project(&inactive).expect("reads"));
+        assert_eq!(live.spec.disks, inactive.spec.disks);
+        assert_eq!(live.spec.firmware, inactive.spec.firmware, "{name}");
+        assert_eq!(live.spec.interfaces, inactive.spec.interfaces);
+    }
+}
+
+#[test]
+fn machines_are_compared_by_what_their_alias_means() {
+    assert!(machine_matches("q35", "pc-q35-7.2") && machine_matches("pc", "pc-i440fx-7.2") && machine_matches("q35", "q35"));
+    assert!(!machine_matches("pc-q35-8.0", "pc-q35-7.2") && !machine_matches("pc", "pc-q35-7.2"));
+    assert_eq!(machine_family("pc-q35-7.2"), machine_family("q35"));
+    assert_ne!(machine_family("pc"), machine_family("q35"));
+}

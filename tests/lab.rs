@@ -1,0 +1,26 @@
+//! Everything that needs a real libvirt: a private libvirtd in namespaces of its own, which needs root.
+//!
+//! Nothing here is skipped in silence: where the lab can't come up, the tests fail and say why. `JVP_TEST_LEVEL=unit` leaves them out
+//! by a word.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    unreachable_pub,
+    reason = "tests: what fails must be loud"
+)]
+
+#[path = "lab_suite/support.rs"]
+mod support;
+
+#[path = "lab_suite/host_domains.rs"]
+mod host_domains;
+#[path = "lab_suite/host_hangs.rs"]
+mod host_hangs;
+#[path = "lab_suite/host_networks.rs"]
+mod host_networks;
+#[path = "lab_suite/host_storage.rs"]
+mod host_storage;
+#[path = "lab_suite/host_test_driver.rs"]
+mod host_test_driver;

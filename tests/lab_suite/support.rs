@@ -1,0 +1,190 @@
+//! The lab for a run of these tests: up with the first that asks for it, down with the last that lets go of it.
+//!
+//! The user's own libvirt is never touched.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use jvp::host::libvirt::LibvirtHost;
+use jvp::host::{Host, HostError, NoProgress};
+use jvp::observe::{RawDomain, RawNetwork, RawNode, RawPool, RawVolume, Scope, Target};
+use jvp::plan::Op;
+use uuid::Uuid;
+
+/// Whether tests of this level were left out by a word.
+pub fn left_out() -> bool {
+    std::env::var("JVP_TEST_LEVEL").is_ok_and(|level| level == "unit")
+}
+
+/// Ends a test that needs the lab where the lab was left out by a word.
+macro_rules! lab_or_return {
+    () => {{
+        if $crate::support::left_out() {
+            eprintln!("left out by JVP_TEST_LEVEL=unit");
+            return;
+        }
+        $crate::support::Lab::get()
+    }};
+}
+pub(crate) use lab_or_return;
+
+/// Two nodes: `a` for everything, `b` to be stopped and restarted.
+pub struct Lab {
+    dir: PathBuf,
+}
+
+static TURN: AtomicU64 = AtomicU64::new(0);
+static LAB: Mutex<Weak<Lab>> = Mutex::new(Weak::new());
+/// Tests that stop or restart node `b` take turns.
+pub static NODE_B: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+impl Lab {
+    /// The lab, brought up if it isn't.
+    pub fn get() -> Arc<Self> {
+        let mut lab = LAB.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lab) = lab.upgrade() {
+            return lab;
+        }
+        // Each its own: the one before may be on its way down still.
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}-{turn}", std::process::id()));
+        let fresh = Arc::new(Self { dir });
+        fresh.script(&["up", "2"]);
+        *lab = Arc::downgrade(&fresh);
+        fresh
+    }
+
+    /// Runs `lab.sh`, and fails with what it said where it fails.
+    pub fn script(&self, args: &[&str]) -> String {
+        let output = Command::new("sh")
+            .arg(repository("tests/lab/lab.sh"))
+            .args(args)
+            .env("JVP_LAB_DIR", &self.dir)
+            .output()
+            .expect("sh can be started");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "the lab is needed for this test (JVP_TEST_LEVEL=unit leaves it out), but lab.sh {args:?} failed:\n{out}{err}"
+        );
+        out.into_owned()
+    }
+
+    pub fn uri(&self, node: &str) -> String {
+        self.script(&["uri", node]).trim().to_owned()
+    }
+
+    pub fn host(&self, node: &str) -> LibvirtHost {
+        LibvirtHost::new(&self.uri(node))
+    }
+
+    /// Sends a signal to a node's libvirtd.
+    pub fn signal(&self, node: &str, signal: &str) {
+        let pid = self.script(&["pid", node]);
+        let status = Command::new("kill").args([signal, pid.trim()]).status().expect("kill can be started");
+        assert!(status.success());
+    }
+
+    /// A folder for a pool, the same inside and outside.
+    pub fn images(&self, node: &str) -> PathBuf {
+        self.dir.join(node).join("images")
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let output = Command::new("sh").arg(repository("tests/lab/lab.sh")).arg("down").env("JVP_LAB_DIR", &self.dir).output();
+        if let Ok(output) = output {
+            eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The tiny guest's image (built once, cached outside of the checkout), which ends when its power button is pressed; or its deaf twin.
+pub fn tiny(deaf: bool) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let dir = BUILT.get_or_init(|| {
+        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tiny");
+        let output = Command::new("sh").arg(repository("tests/lab/tiny.sh")).arg(&dir).output().expect("sh can be started");
+        assert!(output.status.success(), "tiny.sh failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        dir
+    });
+    dir.join(if deaf { "tiny-deaf.qcow2" } else { "tiny.qcow2" })
+}
+
+pub async fn act(host: &dyn Host, op: Op) -> Result<(), HostError> {
+    host.act(&op, &NoProgress).await
+}
+
+pub async fn done(host: &dyn Host, op: Op) {
+    let word = op.word();
+    if let Err(error) = act(host, op).await {
+        panic!("{word} failed: {error:?}");
+    }
+}
+
+async fn one(host: &dyn Host, target: Target) -> RawNode {
+    host.read(&Scope::Objects([target].into())).await.expect("the node can be read")
+}
+
+pub async fn domain(host: &dyn Host, name: &str) -> Option<RawDomain> {
+    one(host, Target::Domain(name.into())).await.domains.pop()
+}
+
+pub async fn network(host: &dyn Host, name: &str) -> Option<RawNetwork> {
+    one(host, Target::Network(name.into())).await.networks.pop()
+}
+
+pub async fn pool(host: &dyn Host, name: &str) -> Option<RawPool> {
+    one(host, Target::Pool(name.into())).await.pools.pop()
+}
+
+pub async fn volume(host: &dyn Host, pool: &str, name: &str) -> Option<RawVolume> {
+    one(host, Target::Volume { pool: pool.into(), name: name.into() }).await.pools.pop()?.volumes?.pop()
+}
+
+/// A pool of its own that runs. Its folder is the pool's name.
+pub async fn new_pool(lab: &Lab, node: &str, host: &dyn Host, name: &str) -> PathBuf {
+    let path = lab.images(node).join(name);
+    let xml = format!("<pool type='dir'><name>{name}</name><target><path>{}</path></target></pool>", path.display());
+    done(host, Op::PoolDefine { name: name.into(), xml }).await;
+    done(host, Op::PoolBuild { name: name.into() }).await;
+    done(host, Op::PoolStart { name: name.into() }).await;
+    path
+}
+
+/// A TCG domain with these devices.
+pub fn domain_xml(name: &str, uuid: Uuid, devices: &str) -> String {
+    format!(
+        "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>96</memory><vcpu>1</vcpu>\
+         <os><type arch='x86_64' machine='q35'>hvm</type></os><features><acpi/></features><devices>{devices}</devices></domain>"
+    )
+}
+
+/// A read-only disk of the tiny guest, whose serial port writes to a file; several guests may share the image.
+pub fn tiny_devices(image: &Path, serial: &Path) -> String {
+    format!(
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{}'/>\
+         <target dev='vda' bus='virtio'/><readonly/></disk>\
+         <serial type='file'><source path='{}'/></serial>",
+        image.display(),
+        serial.display()
+    )
+}
+
+/// Waits until a file has a line with `text`.
+pub async fn appears(file: &Path, text: &str) {
+    for _ in 0..600 {
+        if std::fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    panic!("'{text}' never came up in {}", file.display());
+}

@@ -1,0 +1,29 @@
+//! The schemas in `schemas/` are those of the spec types. `JVP_UPDATE=1 cargo test --test schemas` writes them anew.
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn the_schemas_in_the_checkout_are_those_of_the_language() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    let mut expected = jvp::manifest::schema::all();
+    expected.sort();
+    if std::env::var_os("JVP_UPDATE").is_some() {
+        fs::create_dir_all(&folder).unwrap();
+        for (name, text) in &expected {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+    let mut found: Vec<(String, String)> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().extension().is_some_and(|ext| ext == "json"))
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap()))
+        .collect();
+    found.sort();
+    for (name, text) in &expected {
+        let now = found.iter().find(|(n, _)| n == name).map(|(_, text)| text);
+        assert!(now == Some(text), "schemas/{name} is stale: run `JVP_UPDATE=1 cargo test --test schemas`");
+    }
+    assert_eq!(found.len(), expected.len(), "schemas/ holds files that belong to no kind");
+}
