@@ -15,12 +15,13 @@ need() {
     done
 }
 
-# cached NAME OUT_DIR SCRIPT…: copies to OUT_DIR what the function "build" puts into the folder it is called in.
-# Kept in JVP_CACHE_DIR under a hash of the scripts; one build at a time, and a broken-off one is never seen.
+# cached NAME OUT_DIR SCRIPT: copies to OUT_DIR what "SCRIPT --build" leaves in the folder "out" of the folder it is called in,
+# where there is a folder "work" too. Kept in JVP_CACHE_DIR under a hash of the script and this file; one build at a time,
+# and a broken-off one is never seen.
 cached() {
-    name=$1 out=$2; shift 2
+    name=$1 out=$2 script=$(realpath "$3") lib=$(dirname "$3")/images.sh
     cache=${JVP_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/jvp}/images
-    key=$name-$(cat "$@" | sha256sum | cut -c1-12)
+    key=$name-$(cat "$script" "$lib" | sha256sum | cut -c1-12)
     mkdir -p "$cache" "$out"
     cache=$(realpath "$cache") out=$(realpath "$out")
     exec 9>"$cache/$name.lock"
@@ -28,8 +29,9 @@ cached() {
     rm -rf "$cache/.build-$name"
     if [ ! -d "$cache/$key" ]; then
         say "building $name (once; kept in $cache)"
-        mkdir "$cache/.build-$name"
-        (cd "$cache/.build-$name" && mkdir work out && build 9>&-) || { rm -rf "$cache/.build-$name"; die "$name was not built"; }
+        mkdir -p "$cache/.build-$name/work" "$cache/.build-$name/out"
+        # A process of its own, so that "set -e" is in force there.
+        (cd "$cache/.build-$name" && exec sh "$script" --build 9>&-) || { rm -rf "$cache/.build-$name"; die "$name was not built"; }
         sync -f "$cache"
         mv -T "$cache/.build-$name/out" "$cache/$key"
         rm -rf "$cache/.build-$name"

@@ -7,10 +7,8 @@
 # ("jvp-tiny: address 198.18.0.9"), and gives a shell on ttyS0. Nothing is ever written to the disk.
 set -eu
 [ $# = 1 ] || { echo "usage: tiny.sh OUT_DIR" >&2; exit 64; }
-out=$(realpath -m "$1")
-cd "$(dirname "$0")"
 # shellcheck source=tests/lab/images.sh
-. ./images.sh
+. "$(dirname "$0")/images.sh"
 need apt-get dpkg-deb cpio gzip grub-mkimage sgdisk mkfs.vfat mcopy qemu-img flock
 
 build() (
@@ -88,4 +86,4 @@ END
     done
 )
 
-cached tiny "$out" tiny.sh images.sh
+if [ "$1" = --build ]; then build; else cached tiny "$1" "$0"; fi
