@@ -1,6 +1,7 @@
 //! jvp keeps virtual machines on plain libvirt exactly as a Git checkout says.
 
 pub mod apply;
+pub mod cli;
 pub mod diag;
 pub mod host;
 pub mod image;

@@ -18,7 +18,8 @@ pub(super) fn document(state: &State) -> String {
         .with_child(text("wordsize", "64"))
         .with_child(text("emulator", "/usr/bin/qemu-system-x86_64"));
     for (name, canonical) in [("pc-i440fx-7.2", ""), ("pc", "pc-i440fx-7.2"), ("pc-q35-7.2", ""), ("q35", "pc-q35-7.2")] {
-        let machine = if canonical.is_empty() { Element::new("machine") } else { Element::new("machine").with("canonical", canonical) };
+        let machine =
+            if canonical.is_empty() { Element::new("machine") } else { Element::new("machine").with("canonical", canonical) };
         arch.push(machine.with("maxCpus", if name.contains("q35") { "288" } else { "255" }).with_text(name));
     }
     arch.push(Element::new("domain").with("type", "qemu"));

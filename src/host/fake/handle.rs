@@ -162,9 +162,9 @@ impl FakeHost {
     /// The same for a call of the port's: a file that can't be used is a node out of reach.
     fn call<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, HostError> {
         let (answer, saved) = self.shared(change);
-        saved.map(|()| answer).map_err(|error| {
-            error::libvirt(ErrorKind::Unreachable, 38, format!("the state of node '{}': {error}", self.0.name))
-        })
+        saved
+            .map(|()| answer)
+            .map_err(|error| error::libvirt(ErrorKind::Unreachable, 38, format!("the state of node '{}': {error}", self.0.name)))
     }
 
     fn begin(&self, word: &str, object: &str) -> usize {
@@ -313,7 +313,10 @@ impl FakeConnector {
     /// The words, objects and nodes of all acts on all nodes so far, such as `a: domain-start web`.
     pub fn acts(&self) -> Vec<String> {
         let log = lock(&self.log);
-        log.iter().filter(|call| call.word != "read").map(|call| format!("{}: {} {}", call.node, call.word, call.object)).collect()
+        log.iter()
+            .filter(|call| call.word != "read")
+            .map(|call| format!("{}: {} {}", call.node, call.word, call.object))
+            .collect()
     }
 
     fn entry(&self, key: &str, name: &str, path: Option<PathBuf>) -> FakeHost {

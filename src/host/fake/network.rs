@@ -23,7 +23,9 @@ impl State {
         }
         let name = document.child_text("name").filter(|name| !name.is_empty()).ok_or_else(|| xml("missing name"))?;
         let given = given_uuid(&document)?;
-        if let Some((other, network)) = self.networks.iter().find(|(other, network)| **other != name && given == Some(network.uuid)) {
+        if let Some((other, network)) =
+            self.networks.iter().find(|(other, network)| **other != name && given == Some(network.uuid))
+        {
             return Err(exists(format!("network '{other}' is already defined with uuid {}", network.uuid)));
         }
         if let Some(network) = self.networks.get(&name).filter(|network| given != Some(network.uuid)) {
@@ -245,9 +247,8 @@ fn dhcp_host(network: &str, document: &mut Element, add: bool, host: &Element, i
     };
     let given = |name: &str| host.attr(name).filter(|value| !value.is_empty());
     if add {
-        let same = |old: &Element, name: &str| {
-            matches!((old.attr(name), given(name)), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b))
-        };
+        let same =
+            |old: &Element, name: &str| matches!((old.attr(name), given(name)), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b));
         let hosts = ip.child("dhcp").into_iter().flat_map(|dhcp| dhcp.all("host"));
         if hosts.into_iter().any(|old| same(old, "mac") || same(old, "ip") || same(old, "name")) {
             let shown = |name: &str| given(name).unwrap_or("(null)").to_owned();

@@ -32,7 +32,9 @@ impl State {
     fn one(&self, target: &Target, node: &mut RawNode) {
         match target {
             Target::Domain(name) => node.domains.extend(self.domains.get(name).map(|domain| raw_domain(name, domain, false))),
-            Target::Network(name) => node.networks.extend(self.networks.get(name).map(|network| raw_network(name, network, false))),
+            Target::Network(name) => {
+                node.networks.extend(self.networks.get(name).map(|network| raw_network(name, network, false)))
+            }
             Target::Pool(name) => {
                 if !node.pools.iter().any(|pool| pool.name == *name) {
                     node.pools.extend(self.pools.get(name).map(|pool| self.raw_pool(name, pool, false)));
@@ -74,11 +76,8 @@ impl State {
 }
 
 fn raw_network(name: &str, network: &Network, guests: bool) -> RawNetwork {
-    let lease = |lease: &super::state::Lease| RawLease {
-        mac: lease.mac.clone(),
-        ip: lease.ip.clone(),
-        hostname: lease.hostname.clone(),
-    };
+    let lease =
+        |lease: &super::state::Lease| RawLease { mac: lease.mac.clone(), ip: lease.ip.clone(), hostname: lease.hostname.clone() };
     RawNetwork {
         name: name.to_owned(),
         uuid: network.uuid,

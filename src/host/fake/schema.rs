@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn unknown_elements_go_and_the_rest_is_in_order() {
-        let mut element = Element::parse("<domain foo='1'><memory unit='KiB'>1</memory><bar/><name>a</name><name>b</name></domain>").unwrap();
+        let mut element =
+            Element::parse("<domain foo='1'><memory unit='KiB'>1</memory><bar/><name>a</name><name>b</name></domain>").unwrap();
         assert_eq!(Schema::Domain.unknown(&element), Some("domain@foo".to_owned()));
         Schema::Domain.settle(&mut element);
         assert_eq!(element.print(), "<domain>\n  <name>a</name>\n  <memory unit='KiB'>1</memory>\n</domain>\n");

@@ -189,7 +189,8 @@ fn convert(node: roxmltree::Node<'_, '_>, metadata: bool) -> Element {
         let prefix = attribute.namespace().and_then(|uri| node.lookup_prefix(uri)).map(|p| format!("{p}:")).unwrap_or_default();
         element.attrs.push((format!("{prefix}{}", attribute.name()), attribute.value().to_owned()));
     }
-    let inside = metadata || (node.has_tag_name("metadata") && node.parent().is_some_and(|p| p.parent().is_some_and(|r| r.is_root())));
+    let inside =
+        metadata || (node.has_tag_name("metadata") && node.parent().is_some_and(|p| p.parent().is_some_and(|r| r.is_root())));
     let elements = node.children().any(|child| child.is_element());
     for child in node.children() {
         match child.node_type() {
@@ -222,9 +223,8 @@ fn written_name(node: roxmltree::Node<'_, '_>) -> String {
 fn declarations(node: roxmltree::Node<'_, '_>) -> Vec<(String, String)> {
     let parent = node.parent();
     let outermost = parent.is_some_and(|p| p.has_tag_name("metadata"));
-    let outside = |uri: &str, prefix: Option<&str>| {
-        parent.is_some_and(|p| p.namespaces().any(|ns| ns.uri() == uri && ns.name() == prefix))
-    };
+    let outside =
+        |uri: &str, prefix: Option<&str>| parent.is_some_and(|p| p.namespaces().any(|ns| ns.uri() == uri && ns.name() == prefix));
     let used = |uri: &str| {
         let of = |n: roxmltree::Node<'_, '_>| {
             n.tag_name().namespace() == Some(uri) || n.attributes().any(|a| a.namespace() == Some(uri))

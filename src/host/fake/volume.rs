@@ -32,7 +32,11 @@ impl State {
         let mut file = File { format: wanted.format, ..File::default() };
         if let Some((backing, format)) = wanted.backing {
             let under = self.files.get(&backing).ok_or_else(|| {
-                libvirt(ErrorKind::NotFound, 38, format!("inaccessible backing store volume {backing}: No such file or directory"))
+                libvirt(
+                    ErrorKind::NotFound,
+                    38,
+                    format!("inaccessible backing store volume {backing}: No such file or directory"),
+                )
             })?;
             file.capacity = under.capacity;
             file.backing = Some((backing, format));
@@ -103,8 +107,10 @@ impl State {
             return Err(libvirt(
                 ErrorKind::InvalidState,
                 1,
-                format!("child process (/usr/bin/qemu-img resize {path}) unexpected exit status 1: qemu-img: Could not open '{path}': \
-                     Failed to get \"write\" lock"),
+                format!(
+                    "child process (/usr/bin/qemu-img resize {path}) unexpected exit status 1: qemu-img: Could not open '{path}': \
+                     Failed to get \"write\" lock"
+                ),
             ));
         }
         if let Some(file) = self.files.get_mut(&path) {
@@ -141,7 +147,9 @@ impl State {
     /// The volumes of a running pool; those whose file is gone fail to be looked up, so they are left out.
     pub(super) fn volumes(&self, pool: &Pool) -> Vec<RawVolume> {
         let names = pool.known.iter();
-        names.filter_map(|(name, deep)| Some(RawVolume { name: name.clone(), xml: self.volume_document(pool, name, *deep)? })).collect()
+        names
+            .filter_map(|(name, deep)| Some(RawVolume { name: name.clone(), xml: self.volume_document(pool, name, *deep)? }))
+            .collect()
     }
 
     /// What `virsh vol-dumpxml` shows; none where the file is gone.
@@ -264,7 +272,8 @@ fn permissions(mode: &str) -> Element {
 }
 
 fn times() -> Element {
-    let fixed = [("atime", "1700000000.000000000"), ("mtime", "1700000000.000000000"), ("ctime", "1700000000.000000000"), ("btime", "0")];
+    let fixed =
+        [("atime", "1700000000.000000000"), ("mtime", "1700000000.000000000"), ("ctime", "1700000000.000000000"), ("btime", "0")];
     fixed.iter().fold(Element::new("timestamps"), |all, (name, text)| all.with_child(Element::new(name).with_text(text)))
 }
 

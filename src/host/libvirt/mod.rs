@@ -72,3 +72,8 @@ impl Host for LibvirtHost {
         act::act(&self.calls, op, progress).await
     }
 }
+
+/// The version of the libvirt library, as major * 1,000,000 + minor * 1,000 + release.
+pub fn library_version() -> Option<u32> {
+    virt::connect::Connect::version().ok()
+}

@@ -108,7 +108,10 @@ fn vcpus(document: &Element) -> Result<(), HostError> {
     let number = |text: &str| text.trim().parse::<u64>().ok().filter(|count| *count > 0);
     let max = number(&vcpu.text()).ok_or_else(|| xml("maximum vcpus count must be an integer"))?;
     if vcpu.attr("current").and_then(number).is_some_and(|current| current > max) {
-        return Err(xml(format!("maxvcpus must not be less than current vcpus ({} < {max})", vcpu.attr("current").unwrap_or_default())));
+        return Err(xml(format!(
+            "maxvcpus must not be less than current vcpus ({} < {max})",
+            vcpu.attr("current").unwrap_or_default()
+        )));
     }
     if let Some(topology) = document.at(&["cpu", "topology"]) {
         let of = |name: &str| topology.attr(name).and_then(number).unwrap_or(1);

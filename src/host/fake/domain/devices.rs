@@ -60,7 +60,9 @@ fn disks(devices: &mut Element) -> Result<(), HostError> {
     for disk in devices.all_mut("disk") {
         disk.default_attr("type", "file");
         disk.default_attr("device", "disk");
-        let Some(target) = disk.child_attr("target", "dev").map(str::to_owned) else { return Err(xml("no target device for disk")) };
+        let Some(target) = disk.child_attr("target", "dev").map(str::to_owned) else {
+            return Err(xml("no target device for disk"));
+        };
         if targets.contains(&target) {
             return Err(xml(format!("target '{target}' duplicated for disk sources")));
         }
@@ -152,7 +154,8 @@ fn characters(devices: &mut Element) {
         });
         port += 1;
     }
-    let first_is_serial = devices.child("console").is_none_or(|console| console.child_attr("target", "type").is_none_or(|t| t == "serial"));
+    let first_is_serial =
+        devices.child("console").is_none_or(|console| console.child_attr("target", "type").is_none_or(|t| t == "serial"));
     match (devices.child("serial").cloned(), devices.child("console").is_some()) {
         (Some(serial), there) if first_is_serial => {
             let mut console = Element::new("console").with("type", serial.attr("type").unwrap_or("pty"));
@@ -184,7 +187,8 @@ fn characters(devices: &mut Element) {
     }
     for channel in devices.all_mut("channel") {
         channel.edit("target", |target| target.unset("state"));
-        let own = channel.child_attr("source", "path").is_some_and(|path| path.starts_with("/var/lib/libvirt/qemu/channel/target/"));
+        let own =
+            channel.child_attr("source", "path").is_some_and(|path| path.starts_with("/var/lib/libvirt/qemu/channel/target/"));
         if own {
             channel.remove("source");
         }

@@ -63,7 +63,9 @@ pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32
 
 fn firmware(document: &mut Element, nvram: Option<&str>) {
     let secure = document.child("os").and_then(|os| os.child("firmware")).is_some_and(|firmware| {
-        firmware.all("feature").any(|feature| feature.attr("name") == Some("secure-boot") && feature.attr("enabled") == Some("yes"))
+        firmware
+            .all("feature")
+            .any(|feature| feature.attr("name") == Some("secure-boot") && feature.attr("enabled") == Some("yes"))
     });
     document.edit("os", |os| {
         if os.attr("firmware") != Some("efi") {
@@ -123,7 +125,9 @@ fn bridges(state: &State) -> BTreeMap<String, String> {
 
 /// How many graphics, taps and consoles run already.
 fn counts(state: &State) -> (usize, usize, usize) {
-    let of = |what: &str| state.domains.values().filter_map(|domain| domain.live.as_deref()).map(|text| text.matches(what).count()).sum();
+    let of = |what: &str| {
+        state.domains.values().filter_map(|domain| domain.live.as_deref()).map(|text| text.matches(what).count()).sum()
+    };
     (of("<graphics "), of("<interface "), of("<serial "))
 }
 

@@ -243,12 +243,16 @@ impl State {
 
     pub(super) fn by_uuid(&self, uuid: Uuid) -> Result<(String, &Domain), HostError> {
         let found = self.domains.iter().find(|(_, domain)| domain.uuid == uuid);
-        found.map(|(name, domain)| (name.clone(), domain)).ok_or_else(|| no_domain(format!("no domain with matching uuid '{uuid}'")))
+        found
+            .map(|(name, domain)| (name.clone(), domain))
+            .ok_or_else(|| no_domain(format!("no domain with matching uuid '{uuid}'")))
     }
 
     fn by_uuid_mut(&mut self, uuid: Uuid) -> Result<(String, &mut Domain), HostError> {
         let found = self.domains.iter_mut().find(|(_, domain)| domain.uuid == uuid);
-        found.map(|(name, domain)| (name.clone(), domain)).ok_or_else(|| no_domain(format!("no domain with matching uuid '{uuid}'")))
+        found
+            .map(|(name, domain)| (name.clone(), domain))
+            .ok_or_else(|| no_domain(format!("no domain with matching uuid '{uuid}'")))
     }
 
     fn running(&self, uuid: Uuid) -> Result<(String, &Domain), HostError> {

@@ -49,7 +49,9 @@ pub(super) fn assign(document: &mut Element, q35: bool) -> Result<(), HostError>
     }
     let added: Vec<u32> = map.ports.iter().copied().skip(begun).collect();
     for index in added {
-        devices.push(Element::new("controller").with("type", "pci").with("index", &index.to_string()).with("model", "pcie-root-port"));
+        devices.push(
+            Element::new("controller").with("type", "pci").with("index", &index.to_string()).with("model", "pcie-root-port"),
+        );
     }
     map.root_ports(devices);
     multifunction(devices);
@@ -116,7 +118,8 @@ impl Map {
     /// Chassis, port and place of the root ports: up to eight share a slot.
     fn root_ports(&mut self, devices: &mut Element) {
         let mut at: Option<Place> = None;
-        for controller in devices.all_mut("controller").filter(|c| c.attr("type") == Some("pci") && c.attr("index") != Some("0")) {
+        for controller in devices.all_mut("controller").filter(|c| c.attr("type") == Some("pci") && c.attr("index") != Some("0"))
+        {
             if controller.attr("model") != Some("pcie-root-port") {
                 let bridge = controller.attr("model") == Some("pcie-to-pci-bridge");
                 if bridge && controller.child("model").is_none() {
@@ -138,7 +141,9 @@ impl Map {
             let place = match controller.child("address").map(read) {
                 Some(place) => place,
                 None => {
-                    let next = at.map(|(_, slot, function)| (0, slot, function + 1)).filter(|place| place.2 < 8 && !self.used.contains(place));
+                    let next = at
+                        .map(|(_, slot, function)| (0, slot, function + 1))
+                        .filter(|place| place.2 < 8 && !self.used.contains(place));
                     let place = next.unwrap_or_else(|| self.free_slot());
                     self.used.insert(place);
                     controller.push(address(place));
@@ -256,9 +261,10 @@ fn drives(devices: &mut Element) {
 /// The number that a target's letters say: `sda` is 0, `sdaa` is 26.
 fn letters(target: &str) -> u32 {
     let letters = target.get(2..).unwrap_or_default();
-    let number = letters.bytes().filter(u8::is_ascii_lowercase).fold(0u32, |number, byte| {
-        number.saturating_mul(26).saturating_add(u32::from(byte - b'a') + 1)
-    });
+    let number = letters
+        .bytes()
+        .filter(u8::is_ascii_lowercase)
+        .fold(0u32, |number, byte| number.saturating_mul(26).saturating_add(u32::from(byte - b'a') + 1));
     number.saturating_sub(1)
 }
 
@@ -273,7 +279,11 @@ fn serial_ports(devices: &mut Element) {
         let port = (1..).find(|port| !used.contains(port)).unwrap_or(1);
         used.insert(port);
         device.push(
-            Element::new("address").with("type", "virtio-serial").with("controller", "0").with("bus", "0").with("port", &port.to_string()),
+            Element::new("address")
+                .with("type", "virtio-serial")
+                .with("controller", "0")
+                .with("bus", "0")
+                .with("port", &port.to_string()),
         );
     }
 }

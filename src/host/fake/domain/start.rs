@@ -38,7 +38,8 @@ impl State {
         let id = self.last_id;
         live::run(self, &mut document, &name, id, nvram.as_deref());
         if let Some(path) = nvram {
-            let file = File { format: "raw".to_owned(), capacity: 540_672, length: 540_672, allocation: 540_672, ..File::default() };
+            let file =
+                File { format: "raw".to_owned(), capacity: 540_672, length: 540_672, allocation: 540_672, ..File::default() };
             self.files.entry(path).or_insert(file);
         }
         let Some(domain) = self.domains.get_mut(&name) else { return Ok(()) };
@@ -91,7 +92,9 @@ impl State {
             }
         }
         if document.attr("type") == Some("qemu") && document.child_attr("cpu", "mode") == Some("host-passthrough") {
-            return Err(unsupported_config("CPU mode 'host-passthrough' for x86_64 qemu domain on x86_64 host is not supported by hypervisor"));
+            return Err(unsupported_config(
+                "CPU mode 'host-passthrough' for x86_64 qemu domain on x86_64 host is not supported by hypervisor",
+            ));
         }
         Ok(())
     }
@@ -127,8 +130,10 @@ impl State {
 
     fn has_bridge(&self, bridge: &str) -> bool {
         self.bridges.contains(bridge)
-            || self.networks.values().filter_map(|network| network.live.as_deref()).any(|text| {
-                Element::parse(text).is_ok_and(|document| document.child_attr("bridge", "name") == Some(bridge))
-            })
+            || self
+                .networks
+                .values()
+                .filter_map(|network| network.live.as_deref())
+                .any(|text| Element::parse(text).is_ok_and(|document| document.child_attr("bridge", "name") == Some(bridge)))
     }
 }

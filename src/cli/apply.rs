@@ -1,0 +1,109 @@
+//! `jvp apply`, `jvp delete`, `jvp vm`: commands that do something.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::args::{ApplyArgs, DeleteArgs, Files, Global, PowerArgs, VmCommand};
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::Out;
+use super::run::{Manner, carry_out};
+use super::session::{Session, consents, is_libvirts, targets};
+use crate::name::{Kind, ObjectRef};
+use crate::plan::{Mode, PowerAct};
+
+pub async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
+    if let Some(path) = &args.plan {
+        let saved = super::saved::read(path)?;
+        let files = Files { files: saved.files, secrets_dir: saved.secrets_dir };
+        let session = Session::open(&files, global, out)?;
+        let policy = saved.policy;
+        let manner = Manner { fingerprint: Some(saved.fingerprint), ..manner };
+        return carry_out(session, &files, global, |_, _| Ok(policy.clone()), &manner, out).await;
+    }
+    let session = Session::open(&args.files, global, out)?;
+    let given = consents(&args.consents)?;
+    carry_out(
+        session,
+        &args.files,
+        global,
+        |session, seen| {
+            let targets = targets(session, &seen.owned, &args.target)?;
+            Ok(session.policy(Mode::Apply, given.clone(), targets))
+        },
+        &manner,
+        out,
+    )
+    .await
+}
+
+pub async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
+    let session = Session::open(&args.files, global, out)?;
+    let given = consents(&args.consents)?;
+    carry_out(
+        session,
+        &args.files,
+        global,
+        |session, seen| {
+            let mut objects: BTreeSet<ObjectRef> = BTreeSet::new();
+            if args.objects.is_empty() {
+                let declared =
+                    session.desired.objects.keys().filter(|object| is_libvirts(object.kind) || object.kind == Kind::KeyPair);
+                objects.extend(declared.cloned());
+            }
+            for text in &args.objects {
+                objects.extend(session.objects(text, &seen.owned)?);
+            }
+            // A pool takes the implied one of its templates along.
+            let implied: Vec<ObjectRef> = objects
+                .iter()
+                .filter(|object| object.kind == Kind::StoragePool)
+                .filter_map(|object| {
+                    let name = crate::resolve::templates_pool(&object.name)?;
+                    Some(ObjectRef { kind: Kind::StoragePool, name, node: object.node.clone() })
+                })
+                .filter(|object| session.desired.objects.contains_key(object) || seen.owned.entries.contains_key(object))
+                .collect();
+            objects.extend(implied);
+            Ok(session.policy(Mode::Delete { objects, with_data: args.with_data }, given.clone(), None))
+        },
+        &manner,
+        out,
+    )
+    .await
+}
+
+pub async fn vm(command: &VmCommand, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+    let (args, what): (&PowerArgs, PowerAct) = match command {
+        VmCommand::Start(args) => (args, PowerAct::Start),
+        VmCommand::Stop(args) => (args, PowerAct::Stop),
+        VmCommand::Restart(args) => (args, PowerAct::Restart),
+    };
+    let session = Session::open(&args.files, global, out)?;
+    let mut given = consents(&args.consents)?;
+    let manner = Manner { yes: true, dry_run: false, parallelism: crate::apply::DEFAULT_PARALLELISM, fingerprint: None };
+    let names: Vec<String> =
+        args.names.iter().map(|name| if name.contains('/') { name.clone() } else { format!("vm/{name}") }).collect();
+    if args.force {
+        for name in &names {
+            given.force_stop.extend(name.parse::<ObjectRef>().ok());
+        }
+    }
+    carry_out(
+        session,
+        &args.files,
+        global,
+        |session, seen| {
+            let mut objects = BTreeSet::new();
+            for name in &names {
+                objects.extend(session.objects(name, &seen.owned)?);
+            }
+            Ok(session.policy(Mode::Power { objects, what }, given.clone(), None))
+        },
+        &manner,
+        out,
+    )
+    .await
+}

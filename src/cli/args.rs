@@ -1,0 +1,338 @@
+//! The command line: what there is to say, and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps virtual machines on plain libvirt exactly as a Git checkout says.
+#[derive(Debug, Parser)]
+#[command(name = "jvp", version, max_term_width = 110, propagate_version = false)]
+#[command(after_help = "Exit codes: 0 ok · 1 error · 2 changes (with --detailed-exitcode) · 3 invalid manifests · \
+4 a node out of reach · 5 partly applied · 6 refused by a guard · 64 usage")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Where the inventory, the journal and the cache lie [default: /var/lib/jvp for root, else the XDG state directory]
+    #[arg(long, global = true, env = "JVP_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The libvirt to use where the manifests have no Node [default: LIBVIRT_DEFAULT_URI, else qemu:///system]
+    #[arg(short = 'c', long = "connect", global = true, value_name = "URI")]
+    pub connect: Option<String>,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub color: Colour,
+    /// Say more; twice for libvirt's calls
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// How the log is written
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// How long to wait for another jvp that holds the state directory, in seconds
+    #[arg(long, global = true, default_value_t = 0, value_name = "SECONDS")]
+    pub lock_timeout: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a folder a checkout of jvp's: give it a Fleet
+    Init(InitArgs),
+    /// Check manifests without asking any node
+    Validate(ValidateArgs),
+    /// Show what an apply would do, and what it would disturb
+    ///
+    /// Exits with 0; with --detailed-exitcode 0 means no changes, 1 an error and 2 changes, as terraform has it.
+    Plan(PlanArgs),
+    /// Make it so: plan, show, ask, do
+    Apply(ApplyArgs),
+    /// Take down what manifests declare, or objects by name
+    Delete(DeleteArgs),
+    /// List objects and how they are
+    Get(GetArgs),
+    /// Tell all that is known of an object
+    Describe(DescribeArgs),
+    /// Show what differs between the manifests and libvirt
+    ///
+    /// Exits with 0 where nothing differs, 1 where something does and more than 1 on an error, as kubectl has it.
+    Diff(DiffArgs),
+    /// Print the JSON Schema of a kind
+    Schema(SchemaArgs),
+    /// Start, stop and restart VMs
+    #[command(subcommand)]
+    Vm(VmCommand),
+    /// Accept and forget nodes
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
+    /// Print the versions of jvp and of the libvirt library
+    Version(VersionArgs),
+}
+
+/// Which manifests.
+#[derive(Debug, Clone, Args)]
+pub struct Files {
+    /// A file, a folder (searched whole), `-` for standard input, or an http(s) URL; may be given several times
+    #[arg(short = 'f', long = "file", value_name = "PATH", default_value = ".")]
+    pub files: Vec<String>,
+    /// A folder besides the checkout that `valueFrom.file` may read
+    #[arg(long, value_name = "DIR")]
+    pub secrets_dir: Option<PathBuf>,
+}
+
+/// Words given beforehand, each for one object. `-y` implies none of them.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Consents")]
+pub struct ConsentArgs {
+    /// The data of this object may be lost
+    #[arg(long, value_name = "REF")]
+    pub allow_data_loss: Vec<String>,
+    /// This VM may be restarted
+    #[arg(long, value_name = "REF")]
+    pub allow_restart: Vec<String>,
+    /// Guests of this network may be cut off
+    #[arg(long, value_name = "REF")]
+    pub allow_disconnect: Vec<String>,
+    /// This VM's power may be cut
+    #[arg(long, value_name = "REF")]
+    pub force_stop: Vec<String>,
+    /// This VM's saved state may be dropped
+    #[arg(long, value_name = "REF")]
+    pub discard_saved_state: Vec<String>,
+    /// This volume is used by nobody, though that can't be seen
+    #[arg(long, value_name = "REF")]
+    pub assume_unused: Vec<String>,
+    /// Change objects that another state directory wrote last
+    #[arg(long)]
+    pub take_over: bool,
+    /// Take over objects of this fleet
+    #[arg(long, value_name = "FLEET-ID")]
+    pub take_from: Vec<uuid::Uuid>,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+    /// The Fleet's name [default: the folder's]
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    #[command(flatten)]
+    pub files: Files,
+    /// How mistakes are shown
+    #[arg(short, long, value_enum, default_value_t = DiagnosticFormat::Full)]
+    pub output: DiagnosticFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DiagnosticFormat {
+    /// With the lines of the files
+    Full,
+    /// One line each
+    Concise,
+    /// An array of objects
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub files: Files,
+    #[command(flatten)]
+    pub consents: ConsentArgs,
+    /// Exit with 2 where there are changes
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Save the plan, for `jvp apply FILE`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Only this object and what it needs
+    #[arg(long, value_name = "REF")]
+    pub target: Vec<String>,
+    /// How the plan is shown
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Text)]
+    pub output: PlanFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// A plan saved by `jvp plan --out`; nothing is asked then
+    pub plan: Option<PathBuf>,
+    #[command(flatten)]
+    pub files: Files,
+    #[command(flatten)]
+    pub consents: ConsentArgs,
+    /// Don't ask
+    #[arg(short = 'y', long = "auto-approve")]
+    pub yes: bool,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only this object and what it needs
+    #[arg(long, value_name = "REF")]
+    pub target: Vec<String>,
+    /// How many steps are in flight on a node
+    #[arg(long, default_value_t = crate::apply::DEFAULT_PARALLELISM, value_name = "N")]
+    pub parallelism: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// Objects, such as `vm/web-1`; none means all that the manifests declare
+    pub objects: Vec<String>,
+    #[command(flatten)]
+    pub files: Files,
+    #[command(flatten)]
+    pub consents: ConsentArgs,
+    /// Volumes and templates go with their data, instead of being kept
+    #[arg(long)]
+    pub with_data: bool,
+    /// Don't ask
+    #[arg(short = 'y', long = "auto-approve")]
+    pub yes: bool,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How many steps are in flight on a node
+    #[arg(long, default_value_t = crate::apply::DEFAULT_PARALLELISM, value_name = "N")]
+    pub parallelism: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReadFormat {
+    /// A table
+    Table,
+    /// A table with all columns
+    Wide,
+    Json,
+    Yaml,
+    /// `Kind/name`, one a line
+    Name,
+}
+
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// Kinds (`vms`, `pools`, `all`) or objects (`vm/web-1`)
+    #[arg(required = true, value_name = "KIND|REF")]
+    pub what: Vec<String>,
+    #[command(flatten)]
+    pub files: Files,
+    /// How they are listed
+    #[arg(short, long, value_enum, default_value_t = ReadFormat::Table)]
+    pub output: ReadFormat,
+    /// Only objects with these labels, such as `app=web,tier!=db`
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DescribeArgs {
+    /// Objects, such as `vm/web-1`
+    #[arg(required = true, value_name = "REF")]
+    pub objects: Vec<String>,
+    #[command(flatten)]
+    pub files: Files,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    pub files: Files,
+    #[command(flatten)]
+    pub consents: ConsentArgs,
+    /// Only this object and what it needs
+    #[arg(long, value_name = "REF")]
+    pub target: Vec<String>,
+    /// Compare libvirt's documents instead of fields
+    #[arg(long)]
+    pub show_xml: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The kind; none prints the schema of any object
+    pub kind: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PowerArgs {
+    /// VMs, such as `web-1`
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub files: Files,
+    #[command(flatten)]
+    pub consents: ConsentArgs,
+    /// Cut the power instead of asking the guest
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VmCommand {
+    /// Start VMs that are off
+    Start(PowerArgs),
+    /// Ask guests to stop, and wait until they have
+    Stop(PowerArgs),
+    /// Stop, then start
+    Restart(PowerArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Say that a Node is another machine now, and that this is right
+    Accept(NodeArgs),
+    /// Drop a Node and what is on it from the inventory; nothing is touched
+    Forget(NodeArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// The Node's name
+    pub name: String,
+    #[command(flatten)]
+    pub files: Files,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// As JSON
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Text)]
+    pub output: PlanFormat,
+}

@@ -1,0 +1,55 @@
+//! Errors as a person reads them: what failed, why, what to do, and which exit code it means.
+
+use super::exit::Exit;
+use crate::store::StoreError;
+
+/// A command's end without its work done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandError {
+    /// The exit code.
+    pub exit: Exit,
+    /// What failed and why; empty where it was said already.
+    pub message: String,
+    /// What to do.
+    pub help: Vec<String>,
+}
+
+impl CommandError {
+    /// An error.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), help: Vec::new() }
+    }
+
+    /// With what to do.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+
+    /// It was said already: only the code is left.
+    pub fn said(exit: Exit) -> Self {
+        Self::new(exit, "")
+    }
+
+    /// As printed.
+    pub fn render(&self, colour: bool) -> String {
+        if self.message.is_empty() {
+            return String::new();
+        }
+        let word = if colour { "\u{1b}[1;31merror:\u{1b}[0m" } else { "error:" };
+        let mut text = format!("{word} {}\n", self.message);
+        for help in &self.help {
+            text.push_str("  help: ");
+            text.push_str(help);
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        Self::new(Exit::Error, error.to_string())
+    }
+}

@@ -1,0 +1,67 @@
+//! Exit codes. They are an API: each has one meaning, documented in the README.
+
+/// Why jvp ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Ok,
+    /// An error that no other code tells.
+    Error,
+    /// There are changes; with `--detailed-exitcode` only.
+    Changes,
+    /// The manifests are invalid.
+    Invalid,
+    /// A node is out of reach.
+    Unreachable,
+    /// Not all of a plan was done.
+    Partly,
+    /// A guard refused.
+    Refused,
+    /// The command line is wrong.
+    Usage,
+}
+
+impl Exit {
+    /// The code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Error => 1,
+            Self::Changes => 2,
+            Self::Invalid => 3,
+            Self::Unreachable => 4,
+            Self::Partly => 5,
+            Self::Refused => 6,
+            Self::Usage => 64,
+        }
+    }
+
+    /// The graver of two: 64, 3, 6, 5, 4, 1, then 2 and 0.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let weight = |exit: Self| match exit {
+            Self::Usage => 7,
+            Self::Invalid => 6,
+            Self::Refused => 5,
+            Self::Partly => 4,
+            Self::Unreachable => 3,
+            Self::Error => 2,
+            Self::Changes => 1,
+            Self::Ok => 0,
+        };
+        if weight(other) > weight(self) { other } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exit;
+
+    #[test]
+    fn the_graver_code_wins() {
+        assert_eq!(Exit::Unreachable.or(Exit::Partly), Exit::Partly);
+        assert_eq!(Exit::Refused.or(Exit::Partly), Exit::Refused);
+        assert_eq!(Exit::Ok.or(Exit::Changes), Exit::Changes);
+        assert_eq!(Exit::Invalid.or(Exit::Error), Exit::Invalid);
+    }
+}

@@ -1,0 +1,106 @@
+//! The command line: one file a command. The only room that prints, and the only one that turns errors into exit codes.
+
+mod apply;
+mod args;
+
+mod error;
+mod exit;
+mod gather;
+mod node;
+mod output;
+mod plan;
+mod progress;
+
+mod run;
+mod saved;
+mod session;
+mod signals;
+mod simple;
+mod words;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use args::{Cli, Command, LogFormat};
+use exit::Exit;
+use output::Out;
+
+/// Runs the command line that this process was started with.
+pub fn main() -> ExitCode {
+    // libvirt starts this program in ssh's place, out of reach of a Ctrl-C that is meant for jvp.
+    if let Some(code) = crate::host::libvirt::become_transport() {
+        return code;
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return ExitCode::from(if asked { Exit::Ok.code() } else { Exit::Usage.code() });
+        }
+    };
+    let out = Arc::new(Out::new(cli.global.color));
+    log(&cli);
+    ExitCode::from(dispatch(&cli, &out))
+}
+
+fn log(cli: &Cli) {
+    let default = match cli.global.verbose {
+        0 => "jvp=warn",
+        1 => "jvp=info",
+        2 => "jvp=debug",
+        _ => "jvp=trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("JVP_LOG").unwrap_or_else(|_| default.into());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let _ = match cli.global.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
+    let global = &cli.global;
+    let result = match &cli.command {
+        Command::Init(args) => simple::init(args, global, out),
+        Command::Validate(args) => Ok(simple::validate(args, global, out)),
+        Command::Schema(args) => simple::schema(args, out),
+        Command::Completion(args) => Ok(simple::completion(args, out)),
+        Command::Version(args) => Ok(simple::version(args, out)),
+        Command::Plan(args) => runtime(plan::plan(args, global, out)),
+        Command::Apply(args) => runtime(apply::apply(args, global, out)),
+        Command::Delete(args) => runtime(apply::delete(args, global, out)),
+        Command::Vm(command) => runtime(apply::vm(command, global, out)),
+        Command::Node(command) => runtime(node::run(command, global, out)),
+        Command::Get(_) | Command::Describe(_) => Ok(Exit::Ok),
+        Command::Diff(args) => {
+            return match runtime(plan::diff(args, global, out)) {
+                Ok(code) => code,
+                Err(error) => {
+                    out.say(&error.render(out.colour_err));
+                    // As kubectl has it: 1 means differences, so a plain error is 2.
+                    if error.exit == Exit::Error { 2 } else { error.exit.code() }
+                }
+            };
+        }
+    };
+    match result {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            out.say(&error.render(out.colour_err));
+            error.exit.code()
+        }
+    }
+}
+
+/// Runs a command that reaches nodes. Threads that hang in a call are not waited for.
+fn runtime<T>(command: impl Future<Output = Result<T, error::CommandError>>) -> Result<T, error::CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| error::CommandError::new(Exit::Error, format!("failed to start: {error}")))?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,62 @@
+//! `jvp plan` and `jvp diff`.
+
+use super::args::{DiffArgs, Global, PlanArgs, PlanFormat};
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::Out;
+use super::run::judge;
+use super::session::{Session, consents, targets};
+use crate::observe::Scope;
+use crate::plan::{Mode, render};
+
+/// The version of the plan's JSON form. Fields are added, never changed, while it stays the same.
+const JSON_VERSION: u32 = 1;
+
+pub async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+    let session = Session::open(&args.files, global, out)?;
+    let seen = session.look(&Scope::Everything, out).await?;
+    let targets = targets(&session, &seen.owned, &args.target)?;
+    let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
+    let plan = session.plan(&seen, &policy);
+    match args.output {
+        PlanFormat::Text => out.print(&render(&plan, out.colour)),
+        PlanFormat::Json => {
+            let mut value = serde_json::to_value(&plan).unwrap_or_default();
+            if let Some(object) = value.as_object_mut() {
+                object.insert("version".into(), JSON_VERSION.into());
+                object.insert("empty".into(), plan.is_empty().into());
+            }
+            out.print(&format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default()));
+        }
+    }
+    if let Some(path) = &args.out {
+        if !session.fleet_declared && session.desired.fleet.is_nil() {
+            return Err(CommandError::new(Exit::Error, "a plan of a set that has no Fleet yet can't be saved")
+                .help("give it one: jvp init"));
+        }
+        super::saved::save(path, &args.files.files, args.files.secrets_dir.as_ref(), &policy, &plan)?;
+        out.say(&format!("the plan was saved; to carry it out: jvp apply {}\n", path.display()));
+    }
+    let exit = judge(&plan);
+    Ok(if args.detailed_exitcode && !plan.is_empty() { exit.or(Exit::Changes) } else { exit })
+}
+
+pub async fn diff(args: &DiffArgs, global: &Global, out: &Out) -> Result<u8, CommandError> {
+    let session = Session::open(&args.files, global, out)?;
+    let seen = session.look(&Scope::Everything, out).await?;
+    let targets = targets(&session, &seen.owned, &args.target)?;
+    let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
+    let plan = session.plan(&seen, &policy);
+    let text = String::new();
+    out.print(&text);
+    for refusal in &plan.refusals {
+        out.say(&format!("note: {}: {}\n", refusal.object, refusal.message));
+    }
+    if !plan.unreachable.is_empty() {
+        for node in &plan.unreachable {
+            out.say(&format!("error: Node/{}: {}\n", node.node, node.message));
+        }
+        return Ok(Exit::Unreachable.code());
+    }
+    Ok(u8::from(!plan.is_empty() || !plan.refusals.is_empty()))
+}

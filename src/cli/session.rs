@@ -1,0 +1,312 @@
+//! What most commands begin with: manifests read and resolved, the state directory, the hosts, and what is known of sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::{ConsentArgs, Files, Global};
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::Out;
+use crate::apply::observe;
+use crate::diag::{self, Code, Diagnostic};
+use crate::host::libvirt::LibvirtConnector;
+use crate::host::{Connector, Host};
+use crate::manifest::Spec;
+use crate::name::{Kind, Name, ObjectRef, Uid};
+use crate::observe::{Observed, Scope};
+use crate::plan::{Consents, Entry, Mode, Owned, Plan, Policy, Sources, complete, plan};
+use crate::resolve::{self, Desired, Implied, Problem};
+use crate::source::{ManifestSet, read_set};
+use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
+
+/// A set of manifests and what it stands for.
+pub struct Session {
+    /// The manifests.
+    pub set: ManifestSet,
+    /// What they want.
+    pub desired: Desired,
+    /// The state directory.
+    pub state: StateDir,
+    /// Who writes.
+    pub writer: uuid::Uuid,
+    /// The hosts of the set.
+    pub hosts: BTreeMap<Name, Arc<dyn Host>>,
+    /// The folder that `valueFrom.file` may read besides the checkout.
+    pub secrets_dir: Option<PathBuf>,
+    /// Whether the Fleet's id was written in the manifests.
+    pub fleet_declared: bool,
+    store: Option<Store>,
+    lock_timeout: Duration,
+}
+
+/// What a plan was made from, beside the manifests.
+pub struct Seen {
+    /// What the nodes have.
+    pub observed: Observed,
+    /// The inventory, made whole from the marks.
+    pub owned: Owned,
+    /// Entries that only the marks told.
+    pub rebuilt: Vec<Entry>,
+    /// What is known of sources.
+    pub sources: Sources,
+}
+
+/// The state directory that a command uses.
+pub fn state_path(global: &Global) -> PathBuf {
+    if let Some(path) = &global.state_dir {
+        return path.clone();
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/jvp");
+    }
+    let home = || std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".local/state");
+    std::env::var_os("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("jvp")
+}
+
+/// The time.
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+/// How this process is called, for whoever waits for its lock.
+fn command_line() -> String {
+    std::env::args().take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// Reads manifests and checks all that can be checked without a node. What is wrong is shown, all of it.
+pub fn read_manifests(
+    files: &Files,
+    global: &Global,
+    fleet: impl FnOnce() -> Option<Uid>,
+    out: &Out,
+) -> Result<(ManifestSet, Desired, bool), CommandError> {
+    let mut set = read_set(&files.files, &mut std::io::stdin());
+    let (desired, declared) = check(&mut set, global, fleet);
+    let errors = diag::has_errors(&set.diagnostics);
+    if !set.diagnostics.is_empty() {
+        out.say(&diag::render::render(diag::render::Format::Full, &set.diagnostics, &set.sources, out.colour_err));
+    }
+    if errors { Err(CommandError::said(Exit::Invalid)) } else { Ok((set, desired, declared)) }
+}
+
+/// Checks and resolves a set; what is wrong is added to its diagnostics.
+pub fn check(set: &mut ManifestSet, global: &Global, fleet: impl FnOnce() -> Option<Uid>) -> (Desired, bool) {
+    for document in &set.documents {
+        set.diagnostics.extend(resolve::check_document(document));
+    }
+    set.diagnostics.extend(resolve::check_set(&set.documents));
+    let declared = set.documents.iter().find_map(|document| match &document.spec {
+        Spec::Fleet(spec) => spec.id,
+        _ => None,
+    });
+    let id = declared.or_else(fleet).unwrap_or_default();
+    let uri = global.connect.clone().or_else(|| std::env::var("LIBVIRT_DEFAULT_URI").ok().filter(|uri| !uri.is_empty()));
+    let implied = Implied { uri: uri.unwrap_or_else(|| "qemu:///system".into()) };
+    let (desired, problems) = resolve::expand(&set.documents, &set.sources, id, &implied);
+    for problem in problems {
+        set.diagnostics.push(diagnostic(set, &problem));
+    }
+    diag::sort(&mut set.diagnostics, &set.sources);
+    (desired, declared.is_some())
+}
+
+fn diagnostic(set: &ManifestSet, problem: &Problem) -> Diagnostic {
+    let code = if problem.message.contains("circle") {
+        Code::Cycle
+    } else if problem.path == "/node" {
+        Code::NodeNeeded
+    } else {
+        Code::MissingReference
+    };
+    let document = set
+        .documents
+        .iter()
+        .find(|document| document.object.kind == problem.object.kind && document.object.name == problem.object.name);
+    let mut diagnostic = Diagnostic::new(code, problem.message.clone()).about(&problem.object);
+    if let Some(document) = document {
+        diagnostic =
+            diagnostic.at(if problem.path.is_empty() { document.name_label() } else { document.field_label(&problem.path) });
+    }
+    for help in &problem.help {
+        diagnostic = diagnostic.help(help.clone());
+    }
+    diagnostic
+}
+
+impl Session {
+    /// Reads the manifests, opens the state directory and makes the hosts ready; opens no connection and takes no lock.
+    pub fn open(files: &Files, global: &Global, out: &Out) -> Result<Self, CommandError> {
+        let path = state_path(global);
+        let snapshot = || Snapshot::read(&path, &command_line(), now());
+        let known = || snapshot().ok().and_then(|snapshot| snapshot.fleet_id());
+        let (set, desired, fleet_declared) = read_manifests(files, global, known, out)?;
+        let state = StateDir::open(&path)?;
+        let writer = state.writer()?;
+        let connector = connector();
+        let hosts = desired.nodes.iter().map(|(name, node)| (name.clone(), connector.host(name, &node.uri))).collect();
+        Ok(Self {
+            set,
+            desired,
+            state,
+            writer,
+            hosts,
+            secrets_dir: files.secrets_dir.clone(),
+            fleet_declared,
+            store: None,
+            lock_timeout: Duration::from_secs(global.lock_timeout),
+        })
+    }
+
+    /// Takes the ledger for writing. A set without a Fleet gets an id here, at its first write.
+    pub fn lock(&mut self, files: &Files, global: &Global, out: &Out) -> Result<(), CommandError> {
+        if self.store.is_some() {
+            return Ok(());
+        }
+        let (store, opened) = Store::open(&self.state, &command_line(), now(), self.lock_timeout)?;
+        if let Opened::Damaged { aside, reason, restored } = opened {
+            let aside = aside.map_or_else(String::new, |path| format!("; it was set aside as {}", path.display()));
+            let rest = if restored {
+                "all of it was restored from the published copy"
+            } else {
+                "the inventory is rebuilt from the marks in libvirt; pools and volumes that no VM lists have to be adopted again"
+            };
+            out.say(&format!("warning: the ledger was damaged ({reason}){aside}; {rest}\n"));
+        }
+        if self.desired.fleet.is_nil() {
+            let id = match store.fleet_id()? {
+                Some(id) => id,
+                None => {
+                    let id = uuid::Uuid::new_v4();
+                    store.set_fleet_id(id)?;
+                    out.say(&format!(
+                        "note: these manifests have no Fleet; {id} was made for them in the state directory. To commit it: jvp init\n"
+                    ));
+                    id
+                }
+            };
+            let mut set = std::mem::take(&mut self.set);
+            let (desired, _) = check(&mut set, global, || Some(id));
+            self.set = set;
+            self.desired = desired;
+        }
+        let _ = files;
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// The ledger; only after [`lock`](Self::lock).
+    pub fn ledger(&self) -> Option<Ledger> {
+        self.store.as_ref().map(|store| store.ledger(self.desired.fleet))
+    }
+
+    /// Publishes the inventory for readers and lets go of it.
+    pub fn close(mut self) -> Result<(), CommandError> {
+        match self.store.take() {
+            Some(store) => Ok(store.close()?),
+            None => Ok(()),
+        }
+    }
+
+    /// The inventory: from the ledger where it is held, else from the published copy.
+    pub fn owned(&self, out: &Out) -> Result<Owned, CommandError> {
+        if let Some(ledger) = self.ledger() {
+            return Ok(ledger.owned());
+        }
+        let snapshot = Snapshot::read(self.state.path(), &command_line(), now())?;
+        if let Some(said) = super::words::currency(&snapshot) {
+            out.say(&said);
+        }
+        Ok(snapshot.owned(self.desired.fleet))
+    }
+
+    /// Looks: at every node side by side, at the inventory, and at what is known of sources.
+    pub async fn look(&self, scope: &Scope, out: &Out) -> Result<Seen, CommandError> {
+        let observed = observe(&self.hosts, scope).await;
+        let ledger = self.owned(out)?;
+        let (owned, rebuilt) = complete(&ledger, &observed, self.desired.fleet);
+        let sources = super::gather::sources(self, &owned)?;
+        Ok(Seen { observed, owned, rebuilt, sources })
+    }
+
+    /// Plans from what was seen.
+    pub fn plan(&self, seen: &Seen, policy: &Policy) -> Plan {
+        plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, policy)
+    }
+
+    /// The policy of a command.
+    pub fn policy(&self, mode: Mode, consents: Consents, targets: Option<BTreeSet<ObjectRef>>) -> Policy {
+        Policy { fleet: self.desired.fleet, writer: self.writer, mode, targets, partial: !self.set.whole, consents }
+    }
+
+    /// The objects that a reference on the command line means: it may leave out the node of an object that stands on several.
+    pub fn objects(&self, text: &str, owned: &Owned) -> Result<Vec<ObjectRef>, CommandError> {
+        let given: ObjectRef =
+            text.parse().map_err(|error: crate::name::InvalidValue| CommandError::new(Exit::Usage, error.to_string()))?;
+        let found: BTreeSet<ObjectRef> = self
+            .desired
+            .objects
+            .keys()
+            .chain(owned.entries.keys())
+            .filter(|object| {
+                object.kind == given.kind && object.name == given.name && (given.node.is_none() || object.node == given.node)
+            })
+            .cloned()
+            .collect();
+        if found.is_empty() {
+            let near = self.desired.objects.keys().filter(|object| object.kind == given.kind);
+            let near = near.min_by_key(|object| strsim::levenshtein(object.name.as_str(), given.name.as_str()));
+            let mut error = CommandError::new(Exit::Error, format!("there is no {given} in the manifests or the inventory"));
+            if let Some(near) = near {
+                error = error.help(format!("did you mean {near}?"));
+            }
+            return Err(error);
+        }
+        Ok(found.into_iter().collect())
+    }
+}
+
+/// Consents as given on the command line.
+pub fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
+    let parse = |list: &[String]| -> Result<BTreeSet<ObjectRef>, CommandError> {
+        list.iter()
+            .map(|text| {
+                text.parse().map_err(|error: crate::name::InvalidValue| CommandError::new(Exit::Usage, error.to_string()))
+            })
+            .collect()
+    };
+    Ok(Consents {
+        allow_data_loss: parse(&args.allow_data_loss)?,
+        allow_restart: parse(&args.allow_restart)?,
+        allow_disconnect: parse(&args.allow_disconnect)?,
+        force_stop: parse(&args.force_stop)?,
+        discard_saved_state: parse(&args.discard_saved_state)?,
+        assume_unused: parse(&args.assume_unused)?,
+        take_over: args.take_over,
+        take_from: args.take_from.iter().copied().collect(),
+    })
+}
+
+/// The targets of `--target`.
+pub fn targets(session: &Session, owned: &Owned, list: &[String]) -> Result<Option<BTreeSet<ObjectRef>>, CommandError> {
+    if list.is_empty() {
+        return Ok(None);
+    }
+    let mut all = BTreeSet::new();
+    for text in list {
+        all.extend(session.objects(text, owned)?);
+    }
+    Ok(Some(all))
+}
+
+/// What reaches the nodes: libvirt, or in tests the one in memory.
+fn connector() -> Box<dyn Connector> {
+    // FAKE
+    Box::new(LibvirtConnector)
+}
+
+/// Whether a kind stands in libvirt.
+pub fn is_libvirts(kind: Kind) -> bool {
+    !matches!(kind, Kind::Fleet | Kind::Node | Kind::KeyPair)
+}
