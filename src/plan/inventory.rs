@@ -76,6 +76,7 @@ fn from_mark(mark: &Mark, node: &Name, uuid: uuid::Uuid, name: &str) -> Entry {
         labels: std::collections::BTreeMap::new(),
         values: std::collections::BTreeMap::new(),
         released: false,
+        rebuilt: true,
         created_at: mark.created.clone().unwrap_or_default(),
         volume: None,
         template: None,

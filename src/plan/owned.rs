@@ -44,6 +44,9 @@ pub struct Entry {
     /// Deleted from the manifests but kept in libvirt.
     #[serde(default)]
     pub released: bool,
+    /// Told by a mark in libvirt and by nothing else: what marks don't hold is not known.
+    #[serde(default)]
+    pub rebuilt: bool,
     /// When it was made or adopted, RFC 3339.
     pub created_at: String,
     /// For volumes (also claims and seeds).

@@ -28,6 +28,7 @@ pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uu
             .map(|(path, value)| (path.clone(), value.clone()))
             .collect(),
         released: false,
+        rebuilt: false,
         created_at: old.map(|entry| entry.created_at.clone()).unwrap_or_default(),
         volume: old.and_then(|entry| entry.volume.clone()),
         template: old.and_then(|entry| entry.template.clone()),
@@ -48,7 +49,7 @@ pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uu
 impl Planner<'_> {
     /// What changes in the inventory alone: labels, and fields that no node has. Shown, and settled by one action.
     pub(super) fn inventory_changes(&self, wanted: &Wanted) -> Vec<FieldChange> {
-        let Some(entry) = self.entry(&wanted.object) else { return Vec::new() };
+        let Some(entry) = self.entry(&wanted.object).filter(|entry| !entry.rebuilt) else { return Vec::new() };
         let mut fields = map_changes("/metadata/labels", &entry.labels, &wanted.labels);
         let now: BTreeMap<String, String> = wanted
             .now
@@ -61,26 +62,21 @@ impl Planner<'_> {
         fields
     }
 
-    /// Plans an object that only the inventory knows, or that differs in the inventory alone. `entry` is what is recorded
-    /// where a better one than the object's own is at hand.
+    /// Plans an object that only the inventory knows, or that differs in the inventory alone. One that the inventory doesn't
+    /// know yet is recorded without an action. `entry` is what is recorded where a better one than the object's own is at hand.
     pub(super) fn inventory(&mut self, wanted: &Wanted, entry: Option<Entry>) {
         let fields = self.inventory_changes(wanted);
-        let known = self.entry(&wanted.object).is_some();
-        let of_controller = wanted.node.is_none();
-        if fields.is_empty() && (known || !of_controller) {
+        let entry = entry.unwrap_or_else(|| entry_of(self, wanted, None));
+        if fields.is_empty() {
             self.ready(&wanted.object);
-            if let Some(entry) = entry {
-                self.made.insert(wanted.object.clone(), entry);
-            }
+            self.made.insert(wanted.object.clone(), entry);
             return;
         }
-        let (verb, reason) =
-            if known { (Verb::Update, "the manifest changed") } else { (Verb::Create, "it is not in the inventory yet") };
-        let mut row = Row::new(wanted, verb, reason);
+        let mut row = Row::new(wanted, Verb::Update, "the manifest changed");
         row.fields = fields;
-        let entry = entry.unwrap_or_else(|| entry_of(self, wanted, None));
-        row.drafts
-            .push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(entry))));
+        row.drafts.push(
+            Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(entry))),
+        );
         self.commit(row);
     }
 }
