@@ -91,7 +91,8 @@ build() {
     sources >work/sources.list
     set --
     [ ! -s work/sources.list ] || set -- work/sources.list
-    mmdebstrap --quiet --variant=minbase --include="$packages" \
+    # Its mounts are gone with it, however it ends.
+    unshare -m mmdebstrap --quiet --variant=minbase --include="$packages" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
         --dpkgopt='path-exclude=/usr/share/initramfs-tools/*/udev' --dpkgopt='path-exclude=/usr/share/initramfs-tools/scripts/*/udev' \

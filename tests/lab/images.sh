@@ -26,18 +26,18 @@ cached() {
     cache=$(realpath "$cache") out=$(realpath "$out")
     exec 9>"$cache/$name.lock"
     flock 9
-    rm -rf "$cache/.build-$name"
+    rm -rf --one-file-system "$cache/.build-$name"
     if [ ! -d "$cache/$key" ]; then
         say "building $name (once; kept in $cache)"
         mkdir -p "$cache/.build-$name/work" "$cache/.build-$name/out"
-        # A process of its own, so that "set -e" is in force there.
-        (cd "$cache/.build-$name" && exec sh "$script" --build 9>&-) || { rm -rf "$cache/.build-$name"; die "$name was not built"; }
+        # A process of its own, so that "set -e" is in force there. It keeps the lock, should this one be killed.
+        (cd "$cache/.build-$name" && exec sh "$script" --build) || { rm -rf --one-file-system "$cache/.build-$name"; die "$name was not built"; }
         sync -f "$cache"
         mv -T "$cache/.build-$name/out" "$cache/$key"
         rm -rf "$cache/.build-$name"
     fi
     touch "$cache/$key"
-    find "$cache" -mindepth 1 -maxdepth 1 -name "$name-*" -mtime +30 ! -name "$key" -exec rm -rf {} +
+    find "$cache" -mindepth 1 -maxdepth 1 -name "$name-*" -mtime +30 ! -name "$key" -exec rm -rf --one-file-system {} +
     for f in "$cache/$key"/*; do
         # Beside and then renamed, so that nobody reads half a file; not again where it is that one already.
         cmp -s "$f.sha256" "$out/${f##*/}.sha256" 2>/dev/null && [ -e "$out/${f##*/}" ] && continue

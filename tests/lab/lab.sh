@@ -4,6 +4,7 @@
 #
 #   lab.sh up [N]           bring up N nodes (1), or the missing ones of them; prints "NAME URI", a line a node
 #   lab.sh down             end guests, daemons and namespaces, remove the nodes' folders; never fails on what is not there
+#   lab.sh down --under DIR the same for every lab whose folder lies below DIR
 #   lab.sh start|stop|restart NODE   the libvirtd of one node; its guests keep running
 #   lab.sh kill NODE        the same as stop, but with SIGKILL
 #   lab.sh exec NODE CMD…   run CMD inside the node's namespaces
@@ -194,7 +195,8 @@ case $verb in
         case $count in ''|*[!0-9]*) usage;; esac
         if [ "$count" -lt 1 ] || [ "$count" -gt 26 ]; then die "from 1 to 26 nodes"; fi
         lock
-        mkdir -p "$base"
+        mkdir -p "$base" "$run"
+        echo "$base" >"$run/dir"
         for n in $(printf %s abcdefghijklmnopqrstuvwxyz | cut -c1-"$count" | sed 's/./& /g'); do
             make "$n"
             capabilities "$n" take || :
@@ -203,12 +205,22 @@ case $verb in
             echo "$n $(uri "$n")"
         done;;
     down)
+        if [ "${1:-}" = --under ] && [ $# = 2 ]; then
+            for d in /run/jvp-lab/*/dir; do
+                [ -e "$d" ] || continue
+                lab=$(cat "$d")
+                case $lab in "$(realpath -m "$2")"/*) JVP_LAB_DIR=$lab "$0" down;; esac
+            done
+            exit
+        fi
+        [ $# = 0 ] || usage
         lock
         for n in $(nodes); do destroy "$n" || say "node $n: not all is gone"; done
         # A namespace whose folder somebody has removed.
         for f in /run/netns/jvp-"$hash"-?; do
             [ ! -e "$f" ] || destroy "${f##*-}" || say "${f##*/}: not all is gone"
         done
+        rm -f "$run/dir"
         rmdir "$run" "$base" 2>/dev/null || :
         rm -f "$run.lock"
         # The last lab takes the mount that "ip netns" made with it.

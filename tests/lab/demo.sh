@@ -1,0 +1,144 @@
+#!/bin/sh
+# From a folder of manifests to a booted guest, an empty plan, and down again: demo.sh [--system]
+# Called by "./x demo" and, as a test, by "./x test"; JVP is the program.
+#
+# manifests/ is copied, and of the copy four values are set: a Node's "uri:", a pool's "path: /var/lib/libvirt/…", a Template's
+# "file:" and its "checksum: sha256:…". The guest is the one VirtualMachine there. All that comes to be lies in a folder of the
+# cache, and goes.
+# With --system the user's own libvirt is used, at qemu:///system, and a pool folder of its own below /var/lib/libvirt/images.
+set -eu
+here=$(realpath "$(dirname "$0")")
+: "${JVP:?the program jvp}"
+cache=$(realpath -m "${JVP_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/jvp}")
+wait=${JVP_DEMO_WAIT:-900}
+system=no
+[ "${1:-}" != --system ] || system=yes
+
+began=$(date +%s)
+say() { printf '\n== [%3ds] %s\n' $(($(date +%s) - began)) "$*"; }
+run() { printf '$ %s\n' "$*" | sed "s|^\\$ $JVP --state-dir [^ ]*|\$ jvp|"; "$@"; }
+die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+jvp() { run "$JVP" --state-dir "$dir/state" "$@"; }
+virsh() { timeout 60 virsh -q -c "$uri" "$@"; }
+agent() { virsh qemu-agent-command --timeout 20 "$vm" "$1" 2>/dev/null; }
+# field NAME: a number or a word of the agent's JSON.
+field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
+
+# inside COMMAND…: runs it in the guest through the agent and prints what it said.
+inside() {
+    path=$1; shift
+    args=
+    for a; do args="$args${args:+,}\"$a\""; done
+    job=$(agent "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"$path\",\"arg\":[$args],\"capture-output\":true}}" | field pid)
+    [ -n "$job" ] || return 1
+    until answer=$(agent "{\"execute\":\"guest-exec-status\",\"arguments\":{\"pid\":$job}}"); [ "$(echo "$answer" | field exited)" = true ]; do
+        late && return 1
+        sleep 1
+    done
+    echo "$answer" | field out-data | base64 -d
+    [ "$(echo "$answer" | field exitcode)" = 0 ]
+}
+
+late() { [ "$(date +%s)" -gt "$deadline" ]; }
+# until_ok WHAT COMMAND…: repeats it until it succeeds.
+until_ok() {
+    what=$1; shift
+    deadline=$(($(date +%s) + wait))
+    until "$@" >/dev/null; do
+        if late; then die "$what: not within $wait s"; fi
+        sleep 2
+    done
+}
+
+dir=$cache/demo.$$
+applied=no
+# shellcheck disable=SC2329 # by trap
+leave() {
+    code=$?
+    trap - EXIT INT TERM HUP
+    if [ $applied = yes ] && [ $system = yes ]; then
+        say "taking down what was made"
+        (cd "$dir/checkout" && "$JVP" --state-dir "$dir/state" delete -f . -y --with-data --force-stop "VM/$vm") || {
+            echo "demo: not all is gone; the manifests and the state are kept in $dir" >&2; exit 1; }
+    fi
+    [ $system = yes ] || JVP_LAB_DIR=$dir/lab "$here/lab.sh" down || code=1
+    rm -rf --one-file-system "$dir"
+    exit $code
+}
+trap leave EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# What a demo left that was killed.
+for d in "$cache"/demo.*; do
+    if [ -d "$d" ] && [ ! -e "/proc/${d##*.}" ] && [ ! -e "$d/system" ]; then
+        JVP_LAB_DIR=$d/lab "$here/lab.sh" down && rm -rf --one-file-system "$d"
+    fi
+done
+mkdir -p "$dir/checkout"
+
+if [ $system = yes ]; then
+    say "your own libvirt is used, at qemu:///system"
+    uri=qemu:///system
+    pool=/var/lib/libvirt/images/jvp-demo
+    : >"$dir/system"
+    virsh uri >/dev/null || die "libvirt does not answer at $uri: is libvirtd running, and are you root or in the group libvirt?"
+else
+    say "a private libvirt, in namespaces of its own; your own is not touched"
+    uri=$(JVP_LAB_DIR=$dir/lab "$here/lab.sh" up 1 | sed -n 's/^a //p')
+    pool=$dir/lab/a/images/demo
+    echo "$uri"
+fi
+
+say "a Debian cloud image, made from Debian's packages"
+"$here/image.sh" "$dir/checkout/images" >/dev/null
+(cd "$dir/checkout/images" && sha256sum -c debian-12-jvp.qcow2.sha256)
+sum=$(cut -d' ' -f1 "$dir/checkout/images/debian-12-jvp.qcow2.sha256")
+
+say "the manifests"
+cp -R "$here/../../manifests/." "$dir/checkout"
+cd "$dir/checkout"
+find . -name '*.yaml' -exec sed -i \
+    -e "s|^\( *uri:\) .*|\1 $uri|" \
+    -e "s|path: /var/lib/libvirt/[^ }]*|path: $pool|" \
+    -e "s|file: [^ }]*\.qcow2|file: images/debian-12-jvp.qcow2|" \
+    -e "s|checksum: sha256:.*|checksum: sha256:$sum|" {} +
+vm=$(find . -name '*.yaml' -exec cat {} + | awk '/^(kind|---)/ { vm = /VirtualMachine/ } vm' | sed -n 's/.*\<name: *\([a-z0-9.-]*\).*/\1/p' | head -n 1)
+[ -n "$vm" ] || die "there is no VirtualMachine in manifests/"
+find . -name '*.yaml' -exec cat {} +
+
+say "jvp validate"
+jvp validate -f .
+
+say "jvp plan: what would be made"
+jvp plan -f .
+
+say "jvp apply"
+applied=yes
+jvp apply -f . -y
+
+say "waiting for the guest: its agent, cloud-init, its address"
+until_ok "the guest agent's answer" agent '{"execute":"guest-ping"}'
+say "the guest agent answers"
+# That file is cloud-init's last act.
+until_ok "cloud-init's end" agent '{"execute":"guest-file-open","arguments":{"path":"/var/lib/cloud/instance/boot-finished"}}'
+say "cloud-init has finished"
+inside /usr/bin/cloud-init status --long || die "cloud-init failed"
+# shellcheck disable=SC2329 # called by name
+has_address() { "$JVP" --state-dir "$dir/state" get vms -f . -o wide | grep -E '(^| )([0-9]{1,3}\.){3}[0-9]{1,3}( |,|/|$)' >/dev/null; }
+until_ok "the guest's address in 'jvp get vms'" has_address
+jvp get vms -f . -o wide
+
+say "jvp plan, again: nothing is to be done"
+jvp plan -f . --detailed-exitcode || die "the plan after the apply is not empty"
+
+say "jvp delete"
+jvp delete -f . -y --with-data
+applied=no
+if virsh list --all --name | grep -qxF "$vm"; then die "the guest is still defined"; fi
+if [ $system = no ]; then
+    left=$(find "$pool" -type f -name "$vm*" 2>/dev/null || :)
+    [ -z "$left" ] || die "left behind: $left"
+fi
+
+say "done"
