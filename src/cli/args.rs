@@ -25,6 +25,9 @@ pub struct Global {
     /// The libvirt to use where the manifests have no Node [default: LIBVIRT_DEFAULT_URI, else qemu:///system]
     #[arg(short = 'c', long = "connect", global = true, value_name = "URI")]
     pub connect: Option<String>,
+    /// Let Nodes have URIs of this form, which `*` may stand in, though they could run programs on this machine
+    #[arg(long, global = true, value_name = "PATTERN")]
+    pub allow_uri: Vec<String>,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
     pub color: Colour,
