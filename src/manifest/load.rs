@@ -49,7 +49,16 @@ pub fn load_file(sources: &SourceMap, file: FileId) -> Loaded {
     let (raws, diagnostics) = yaml::read(file, sources.text(file));
     loaded.diagnostics = diagnostics;
     for raw in &raws {
+        if loaded.diagnostics.len() >= yaml::MAX_MISTAKES {
+            break;
+        }
         read_document(sources, file, raw, true, &mut loaded);
+    }
+    if loaded.diagnostics.len() >= yaml::MAX_MISTAKES {
+        loaded.diagnostics.truncate(yaml::MAX_MISTAKES);
+        if let Some(last) = loaded.diagnostics.last_mut() {
+            last.notes.push("this file has more mistakes, which are not told".to_owned());
+        }
     }
     loaded
 }

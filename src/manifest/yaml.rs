@@ -15,7 +15,10 @@ use crate::diag::{Code, Diagnostic, FileId, Label, Span};
 pub const MAX_DEPTH: usize = 128;
 
 /// How many values a file may hold, with its aliases written out. Long text counts for more than one.
-pub const MAX_VALUES: usize = 1_000_000;
+pub const MAX_VALUES: usize = 500_000;
+
+/// How many mistakes of one file are told: nobody reads more, and a file of nothing but mistakes must not fill the memory.
+pub const MAX_MISTAKES: usize = 1_000;
 
 /// One document of a file.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub(super) struct Raw {
 /// Reads every document of `text`. After an error of syntax nothing more of the file is read.
 pub(super) fn read(file: FileId, text: &str) -> (Vec<Raw>, Vec<Diagnostic>) {
     let mut reader = Reader::new(file, text);
-    if let Err(stop) = reader.check_characters().and_then(|()| reader.run()) {
+    if let Err(stop) = reader.check_characters().and_then(|()| reader.check_brackets()).and_then(|()| reader.run()) {
         reader.diagnostics.push(*stop);
     }
     (reader.documents, reader.diagnostics)
@@ -148,6 +151,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The parser holds a whole `[…]` or `{…}` in memory before it tells of it, so what can't be within the limits is refused
+    /// by counting characters.
+    fn check_brackets(&self) -> Result<(), Stop> {
+        match self.text.bytes().enumerate().filter(|(_, b)| matches!(b, b',' | b'[' | b'{')).nth(MAX_VALUES) {
+            None => Ok(()),
+            Some((at, _)) => {
+                let message = format!("the file holds more than {MAX_VALUES} commas and brackets");
+                let diagnostic = Diagnostic::new(Code::TooBig, message).at(self.label(at, at + 1));
+                Err(Box::new(diagnostic.help("split it into several files")))
+            }
+        }
+    }
+
     fn run(&mut self) -> Result<(), Stop> {
         let mut parser = Parser::new_from_str(self.text);
         loop {
@@ -158,6 +174,10 @@ impl<'a> Reader<'a> {
                     let start = self.offsets.byte(self.text, span.start.index());
                     let end = self.offsets.byte(self.text, span.end.index()).max(start);
                     self.event(event, start, end)?;
+                    if self.diagnostics.len() >= MAX_MISTAKES {
+                        self.clean = false;
+                        return Ok(());
+                    }
                 }
             }
         }

@@ -166,27 +166,23 @@ impl<'a> Set<'a> {
         found
     }
 
+    /// For each network the first that it overlaps; one is enough to act on.
     fn subnets(&self) -> Vec<Diagnostic> {
-        let mut found = Vec::new();
-        for (later, (b_document, b)) in self.networks.iter().enumerate() {
-            for (a_document, a) in self.networks.iter().take(later) {
-                if !Nodes::of(&a.nodes).meet(&Nodes::of(&b.nodes)) {
-                    continue;
-                }
-                for (j, theirs) in b.ips.iter().enumerate() {
-                    for (i, ours) in a.ips.iter().enumerate().filter(|(_, ours)| overlap(&ours.address, &theirs.address)) {
-                        let (one, two) = (theirs.address.trunc(), ours.address.trunc());
-                        let message = format!("its subnet {one} overlaps {two} of {}", a_document.object);
-                        let there =
-                            a_document.label(&format!("/spec/ips/{i}/address")).says(format!("{} has it", a_document.object));
-                        let here = b_document.label(&format!("/spec/ips/{j}/address"));
-                        let diagnostic = Diagnostic::new(Code::Overlap, message).about(&b_document.object).at(here);
-                        found.push(diagnostic.and(there));
-                    }
-                }
+        self.networks.iter().enumerate().filter_map(|(later, network)| self.overlapping(later, network)).collect()
+    }
+
+    fn overlapping(&self, later: usize, (document, spec): &(&'a Document, &'a NetworkSpec)) -> Option<Diagnostic> {
+        for (other, of) in self.networks.iter().take(later).filter(|(_, of)| Nodes::of(&of.nodes).meet(&Nodes::of(&spec.nodes))) {
+            for (j, ours) in spec.ips.iter().enumerate() {
+                let Some(i) = of.ips.iter().position(|theirs| overlap(&ours.address, &theirs.address)) else { continue };
+                let theirs = of.ips.get(i)?.address.trunc();
+                let message = format!("its subnet {} overlaps {theirs} of {}", ours.address.trunc(), other.object);
+                let there = other.label(&format!("/spec/ips/{i}/address")).says(format!("{} has it", other.object));
+                let here = document.label(&format!("/spec/ips/{j}/address"));
+                return Some(Diagnostic::new(Code::Overlap, message).about(&document.object).at(here).and(there));
             }
         }
-        found
+        None
     }
 
     fn macs(&self) -> Vec<Diagnostic> {
