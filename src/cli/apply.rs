@@ -12,7 +12,7 @@ use super::session::{Session, consents, is_libvirts, targets};
 use crate::name::{Kind, ObjectRef};
 use crate::plan::{Mode, PowerAct};
 
-pub async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
     if let Some(path) = &args.plan {
         let saved = super::saved::read(path)?;
@@ -38,7 +38,7 @@ pub async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<
     .await
 }
 
-pub async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
     let session = Session::open(&args.files, global, out)?;
     let given = consents(&args.consents)?;
@@ -75,7 +75,7 @@ pub async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -> Resul
     .await
 }
 
-pub async fn vm(command: &VmCommand, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+pub(super) async fn vm(command: &VmCommand, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let (args, what): (&PowerArgs, PowerAct) = match command {
         VmCommand::Start(args) => (args, PowerAct::Start),
         VmCommand::Stop(args) => (args, PowerAct::Stop),

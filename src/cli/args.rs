@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "jvp", version, max_term_width = 110, propagate_version = false)]
 #[command(after_help = "Exit codes: 0 ok · 1 error · 2 changes (with --detailed-exitcode) · 3 invalid manifests · \
 4 a node out of reach · 5 partly applied · 6 refused by a guard · 64 usage")]
-pub struct Cli {
+pub(super) struct Cli {
     #[command(flatten)]
     pub global: Global,
     #[command(subcommand)]
@@ -18,7 +18,7 @@ pub struct Cli {
 
 /// What holds for every command.
 #[derive(Debug, Args)]
-pub struct Global {
+pub(super) struct Global {
     /// Where the inventory, the journal and the cache lie [default: /var/lib/jvp for root, else the XDG state directory]
     #[arg(long, global = true, env = "JVP_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -43,20 +43,20 @@ pub struct Global {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
+pub(super) enum Colour {
     Auto,
     Always,
     Never,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// Make a folder a checkout of jvp's: give it a Fleet
     Init(InitArgs),
     /// Check manifests without asking any node
@@ -93,7 +93,7 @@ pub enum Command {
 
 /// Which manifests.
 #[derive(Debug, Clone, Args)]
-pub struct Files {
+pub(super) struct Files {
     /// A file, a folder (searched whole), `-` for standard input, or an http(s) URL; may be given several times
     #[arg(short = 'f', long = "file", value_name = "PATH", default_value = ".")]
     pub files: Vec<String>,
@@ -105,7 +105,7 @@ pub struct Files {
 /// Words given beforehand, each for one object. `-y` implies none of them.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Consents")]
-pub struct ConsentArgs {
+pub(super) struct ConsentArgs {
     /// The data of this object may be lost
     #[arg(long, value_name = "REF")]
     pub allow_data_loss: Vec<String>,
@@ -133,7 +133,7 @@ pub struct ConsentArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct InitArgs {
+pub(super) struct InitArgs {
     /// The folder
     #[arg(default_value = ".")]
     pub folder: PathBuf,
@@ -143,7 +143,7 @@ pub struct InitArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct ValidateArgs {
+pub(super) struct ValidateArgs {
     #[command(flatten)]
     pub files: Files,
     /// How mistakes are shown
@@ -152,7 +152,7 @@ pub struct ValidateArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DiagnosticFormat {
+pub(super) enum DiagnosticFormat {
     /// With the lines of the files
     Full,
     /// One line each
@@ -162,7 +162,7 @@ pub enum DiagnosticFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub(super) struct PlanArgs {
     #[command(flatten)]
     pub files: Files,
     #[command(flatten)]
@@ -182,13 +182,13 @@ pub struct PlanArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PlanFormat {
+pub(super) enum PlanFormat {
     Text,
     Json,
 }
 
 #[derive(Debug, Args)]
-pub struct ApplyArgs {
+pub(super) struct ApplyArgs {
     /// A plan saved by `jvp plan --out`; nothing is asked then
     pub plan: Option<PathBuf>,
     #[command(flatten)]
@@ -210,7 +210,7 @@ pub struct ApplyArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct DeleteArgs {
+pub(super) struct DeleteArgs {
     /// Objects, such as `vm/web-1`; none means all that the manifests declare
     pub objects: Vec<String>,
     #[command(flatten)]
@@ -232,7 +232,7 @@ pub struct DeleteArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ReadFormat {
+pub(super) enum ReadFormat {
     /// A table
     Table,
     /// A table with all columns
@@ -244,7 +244,7 @@ pub enum ReadFormat {
 }
 
 #[derive(Debug, Args)]
-pub struct GetArgs {
+pub(super) struct GetArgs {
     /// Kinds (`vms`, `pools`, `all`) or objects (`vm/web-1`)
     #[arg(required = true, value_name = "KIND|REF")]
     pub what: Vec<String>,
@@ -259,7 +259,7 @@ pub struct GetArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct DescribeArgs {
+pub(super) struct DescribeArgs {
     /// Objects, such as `vm/web-1`
     #[arg(required = true, value_name = "REF")]
     pub objects: Vec<String>,
@@ -268,7 +268,7 @@ pub struct DescribeArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub(super) struct DiffArgs {
     #[command(flatten)]
     pub files: Files,
     #[command(flatten)]
@@ -282,13 +282,13 @@ pub struct DiffArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct SchemaArgs {
+pub(super) struct SchemaArgs {
     /// The kind; none prints the schema of any object
     pub kind: Option<String>,
 }
 
 #[derive(Debug, Args)]
-pub struct PowerArgs {
+pub(super) struct PowerArgs {
     /// VMs, such as `web-1`
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
@@ -302,7 +302,7 @@ pub struct PowerArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum VmCommand {
+pub(super) enum VmCommand {
     /// Start VMs that are off
     Start(PowerArgs),
     /// Ask guests to stop, and wait until they have
@@ -312,7 +312,7 @@ pub enum VmCommand {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum NodeCommand {
+pub(super) enum NodeCommand {
     /// Say that a Node is another machine now, and that this is right
     Accept(NodeArgs),
     /// Drop a Node and what is on it from the inventory; nothing is touched
@@ -320,7 +320,7 @@ pub enum NodeCommand {
 }
 
 #[derive(Debug, Args)]
-pub struct NodeArgs {
+pub(super) struct NodeArgs {
     /// The Node's name
     pub name: String,
     #[command(flatten)]
@@ -328,13 +328,13 @@ pub struct NodeArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct CompletionArgs {
+pub(super) struct CompletionArgs {
     /// The shell
     pub shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]
-pub struct VersionArgs {
+pub(super) struct VersionArgs {
     /// As JSON
     #[arg(short, long, value_enum, default_value_t = PlanFormat::Text)]
     pub output: PlanFormat,

@@ -5,7 +5,7 @@ use crate::store::StoreError;
 
 /// A command's end without its work done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandError {
+pub(super) struct CommandError {
     /// The exit code.
     pub exit: Exit,
     /// What failed and why; empty where it was said already.
@@ -16,24 +16,24 @@ pub struct CommandError {
 
 impl CommandError {
     /// An error.
-    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into(), help: Vec::new() }
     }
 
     /// With what to do.
     #[must_use]
-    pub fn help(mut self, text: impl Into<String>) -> Self {
+    pub(super) fn help(mut self, text: impl Into<String>) -> Self {
         self.help.push(text.into());
         self
     }
 
     /// It was said already: only the code is left.
-    pub fn said(exit: Exit) -> Self {
+    pub(super) fn said(exit: Exit) -> Self {
         Self::new(exit, "")
     }
 
     /// As printed.
-    pub fn render(&self, colour: bool) -> String {
+    pub(super) fn render(&self, colour: bool) -> String {
         if self.message.is_empty() {
             return String::new();
         }

@@ -2,7 +2,7 @@
 
 /// Why jvp ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(super) enum Exit {
     /// All is well.
     Ok,
     /// An error that no other code tells.
@@ -23,7 +23,7 @@ pub enum Exit {
 
 impl Exit {
     /// The code.
-    pub fn code(self) -> u8 {
+    pub(super) fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
             Self::Error => 1,
@@ -38,7 +38,7 @@ impl Exit {
 
     /// The graver of two: 64, 3, 6, 5, 4, 1, then 2 and 0.
     #[must_use]
-    pub fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         let weight = |exit: Self| match exit {
             Self::Usage => 7,
             Self::Invalid => 6,

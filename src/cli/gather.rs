@@ -103,7 +103,7 @@ fn secrets_named(session: &Session) -> Vec<(ObjectRef, String, SecretSource)> {
 }
 
 /// Gathers what is known of images, keys and secrets. Fetches and makes nothing.
-pub fn sources(session: &Session, owned: &Owned) -> Result<Sources, CommandError> {
+pub(super) fn sources(session: &Session, owned: &Owned) -> Result<Sources, CommandError> {
     let roots = Roots::of(session)?;
     let cache = ImageCache::new(session.state.path());
     let keys = KeyPairs::new(session.state.path());
@@ -163,7 +163,7 @@ pub fn sources(session: &Session, owned: &Owned) -> Result<Sources, CommandError
 }
 
 /// The controller's deeds.
-pub struct Controller {
+pub(super) struct Controller {
     cache: ImageCache,
     keys: KeyPairs,
     requests: BTreeMap<Name, ImageRequest>,
@@ -174,7 +174,7 @@ pub struct Controller {
 
 impl Controller {
     /// The deeds for a session.
-    pub fn of(session: &Session) -> Self {
+    pub(super) fn of(session: &Session) -> Self {
         let requests = session
             .desired
             .objects
@@ -236,7 +236,7 @@ impl Local for Controller {
 }
 
 /// Writes what other tools read: a file a template and a node. They are never read back, so a failure is only said in the log.
-pub fn write_metadata(session: &Session, seen: &Seen) {
+pub(super) fn write_metadata(session: &Session, seen: &Seen) {
     let Ok(owned) = session.ledger().map(|ledger| ledger.owned()).ok_or(()) else { return };
     let files = MetadataFiles::new(&session.state);
     let at = now().to_string();

@@ -9,7 +9,7 @@ use crate::name::Name;
 use crate::observe::{NodeState, NodeView, Scope};
 use crate::plan::NodeRecord;
 
-pub async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+pub(super) async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let (NodeCommand::Accept(args) | NodeCommand::Forget(args)) = command;
     let mut session = Session::open(&args.files, global, out)?;
     let name: Name =
@@ -33,7 +33,7 @@ pub async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Result<Ex
             ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: now().to_string() })?;
             match was {
                 Some(was) if was != host_uuid => {
-                    out.print(&format!("Node/{name}: accepted; its host UUID was {was} and is {host_uuid}\n"))
+                    out.print(&format!("Node/{name}: accepted; its host UUID was {was} and is {host_uuid}\n"));
                 }
                 _ => out.print(&format!("Node/{name}: its host UUID is {host_uuid}\n")),
             }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::args::Colour;
 
 /// Standard output and standard error, as a command sees them.
-pub struct Out {
+pub(super) struct Out {
     /// Whether to use colour on standard output.
     pub colour: bool,
     /// Whether to use colour on standard error.
@@ -18,7 +18,7 @@ pub struct Out {
 
 impl Out {
     /// Standard output and error, with colour as asked for. `NO_COLOR` is honoured.
-    pub fn new(colour: Colour) -> Self {
+    pub(super) fn new(colour: Colour) -> Self {
         let wanted = |terminal: bool| match colour {
             Colour::Always => true,
             Colour::Never => false,
@@ -34,7 +34,7 @@ impl Out {
     }
 
     /// Writes to standard output.
-    pub fn print(&self, text: &str) {
+    pub(super) fn print(&self, text: &str) {
         let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = std::io::stdout().lock();
         // Whoever reads it may have gone.
@@ -43,7 +43,7 @@ impl Out {
     }
 
     /// Writes to standard error.
-    pub fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut err = std::io::stderr().lock();
         let _ = err.write_all(text.as_bytes());
@@ -51,7 +51,7 @@ impl Out {
     }
 
     /// Asks a question on the terminal and reads the answer.
-    pub fn ask(&self, question: &str) -> String {
+    pub(super) fn ask(&self, question: &str) -> String {
         self.say(question);
         let mut answer = String::new();
         let _ = std::io::stdin().read_line(&mut answer);

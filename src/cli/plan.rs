@@ -12,7 +12,7 @@ use crate::plan::{Mode, render};
 /// The version of the plan's JSON form. Fields are added, never changed, while it stays the same.
 const JSON_VERSION: u32 = 1;
 
-pub async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
     let seen = session.look(&Scope::Everything, out).await?;
     let targets = targets(&session, &seen.owned, &args.target)?;
@@ -41,7 +41,7 @@ pub async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<Exit, C
     Ok(if args.detailed_exitcode && !plan.is_empty() { exit.or(Exit::Changes) } else { exit })
 }
 
-pub async fn diff(args: &DiffArgs, global: &Global, out: &Out) -> Result<u8, CommandError> {
+pub(super) async fn diff(args: &DiffArgs, global: &Global, out: &Out) -> Result<u8, CommandError> {
     let session = Session::open(&args.files, global, out)?;
     let seen = session.look(&Scope::Everything, out).await?;
     let targets = targets(&session, &seen.owned, &args.target)?;

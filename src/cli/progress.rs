@@ -7,15 +7,15 @@ use crate::apply::progress::{Ended, Event, Sink};
 use crate::plan::Plan;
 
 /// What is shown until a run ends.
-pub struct Bars;
+pub(super) struct Bars;
 
 impl Bars {
     /// Takes it away.
-    pub fn finish(self) {}
+    pub(super) fn finish(self) {}
 }
 
 /// A sink that shows events.
-pub fn sink(out: &Arc<Out>, plan: &Plan) -> (Sink, Bars) {
+pub(super) fn sink(out: &Arc<Out>, plan: &Plan) -> (Sink, Bars) {
     let out = out.clone();
     let words: Vec<&'static str> = plan.actions.iter().map(|action| action.op.word()).collect();
     let sink = Sink::new(move |event| match event {

@@ -17,7 +17,7 @@ use crate::observe::{NodeView, Scope};
 use crate::plan::{Action, Data, NodeRecord, Op, Plan, Policy, RefusalKind, render};
 
 /// How a plan is to be carried out.
-pub struct Manner {
+pub(super) struct Manner {
     /// Don't ask.
     pub yes: bool,
     /// Show and do nothing.
@@ -32,7 +32,7 @@ pub struct Manner {
 const ROUNDS: u32 = 4;
 
 /// The exit code that a plan by itself means.
-pub fn judge(plan: &Plan) -> Exit {
+pub(super) fn judge(plan: &Plan) -> Exit {
     let refusals = plan.refusals.iter().fold(Exit::Ok, |exit, refusal| {
         exit.or(match refusal.kind {
             RefusalKind::Invalid => Exit::Invalid,
@@ -44,7 +44,7 @@ pub fn judge(plan: &Plan) -> Exit {
 }
 
 /// Plans, shows, asks and does.
-pub async fn carry_out(
+pub(super) async fn carry_out(
     mut session: Session,
     files: &Files,
     global: &Global,

@@ -15,7 +15,7 @@ const FORMAT: u32 = 1;
 /// A saved plan.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Saved {
+pub(super) struct Saved {
     format: u32,
     /// The values of `-f`, made absolute.
     pub files: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Saved {
 }
 
 /// Saves a plan, mode 0600.
-pub fn save(
+pub(super) fn save(
     path: &Path,
     files: &[String],
     secrets_dir: Option<&PathBuf>,
@@ -65,7 +65,7 @@ pub fn save(
 }
 
 /// Reads a saved plan.
-pub fn read(path: &Path) -> Result<Saved, CommandError> {
+pub(super) fn read(path: &Path) -> Result<Saved, CommandError> {
     let failed = |why: String| CommandError::new(Exit::Error, format!("failed to read the plan {}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     let saved: Saved = serde_json::from_str(&text).map_err(|error| failed(format!("it is no plan of this jvp ({error})")))?;

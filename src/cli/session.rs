@@ -22,7 +22,7 @@ use crate::source::{ManifestSet, read_set};
 use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
 
 /// A set of manifests and what it stands for.
-pub struct Session {
+pub(super) struct Session {
     /// The manifests.
     pub set: ManifestSet,
     /// What they want.
@@ -42,7 +42,7 @@ pub struct Session {
 }
 
 /// What a plan was made from, beside the manifests.
-pub struct Seen {
+pub(super) struct Seen {
     /// What the nodes have.
     pub observed: Observed,
     /// The inventory, made whole from the marks.
@@ -54,7 +54,7 @@ pub struct Seen {
 }
 
 /// The state directory that a command uses.
-pub fn state_path(global: &Global) -> PathBuf {
+pub(super) fn state_path(global: &Global) -> PathBuf {
     if let Some(path) = &global.state_dir {
         return path.clone();
     }
@@ -66,7 +66,7 @@ pub fn state_path(global: &Global) -> PathBuf {
 }
 
 /// The time.
-pub fn now() -> jiff::Timestamp {
+pub(super) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
@@ -76,7 +76,7 @@ fn command_line() -> String {
 }
 
 /// Reads manifests and checks all that can be checked without a node. What is wrong is shown, all of it.
-pub fn read_manifests(
+pub(super) fn read_manifests(
     files: &Files,
     global: &Global,
     fleet: impl FnOnce() -> Option<Uid>,
@@ -92,7 +92,7 @@ pub fn read_manifests(
 }
 
 /// Checks and resolves a set; what is wrong is added to its diagnostics.
-pub fn check(set: &mut ManifestSet, global: &Global, fleet: impl FnOnce() -> Option<Uid>) -> (Desired, bool) {
+pub(super) fn check(set: &mut ManifestSet, global: &Global, fleet: impl FnOnce() -> Option<Uid>) -> (Desired, bool) {
     for document in &set.documents {
         let allowed = match &document.spec {
             Spec::Node(spec) => spec.uri.as_deref().is_some_and(|uri| uri_allowed(uri, &global.allow_uri)),
@@ -142,7 +142,7 @@ fn diagnostic(set: &ManifestSet, problem: &Problem) -> Diagnostic {
 
 impl Session {
     /// Reads the manifests, opens the state directory and makes the hosts ready; opens no connection and takes no lock.
-    pub fn open(files: &Files, global: &Global, out: &Out) -> Result<Self, CommandError> {
+    pub(super) fn open(files: &Files, global: &Global, out: &Out) -> Result<Self, CommandError> {
         let path = state_path(global);
         let snapshot = || Snapshot::read(&path, &command_line(), now());
         let known = || snapshot().ok().and_then(|snapshot| snapshot.fleet_id());
@@ -165,7 +165,7 @@ impl Session {
     }
 
     /// Takes the ledger for writing. A set without a Fleet gets an id here, at its first write.
-    pub fn lock(&mut self, files: &Files, global: &Global, out: &Out) -> Result<(), CommandError> {
+    pub(super) fn lock(&mut self, files: &Files, global: &Global, out: &Out) -> Result<(), CommandError> {
         if self.store.is_some() {
             return Ok(());
         }
@@ -180,16 +180,15 @@ impl Session {
             out.say(&format!("warning: the ledger was damaged ({reason}){aside}; {rest}\n"));
         }
         if self.desired.fleet.is_nil() {
-            let id = match store.fleet_id()? {
-                Some(id) => id,
-                None => {
-                    let id = uuid::Uuid::new_v4();
-                    store.set_fleet_id(id)?;
-                    out.say(&format!(
-                        "note: these manifests have no Fleet; {id} was made for them in the state directory. To commit it: jvp init\n"
-                    ));
-                    id
-                }
+            let id = if let Some(id) = store.fleet_id()? {
+                id
+            } else {
+                let id = uuid::Uuid::new_v4();
+                store.set_fleet_id(id)?;
+                out.say(&format!(
+                    "note: these manifests have no Fleet; {id} was made for them in the state directory. To commit it: jvp init\n"
+                ));
+                id
             };
             let mut set = std::mem::take(&mut self.set);
             let (desired, _) = check(&mut set, global, || Some(id));
@@ -202,12 +201,12 @@ impl Session {
     }
 
     /// The ledger; only after [`lock`](Self::lock).
-    pub fn ledger(&self) -> Option<Ledger> {
+    pub(super) fn ledger(&self) -> Option<Ledger> {
         self.store.as_ref().map(|store| store.ledger(self.desired.fleet))
     }
 
     /// Publishes the inventory for readers and lets go of it.
-    pub fn close(mut self) -> Result<(), CommandError> {
+    pub(super) fn close(mut self) -> Result<(), CommandError> {
         match self.store.take() {
             Some(store) => Ok(store.close()?),
             None => Ok(()),
@@ -215,7 +214,7 @@ impl Session {
     }
 
     /// The inventory: from the ledger where it is held, else from the published copy.
-    pub fn owned(&self, out: &Out) -> Result<Owned, CommandError> {
+    pub(super) fn owned(&self, out: &Out) -> Result<Owned, CommandError> {
         if let Some(ledger) = self.ledger() {
             return Ok(ledger.owned());
         }
@@ -227,7 +226,7 @@ impl Session {
     }
 
     /// Looks: at every node side by side, at the inventory, and at what is known of sources.
-    pub async fn look(&self, scope: &Scope, out: &Out) -> Result<Seen, CommandError> {
+    pub(super) async fn look(&self, scope: &Scope, out: &Out) -> Result<Seen, CommandError> {
         let observed = observe(&self.hosts, scope).await;
         let ledger = self.owned(out)?;
         let (owned, rebuilt) = complete(&ledger, &observed, self.desired.fleet);
@@ -236,17 +235,17 @@ impl Session {
     }
 
     /// Plans from what was seen.
-    pub fn plan(&self, seen: &Seen, policy: &Policy) -> Plan {
+    pub(super) fn plan(&self, seen: &Seen, policy: &Policy) -> Plan {
         plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, policy)
     }
 
     /// The policy of a command.
-    pub fn policy(&self, mode: Mode, consents: Consents, targets: Option<BTreeSet<ObjectRef>>) -> Policy {
+    pub(super) fn policy(&self, mode: Mode, consents: Consents, targets: Option<BTreeSet<ObjectRef>>) -> Policy {
         Policy { fleet: self.desired.fleet, writer: self.writer, mode, targets, partial: !self.set.whole, consents }
     }
 
     /// The objects that a reference on the command line means: it may leave out the node of an object that stands on several.
-    pub fn objects(&self, text: &str, owned: &Owned) -> Result<Vec<ObjectRef>, CommandError> {
+    pub(super) fn objects(&self, text: &str, owned: &Owned) -> Result<Vec<ObjectRef>, CommandError> {
         let given: ObjectRef =
             text.parse().map_err(|error: crate::name::InvalidValue| CommandError::new(Exit::Usage, error.to_string()))?;
         let found: BTreeSet<ObjectRef> = self
@@ -273,7 +272,7 @@ impl Session {
 }
 
 /// Consents as given on the command line.
-pub fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
+pub(super) fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
     let parse = |list: &[String]| -> Result<BTreeSet<ObjectRef>, CommandError> {
         list.iter()
             .map(|text| {
@@ -294,7 +293,7 @@ pub fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
 }
 
 /// The targets of `--target`.
-pub fn targets(session: &Session, owned: &Owned, list: &[String]) -> Result<Option<BTreeSet<ObjectRef>>, CommandError> {
+pub(super) fn targets(session: &Session, owned: &Owned, list: &[String]) -> Result<Option<BTreeSet<ObjectRef>>, CommandError> {
     if list.is_empty() {
         return Ok(None);
     }
@@ -315,7 +314,10 @@ fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
-            rest.char_indices().map(|(at, _)| at).chain([rest.len()]).any(|at| rest.get(at..).is_some_and(|rest| matches(tail, rest)))
+            rest.char_indices()
+                .map(|(at, _)| at)
+                .chain([rest.len()])
+                .any(|at| rest.get(at..).is_some_and(|rest| matches(tail, rest)))
         }),
     }
 }
@@ -334,6 +336,6 @@ fn connector() -> Box<dyn Connector> {
 }
 
 /// Whether a kind stands in libvirt.
-pub fn is_libvirts(kind: Kind) -> bool {
+pub(super) fn is_libvirts(kind: Kind) -> bool {
     !matches!(kind, Kind::Fleet | Kind::Node | Kind::KeyPair)
 }

@@ -9,7 +9,7 @@ use super::output::Out;
 use crate::apply::Halt;
 
 /// Listens for SIGINT and SIGTERM and tells the run.
-pub async fn listen(halt: watch::Sender<Halt>, out: Arc<Out>) {
+pub(super) async fn listen(halt: watch::Sender<Halt>, out: Arc<Out>) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         return;
     };

@@ -13,7 +13,7 @@ use crate::name::{Kind, Name};
 use crate::source::{FLEET_FILE, read_set};
 use crate::store::Snapshot;
 
-pub fn init(args: &InitArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+pub(super) fn init(args: &InitArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let failed = |path: &Path, error: &std::io::Error| {
         CommandError::new(Exit::Error, format!("failed to write {}: {error}", path.display()))
     };
@@ -55,7 +55,7 @@ pub fn init(args: &InitArgs, global: &Global, out: &Out) -> Result<Exit, Command
     Ok(Exit::Ok)
 }
 
-pub fn validate(args: &ValidateArgs, global: &Global, out: &Out) -> Exit {
+pub(super) fn validate(args: &ValidateArgs, global: &Global, out: &Out) -> Exit {
     let mut set = read_set(&args.files.files, &mut std::io::stdin());
     super::session::check(&mut set, global, || None);
     let format = match args.output {
@@ -84,17 +84,18 @@ fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }
 
-pub fn schema(args: &SchemaArgs, out: &Out) -> Result<Exit, CommandError> {
+pub(super) fn schema(args: &SchemaArgs, out: &Out) -> Result<Exit, CommandError> {
     let file = match &args.kind {
         None => "jvp.json".to_owned(),
-        Some(kind) => match Kind::parse(kind) {
-            Some(kind) => format!("{}.json", kind.name().to_lowercase()),
-            None => {
+        Some(kind) => {
+            if let Some(kind) = Kind::parse(kind) {
+                format!("{}.json", kind.name().to_lowercase())
+            } else {
                 let names: Vec<_> = Kind::TABLE.iter().map(|row| row.name).collect();
                 return Err(CommandError::new(Exit::Usage, format!("there is no kind `{kind}`"))
                     .help(format!("one of {}", names.join(", "))));
             }
-        },
+        }
     };
     match crate::manifest::schema::all().into_iter().find(|(name, _)| *name == file) {
         Some((_, text)) => {
@@ -105,20 +106,20 @@ pub fn schema(args: &SchemaArgs, out: &Out) -> Result<Exit, CommandError> {
     }
 }
 
-pub fn completion(args: &CompletionArgs, out: &Out) -> Exit {
+pub(super) fn completion(args: &CompletionArgs, out: &Out) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "jvp", &mut text);
     out.print(&String::from_utf8_lossy(&text));
     Exit::Ok
 }
 
-pub fn version(args: &VersionArgs, out: &Out) -> Exit {
+pub(super) fn version(args: &VersionArgs, out: &Out) -> Exit {
     let jvp = env!("CARGO_PKG_VERSION");
     let library = crate::host::libvirt::library_version()
         .map_or_else(|| "unknown".into(), |v| format!("{}.{}.{}", v / 1_000_000, v / 1000 % 1000, v % 1000));
     match args.output {
         PlanFormat::Text => {
-            out.print(&format!("jvp {jvp}\nlibvirt library {library}\nlanguage {}\n", crate::manifest::API_VERSION))
+            out.print(&format!("jvp {jvp}\nlibvirt library {library}\nlanguage {}\n", crate::manifest::API_VERSION));
         }
         PlanFormat::Json => out.print(&format!(
             "{}\n",

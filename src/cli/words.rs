@@ -3,7 +3,7 @@
 use crate::store::{Currency, Snapshot};
 
 /// What there is to say of a copy of the inventory that may be old.
-pub fn currency(snapshot: &Snapshot) -> Option<String> {
+pub(super) fn currency(snapshot: &Snapshot) -> Option<String> {
     match &snapshot.currency {
         Currency::Current => None,
         Currency::Held(holder) => Some(format!("note: the inventory is as last published, since {holder} holds it\n")),

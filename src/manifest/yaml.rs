@@ -18,7 +18,7 @@ pub const MAX_DEPTH: usize = 128;
 pub const MAX_VALUES: usize = 500_000;
 
 /// How many mistakes of one file are told: nobody reads more, and a file of nothing but mistakes must not fill the memory.
-pub const MAX_MISTAKES: usize = 1_000;
+pub(super) const MAX_MISTAKES: usize = 1_000;
 
 /// One document of a file.
 #[derive(Debug)]

@@ -202,12 +202,11 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
             }
         }
     }
-    match row.drafts.last_mut() {
-        Some(last) => last.record = Record::Remove(wanted.object.clone()),
-        None => {
-            row.reason = "it is gone; the inventory forgets it".into();
-            row.drafts.push(forget(wanted));
-        }
+    if let Some(last) = row.drafts.last_mut() {
+        last.record = Record::Remove(wanted.object.clone());
+    } else {
+        row.reason = "it is gone; the inventory forgets it".into();
+        row.drafts.push(forget(wanted));
     }
     let ids = p.commit(row);
     came_with(p, wanted, ids.last().copied(), with_data);

@@ -10,7 +10,7 @@ use crate::name::{ByteSize, Kind};
 
 /// One leaf that is not as it is wanted.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
+pub(super) struct Difference {
     /// Its path.
     pub path: String,
     /// What it is.
@@ -21,7 +21,7 @@ pub struct Difference {
 
 /// What a comparison found.
 #[derive(Debug, Clone, Default)]
-pub struct Differences {
+pub(super) struct Differences {
     /// Leaves that are to change, in the order of their paths.
     pub changed: Vec<(&'static Field, Difference)>,
     /// Leaves that were taken out of the manifest and stay as they are.
@@ -30,19 +30,19 @@ pub struct Differences {
 
 impl Differences {
     /// The leaves as a plan shows them.
-    pub fn shown(&self) -> Vec<FieldChange> {
+    pub(super) fn shown(&self) -> Vec<FieldChange> {
         self.changed.iter().map(|(row, difference)| shown(row, difference)).collect()
     }
 }
 
 /// One leaf as a plan shows it.
-pub fn shown(row: &Field, difference: &Difference) -> FieldChange {
+pub(super) fn shown(row: &Field, difference: &Difference) -> FieldChange {
     let show = |value: &Value| if row.sensitive { Shown::Sensitive } else { Shown::Value(text(value)) };
     FieldChange { path: difference.path.clone(), old: difference.old.as_ref().map(show), new: difference.new.as_ref().map(show) }
 }
 
 /// A value in a line: strings that need no quotes without them.
-pub fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::String(s) if !s.is_empty() && !s.contains(char::is_whitespace) => s.clone(),
         Value::String(s) => format!("{s:?}"),
@@ -52,7 +52,7 @@ pub fn text(value: &Value) -> String {
 }
 
 /// Compares the authored leaves `now` with the leaves `observed`; `last` are those of the last verified apply.
-pub fn compare(
+pub(super) fn compare(
     kind: Kind,
     now: &BTreeMap<String, Value>,
     last: &BTreeSet<String>,

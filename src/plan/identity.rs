@@ -10,7 +10,7 @@ use crate::xml::Mark;
 
 /// What is found of one object of libvirt's.
 #[derive(Debug, Clone, Copy)]
-pub struct Found<'a> {
+pub(super) struct Found<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its UUID.
@@ -23,7 +23,7 @@ pub struct Found<'a> {
 
 /// Whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Nothing is there.
     Absent,
     /// Ours.
@@ -50,7 +50,7 @@ pub enum Verdict {
 }
 
 /// Judges what is found under the wanted name and under the UUID that is ours.
-pub fn judge(
+pub(super) fn judge(
     uid: Uid,
     fleet: Uid,
     writer: Uuid,

@@ -175,12 +175,6 @@ impl Planner<'_> {
         }
     }
 
-    /// The volume of a disk, or why it can't be said yet.
-    pub(super) fn disk_volume(&self, object: &ObjectRef, node: &Name) -> Result<Option<VolumeAt>, Hold> {
-        self.standing_of(object)?;
-        Ok(self.volume_at(object, node).map(|(at, ..)| at))
-    }
-
     /// Domains of others that are plugged into a network.
     pub(super) fn guests_of_network(&self, node: &Name, network: &str) -> Vec<(String, bool)> {
         let Some(state) = self.node(node) else { return Vec::new() };

@@ -43,10 +43,7 @@ use planner::Planner;
 
 /// The leaves of a spec: path → value.
 pub(crate) fn leaves_of(spec: &Spec) -> BTreeMap<String, Value> {
-    crate::manifest::path::leaves(spec.kind(), &spec.to_value())
-        .into_iter()
-        .map(|(path, value)| (path.to_string(), value))
-        .collect()
+    crate::manifest::path::leaves(spec.kind(), &spec.to_value()).into_iter().map(|(path, value)| (path.clone(), value)).collect()
 }
 
 /// The authored leaves that stand in a definition, without those of conduct and without `but`.

@@ -375,7 +375,7 @@ impl<'a> Planner<'a> {
                 wanted,
                 RefusalKind::Guard,
                 format!("the {what} called `{name}` is transient: it vanishes when it stops, and is never managed"),
-                &[format!("make it persistent (`virsh define`) or stop it, then plan again")],
+                &["make it persistent (`virsh define`) or stop it, then plan again".to_string()],
             ),
             Verdict::Absent | Verdict::Ours { .. } | Verdict::Renamed { .. } => return false,
         }

@@ -74,9 +74,8 @@ impl Planner<'_> {
         }
         let mut row = Row::new(wanted, Verb::Update, "the manifest changed");
         row.fields = fields;
-        row.drafts.push(
-            Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(entry))),
-        );
+        row.drafts
+            .push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(entry))));
         self.commit(row);
     }
 }

@@ -37,15 +37,12 @@ impl State {
         self.complete(&name, &mut document)?;
         Schema::Network.settle(&mut document);
         let inactive = document.print();
-        match self.networks.get_mut(&name) {
-            Some(network) => {
-                network.inactive = inactive;
-                network.persistent = true;
-            }
-            None => {
-                let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
-                self.networks.insert(name, network);
-            }
+        if let Some(network) = self.networks.get_mut(&name) {
+            network.inactive = inactive;
+            network.persistent = true;
+        } else {
+            let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
+            self.networks.insert(name, network);
         }
         Ok(uuid)
     }
@@ -68,17 +65,14 @@ impl State {
             return Ok(());
         }
         let wanted = document.child_attr("bridge", "name").map(str::to_owned);
-        let bridge = match wanted {
-            Some(bridge) => {
-                if self.other_bridges(name).any(|other| other == bridge) {
-                    return Err(libvirt(ErrorKind::InvalidState, 1, format!("bridge name '{bridge}' already in use.")));
-                }
-                bridge
+        let bridge = if let Some(bridge) = wanted {
+            if self.other_bridges(name).any(|other| other == bridge) {
+                return Err(libvirt(ErrorKind::InvalidState, 1, format!("bridge name '{bridge}' already in use.")));
             }
-            None => {
-                let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
-                (0..).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
-            }
+            bridge
+        } else {
+            let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
+            (0..).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
         };
         document.edit("bridge", |element| {
             element.set("name", &bridge);

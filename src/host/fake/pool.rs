@@ -45,27 +45,24 @@ impl State {
         document.edit("source", |_| {});
         Schema::Pool.settle(&mut document);
         let printed = document.print();
-        match self.pools.get_mut(&name) {
-            Some(pool) => {
-                pool.xml = printed;
-                pool.persistent = true;
-                if !pool.active {
-                    pool.path = path;
-                }
+        if let Some(pool) = self.pools.get_mut(&name) {
+            pool.xml = printed;
+            pool.persistent = true;
+            if !pool.active {
+                pool.path = path;
             }
-            None => {
-                let pool = Pool {
-                    uuid,
-                    active: false,
-                    autostart: false,
-                    persistent: true,
-                    xml: printed,
-                    path,
-                    known: std::collections::BTreeMap::new(),
-                    seen: false,
-                };
-                self.pools.insert(name, pool);
-            }
+        } else {
+            let pool = Pool {
+                uuid,
+                active: false,
+                autostart: false,
+                persistent: true,
+                xml: printed,
+                path,
+                known: std::collections::BTreeMap::new(),
+                seen: false,
+            };
+            self.pools.insert(name, pool);
         }
         Ok(uuid)
     }

@@ -33,7 +33,7 @@ impl State {
         match target {
             Target::Domain(name) => node.domains.extend(self.domains.get(name).map(|domain| raw_domain(name, domain, false))),
             Target::Network(name) => {
-                node.networks.extend(self.networks.get(name).map(|network| raw_network(name, network, false)))
+                node.networks.extend(self.networks.get(name).map(|network| raw_network(name, network, false)));
             }
             Target::Pool(name) => {
                 if !node.pools.iter().any(|pool| pool.name == *name) {

@@ -192,7 +192,7 @@ fn upload(
         source: spec.source.as_ref().and_then(|s| s.url.clone().or_else(|| s.file.clone())).unwrap_or_default(),
     };
     let mut ready: Entry = entry_of(p, wanted, None);
-    ready.libvirt_name = file.to_owned();
+    file.clone_into(&mut ready.libvirt_name);
     ready.template = Some(record);
     let mut begun = ready.clone();
     if let Some(template) = begun.template.as_mut() {

@@ -192,7 +192,7 @@ fn characters(devices: &mut Element) {
         if own {
             channel.remove("source");
         }
-        if channel.child("source").is_some_and(|source| source.attr("mode").is_some()) || channel.child("source").is_none() {
+        if channel.child("source").is_none_or(|source| source.attr("mode").is_some()) {
             channel.default_attr("type", "unix");
         }
     }

@@ -44,28 +44,25 @@ impl State {
             return Err(exists(format!("domain '{name}' already exists with uuid {}", domain.uuid)));
         }
         let inactive = document.print();
-        match self.domains.get_mut(&name) {
-            Some(domain) => {
-                domain.inactive = inactive;
-                domain.persistent = true;
-            }
-            None => {
-                let domain = Domain {
-                    uuid,
-                    power: None,
-                    off_reason: OffReason::Unknown,
-                    autostart: false,
-                    persistent: true,
-                    managed_save: None,
-                    snapshots: std::collections::BTreeSet::new(),
-                    inactive,
-                    live: None,
-                    manners: Manners::Obeys,
-                    agent_addresses: None,
-                    start_fails: None,
-                };
-                self.domains.insert(name, domain);
-            }
+        if let Some(domain) = self.domains.get_mut(&name) {
+            domain.inactive = inactive;
+            domain.persistent = true;
+        } else {
+            let domain = Domain {
+                uuid,
+                power: None,
+                off_reason: OffReason::Unknown,
+                autostart: false,
+                persistent: true,
+                managed_save: None,
+                snapshots: std::collections::BTreeSet::new(),
+                inactive,
+                live: None,
+                manners: Manners::Obeys,
+                agent_addresses: None,
+                start_fails: None,
+            };
+            self.domains.insert(name, domain);
         }
         Ok(uuid)
     }

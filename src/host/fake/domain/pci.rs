@@ -138,17 +138,16 @@ impl Map {
             if controller.child("model").is_none() {
                 controller.push(Element::new("model").with("name", "pcie-root-port"));
             }
-            let place = match controller.child("address").map(read) {
-                Some(place) => place,
-                None => {
-                    let next = at
-                        .map(|(_, slot, function)| (0, slot, function + 1))
-                        .filter(|place| place.2 < 8 && !self.used.contains(place));
-                    let place = next.unwrap_or_else(|| self.free_slot());
-                    self.used.insert(place);
-                    controller.push(address(place));
-                    place
-                }
+            let place = if let Some(place) = controller.child("address").map(read) {
+                place
+            } else {
+                let next = at
+                    .map(|(_, slot, function)| (0, slot, function + 1))
+                    .filter(|place| place.2 < 8 && !self.used.contains(place));
+                let place = next.unwrap_or_else(|| self.free_slot());
+                self.used.insert(place);
+                controller.push(address(place));
+                place
             };
             at = Some(place);
             let index = controller.attr("index").unwrap_or("1").to_owned();
