@@ -2,7 +2,7 @@
 
 use super::kinds::VolumeAt;
 use super::model::RefusalKind;
-use super::planner::{Hold, Planner};
+use super::planner::Planner;
 use super::usage::users;
 use super::{Entry, TemplateRecord};
 use crate::name::{Kind, Name, ObjectRef};
