@@ -145,7 +145,7 @@ impl Faults {
 
     /// The fault that an act meets.
     pub(super) fn meet(&mut self, op: &Op) -> Option<How> {
-        let name = object(op).map_or("", |(_, name)| name);
+        let name = object(op);
         let mut met = None;
         for fault in &mut self.faults {
             let hit = match &mut fault.when {

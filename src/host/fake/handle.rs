@@ -259,7 +259,7 @@ impl Host for FakeHost {
     }
 
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
-        let index = self.begin(op.word(), object(op).map_or("", |(_, name)| name));
+        let index = self.begin(op.word(), object(op));
         let outcome = self.perform(op, progress).await;
         self.end(index, &outcome);
         outcome

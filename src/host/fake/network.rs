@@ -35,14 +35,16 @@ impl State {
         document.remove("uuid");
         document.push(Element::new("uuid").with_text(&uuid.to_string()));
         self.complete(&name, &mut document)?;
-        Schema::Network.settle(&mut document);
-        let inactive = document.print();
-        if let Some(network) = self.networks.get_mut(&name) {
-            network.inactive = inactive;
-            network.persistent = true;
-        } else {
-            let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
-            self.networks.insert(name, network);
+        let inactive = printed(&mut document);
+        match self.networks.get_mut(&name) {
+            Some(network) => {
+                network.inactive = inactive;
+                network.persistent = true;
+            }
+            None => {
+                let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
+                self.networks.insert(name, network);
+            }
         }
         Ok(uuid)
     }
@@ -59,20 +61,28 @@ impl State {
             }
         }
         let mode = document.child_attr("forward", "mode").map(str::to_owned);
+        if let Some(mode) = mode.as_deref().filter(|mode| matches!(*mode, "nat" | "route" | "open"))
+            && document.child("ip").is_none()
+        {
+            return Err(xml(format!("{mode} forwarding requested, but no IP address provided for network '{name}'")));
+        }
         // A network over a bridge of the host's own, or over a device, gets neither bridge nor MAC.
         if matches!(mode.as_deref(), Some("bridge" | "private" | "vepa" | "passthrough" | "hostdev")) {
             document.remove("mac");
             return Ok(());
         }
         let wanted = document.child_attr("bridge", "name").map(str::to_owned);
-        let bridge = if let Some(bridge) = wanted {
-            if self.other_bridges(name).any(|other| other == bridge) {
-                return Err(libvirt(ErrorKind::InvalidState, 1, format!("bridge name '{bridge}' already in use.")));
+        let bridge = match wanted {
+            Some(bridge) => {
+                if self.other_bridges(name).any(|other| other == bridge) {
+                    return Err(libvirt(ErrorKind::InvalidState, 1, format!("bridge name '{bridge}' already in use.")));
+                }
+                bridge
             }
-            bridge
-        } else {
-            let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
-            (0..).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
+            None => {
+                let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
+                (0..).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
+            }
         };
         document.edit("bridge", |element| {
             element.set("name", &bridge);
@@ -128,8 +138,7 @@ impl State {
         if mode.as_deref() != Some("bridge") && self.bridges.contains(&bridge) {
             return Err(libvirt(ErrorKind::Exists, 38, format!("unable to create bridge device {bridge}: File exists")));
         }
-        Schema::Network.settle(&mut document);
-        self.network_mut(name)?.live = Some(document.print());
+        self.network_mut(name)?.live = Some(printed(&mut document));
         Ok(())
     }
 
@@ -180,8 +189,7 @@ impl State {
         let change = |text: &str| {
             let mut document = Element::parse(text).map_err(xml)?;
             dhcp_host(name, &mut document, add, &host, parent_index)?;
-            Schema::Network.settle(&mut document);
-            Ok::<_, HostError>(document.print())
+            Ok::<_, HostError>(printed(&mut document))
         };
         let live = network.live.as_deref().map(change).transpose()?;
         let inactive = if network.persistent { change(&network.inactive)? } else { network.inactive.clone() };
@@ -200,11 +208,20 @@ impl State {
     }
 }
 
-/// Whether two networks have addresses in common.
+/// As libvirt prints it; an `<ip>` without anything in it has a line of its own for its end.
+fn printed(document: &mut Element) -> String {
+    Schema::Network.settle(document);
+    for ip in document.all_mut("ip").filter(|ip| ip.nodes.is_empty()) {
+        ip.set_text("\n  ");
+    }
+    document.print()
+}
+
+/// Whether two networks have a route in common; libvirt minds only equal ones, not one within the other.
 fn overlap(one: &Element, other: &Element) -> bool {
     let nets = |document: &Element| document.all("ip").filter_map(net).collect::<Vec<_>>();
     let theirs = nets(other);
-    nets(one).iter().any(|net| theirs.iter().any(|their| net.contains(&their.network()) || their.contains(&net.network())))
+    nets(one).iter().any(|net| theirs.iter().any(|their| net.trunc() == their.trunc()))
 }
 
 /// The net of an `<ip>`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::host::{ErrorKind, HostError};
-use crate::observe::OffReason;
+use crate::observe::{OffReason, Target};
 use crate::plan::Op;
 
 use super::error;
@@ -39,6 +39,8 @@ pub struct State {
     pub bridges: BTreeSet<String>,
     /// The id that the last started domain got.
     pub last_id: u32,
+    /// How many taps guests got so far; libvirt takes a fresh name for each.
+    pub taps: u32,
     /// How many values were made up for a name.
     made_up: BTreeMap<String, u64>,
 }
@@ -182,6 +184,7 @@ impl State {
             folders: ["/", "/var/lib/libvirt", "/var/lib/libvirt/images", "/srv", "/images"].map(str::to_owned).into(),
             bridges: BTreeSet::new(),
             last_id: 0,
+            taps: 0,
             made_up: BTreeMap::new(),
         }
     }
@@ -243,34 +246,37 @@ impl State {
                 Err(error::libvirt(ErrorKind::Unsupported, 0, message))
             }
         }
-        .map_err(|error| match object(op) {
-            Some((kind, name)) => error::named(error, kind, name),
+        .map_err(|error| match op.target() {
+            Some(Target::Pool(name)) => error::named(error, "pool", &name),
+            Some(Target::Network(name)) => error::named(error, "network", &name),
+            Some(Target::Domain(name)) => error::named(error, "domain", &name),
+            Some(Target::Volume { name, .. }) => error::named(error, "volume", &name),
             None => error,
         })
     }
 }
 
-/// What kind of object an effect is on, in a word for messages, and its name.
-pub(super) fn object(op: &Op) -> Option<(&'static str, &str)> {
-    Some(match op {
+/// The name of the object that an effect is on, as it is before it; empty for deeds on none.
+pub(super) fn object(op: &Op) -> &str {
+    match op {
         Op::PoolDefine { name, .. }
         | Op::PoolBuild { name }
         | Op::PoolStart { name }
         | Op::PoolAutostart { name, .. }
         | Op::PoolRefresh { name }
         | Op::PoolStop { name }
-        | Op::PoolUndefine { name } => ("pool", name),
+        | Op::PoolUndefine { name } => name,
         Op::NetworkDefine { name, .. }
         | Op::NetworkStart { name }
         | Op::NetworkAutostart { name, .. }
         | Op::NetworkDhcpHost { name, .. }
         | Op::NetworkStop { name }
-        | Op::NetworkUndefine { name } => ("network", name),
+        | Op::NetworkUndefine { name } => name,
         Op::VolumeCreate { name, .. }
         | Op::VolumeClone { name, .. }
         | Op::VolumeUpload { name, .. }
         | Op::VolumeGrow { name, .. }
-        | Op::VolumeDelete { name, .. } => ("volume", name),
+        | Op::VolumeDelete { name, .. } => name,
         Op::DomainDefine { name, .. }
         | Op::DomainStart { name, .. }
         | Op::DomainShutdown { name, .. }
@@ -278,7 +284,7 @@ pub(super) fn object(op: &Op) -> Option<(&'static str, &str)> {
         | Op::DomainUndefine { name, .. }
         | Op::DomainAutostart { name, .. }
         | Op::DomainMetadata { name, .. }
-        | Op::DomainRename { name, .. } => ("domain", name),
-        Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => return None,
-    })
+        | Op::DomainRename { name, .. } => name,
+        Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => "",
+    }
 }

@@ -8,7 +8,7 @@ use crate::host::{ErrorKind, HostError};
 use crate::observe::RawVolume;
 use crate::plan::UploadSource;
 
-use super::error::{invalid, libvirt, no_volume, xml};
+use super::error::{invalid, libvirt, no_file, no_volume, xml};
 use super::schema::Schema;
 use super::state::{File, Pool, State};
 use super::tree::Element;
@@ -54,8 +54,11 @@ impl State {
 
     /// `virsh vol-create-from`: a full copy, without a backing file.
     pub fn volume_clone(&mut self, pool: &str, text: &str, source_pool: &str, source: &str) -> Result<(), HostError> {
-        let (_, original) = self.volume(source_pool, source)?;
+        let (from, original) = self.volume(source_pool, source)?;
         let original = original.clone();
+        if original.format == "qcow2" && self.written_by_a_guest(&from) {
+            return Err(locked("convert", &from, "shared \"write\" lock"));
+        }
         let (path, wanted) = self.place(pool, text, false)?;
         let mut file = File { format: wanted.format, capacity: original.capacity, ..original };
         file.backing = None;
@@ -95,7 +98,11 @@ impl State {
 
     /// `virsh vol-resize` without the flag to shrink.
     pub fn volume_grow(&mut self, pool: &str, name: &str, capacity: u64) -> Result<(), HostError> {
-        let (path, file) = self.volume(pool, name)?;
+        let known = self.active_pool(pool)?.known.contains_key(name);
+        let (path, file) = self.volume(pool, name).map_err(|error| {
+            // libvirt knows the volume, and finds no file.
+            if known { no_file(format!("unable to open '{}'", error.message.split('\'').nth(1).unwrap_or(name))) } else { error }
+        })?;
         if capacity < file.allocation {
             return Err(libvirt(ErrorKind::Failed, 8, "can't shrink capacity below existing allocation"));
         }
@@ -104,14 +111,7 @@ impl State {
             return Err(libvirt(ErrorKind::Failed, 8, message));
         }
         if file.format == "qcow2" && self.written_by_a_guest(&path) {
-            return Err(libvirt(
-                ErrorKind::InvalidState,
-                1,
-                format!(
-                    "child process (/usr/bin/qemu-img resize {path}) unexpected exit status 1: qemu-img: Could not open '{path}': \
-                     Failed to get \"write\" lock"
-                ),
-            ));
+            return Err(locked("resize", &path, "\"write\" lock"));
         }
         if let Some(file) = self.files.get_mut(&path) {
             if file.format == "qcow2" {
@@ -164,7 +164,7 @@ impl State {
         let mut target = Element::new("target")
             .with_child(text("path", &path))
             .with_child(Element::new("format").with("type", format))
-            .with_child(permissions(if folder { "0755" } else { "0600" }))
+            .with_child(permissions(if folder { "0711" } else { "0600" }))
             .with_child(times());
         if deep && format == "qcow2" {
             if file.digest.is_some() {
@@ -208,7 +208,7 @@ impl State {
             return Err(if plain {
                 libvirt(ErrorKind::Exists, 90, format!("storage volume '{name}' exists already"))
             } else {
-                libvirt(ErrorKind::InvalidState, 1, format!("storage volume name '{name}' already in use."))
+                libvirt(ErrorKind::Exists, 1, format!("storage volume name '{name}' already in use."))
             });
         }
         let path = format!("{}/{name}", pool.path);
@@ -258,6 +258,14 @@ impl Wanted {
         let allocation = document.child("allocation").map(size).transpose()?;
         Ok(Self { name, format: format(document.child("target")), capacity, allocation, backing })
     }
+}
+
+/// What qemu-img says where a guest holds a lock.
+fn locked(verb: &str, path: &str, lock: &str) -> HostError {
+    let message = format!(
+        "child process (/usr/bin/qemu-img {verb} {path}) unexpected exit status 1: qemu-img: could not open '{path}': failed to get {lock}"
+    );
+    libvirt(ErrorKind::InvalidState, 1, message)
 }
 
 /// An element's size in bytes; without a unit they are bytes.

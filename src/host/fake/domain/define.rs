@@ -87,10 +87,12 @@ fn texts(document: &mut Element) -> Result<(), HostError> {
 
 fn memory(document: &mut Element) -> Result<(), HostError> {
     let read = |element: &Element| {
-        units::kib(&element.text(), element.attr("unit")).ok_or_else(|| xml(format!("malformed {} element", element.name)))
+        let (text, name) = (element.text(), &element.name);
+        units::kib(&text, element.attr("unit"))
+            .ok_or_else(|| xml(format!("invalid value '{text}' for element or attribute './{name}[1]'")))
     };
     let memory = document.child("memory").map(read).transpose()?.filter(|kib| *kib > 0);
-    let memory = memory.ok_or_else(|| xml("no memory for domain"))?;
+    let memory = memory.ok_or_else(|| xml("memory size must be specified via <memory> or in the <numa> configuration"))?;
     let current = document.child("currentMemory").map(read).transpose()?.filter(|kib| *kib > 0 && *kib <= memory);
     let max = document.child("maxMemory").map(read).transpose()?;
     for (name, kib) in [("memory", Some(memory)), ("currentMemory", Some(current.unwrap_or(memory))), ("maxMemory", max)] {
@@ -108,10 +110,7 @@ fn vcpus(document: &Element) -> Result<(), HostError> {
     let number = |text: &str| text.trim().parse::<u64>().ok().filter(|count| *count > 0);
     let max = number(&vcpu.text()).ok_or_else(|| xml("maximum vcpus count must be an integer"))?;
     if vcpu.attr("current").and_then(number).is_some_and(|current| current > max) {
-        return Err(xml(format!(
-            "maxvcpus must not be less than current vcpus ({} < {max})",
-            vcpu.attr("current").unwrap_or_default()
-        )));
+        return Err(unsupported_config("maximum vCPU count must not be less than current vCPU count"));
     }
     if let Some(topology) = document.at(&["cpu", "topology"]) {
         let of = |name: &str| topology.attr(name).and_then(number).unwrap_or(1);
@@ -134,7 +133,7 @@ fn os(document: &mut Element) -> Result<String, HostError> {
     };
     kind.set("machine", &machine);
     if os.attr("firmware") == Some("efi") && document.at(&["features", "acpi"]).is_none() {
-        return Err(unsupported_config("firmware auto selection requires ACPI"));
+        return Err(unsupported_config("UEFI requires ACPI on this architecture"));
     }
     Ok(machine)
 }

@@ -56,15 +56,17 @@ fn aliases(devices: &Element) -> Result<(), HostError> {
 }
 
 fn disks(devices: &mut Element) -> Result<(), HostError> {
-    let mut targets: Vec<String> = Vec::new();
+    let mut targets: Vec<(String, String)> = Vec::new();
     for disk in devices.all_mut("disk") {
         disk.default_attr("type", "file");
         disk.default_attr("device", "disk");
         let Some(target) = disk.child_attr("target", "dev").map(str::to_owned) else {
             return Err(xml("no target device for disk"));
         };
-        if targets.contains(&target) {
-            return Err(xml(format!("target '{target}' duplicated for disk sources")));
+        let source = disk.child("source").and_then(|source| source.attr("file").or_else(|| source.attr("dev")));
+        let source = source.unwrap_or("NULL").to_owned();
+        if let Some((_, other)) = targets.iter().find(|(other, _)| *other == target) {
+            return Err(xml(format!("target '{target}' duplicated for disk sources '{other}' and '{source}'")));
         }
         let bus = match target.get(..2) {
             Some("vd") => "virtio",
@@ -72,7 +74,7 @@ fn disks(devices: &mut Element) -> Result<(), HostError> {
             Some("fd") => "fdc",
             _ => "ide",
         };
-        targets.push(target);
+        targets.push((target, source));
         disk.edit("target", |target| {
             target.default_attr("bus", bus);
             target.unset("tray");

@@ -21,7 +21,7 @@ pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32
     cpu(document);
     let disks = sources(state, document);
     let networks = bridges(state);
-    let (graphics, taps, consoles) = counts(state);
+    let (graphics, consoles) = counts(state);
     if let Some(devices) = document.child_mut("devices") {
         let mut index = disks;
         for disk in devices.all_mut("disk") {
@@ -29,7 +29,6 @@ pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32
             index = next;
         }
         aliases(devices);
-        let mut tap = taps;
         for interface in devices.all_mut("interface") {
             let mac = interface.child_attr("mac", "address").unwrap_or_default().to_owned();
             let port = state.make_uuid(&format!("port {mac}")).to_string();
@@ -40,8 +39,9 @@ pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32
                     source.set("bridge", &bridge);
                 }
             }
-            interface.edit("target", |target| target.default_attr("dev", &format!("vnet{tap}")));
-            tap += 1;
+            let tap = format!("vnet{}", state.taps);
+            state.taps += 1;
+            interface.edit("target", |target| target.default_attr("dev", &tap));
         }
         characters(devices, name, id, consoles);
         for (offset, element) in devices.all_mut("graphics").enumerate() {
@@ -123,12 +123,12 @@ fn bridges(state: &State) -> BTreeMap<String, String> {
     .collect()
 }
 
-/// How many graphics, taps and consoles run already.
-fn counts(state: &State) -> (usize, usize, usize) {
+/// How many graphics and consoles run already.
+fn counts(state: &State) -> (usize, usize) {
     let of = |what: &str| {
         state.domains.values().filter_map(|domain| domain.live.as_deref()).map(|text| text.matches(what).count()).sum()
     };
-    (of("<graphics "), of("<interface "), of("<serial "))
+    (of("<graphics "), of("<serial "))
 }
 
 /// How many sources the disks have; they are numbered from the last disk up.

@@ -80,7 +80,7 @@ impl State {
                 Ok(())
             }
             OnTimeout::Report => {
-                let message = format!("domain '{name}': its guest did not stop within {seconds} s");
+                let message = format!("domain '{name}': the guest did not stop within {seconds} s");
                 Err(libvirt(ErrorKind::StopTimeout, 0, message))
             }
         }
@@ -226,7 +226,7 @@ impl State {
             return Err(invalid("can't rename domain to itself"));
         }
         if self.domains.contains_key(to) {
-            return Err(invalid(format!("domain with name '{to}' already exists")));
+            return Err(libvirt(ErrorKind::Exists, 55, format!("domain with name '{to}' already exists")));
         }
         let Some(mut domain) = self.domains.remove(&name) else { return Ok(()) };
         if let Ok(mut document) = Element::parse(&domain.inactive) {

@@ -17,7 +17,7 @@ impl State {
     pub fn domain_start(&mut self, uuid: Uuid) -> Result<(), HostError> {
         let (name, domain) = self.by_uuid(uuid)?;
         if domain.power.is_some() {
-            return Err(invalid("domain is already active"));
+            return Err(invalid("domain is already running"));
         }
         let fails = domain.start_fails.clone();
         // A saved guest comes back with the configuration that it was saved with.
@@ -68,7 +68,9 @@ impl State {
                 return Err(libvirt(ErrorKind::NotFound, 38, format!("cannot get interface MTU on '{bridge}': No such device")));
             }
         }
-        for disk in devices.all("disk") {
+        // libvirt looks at the last disk first.
+        let disks: Vec<&Element> = devices.all("disk").collect();
+        for disk in disks.into_iter().rev() {
             let Some(source) = disk.child("source") else { continue };
             if let (Some(pool), Some(volume)) = (source.attr("pool"), source.attr("volume")) {
                 let Some(found) = self.pools.get(pool).filter(|pool| pool.active) else {
