@@ -11,7 +11,8 @@ use super::document::Document;
 use super::kinds::spec_of;
 use super::path::leaves;
 use super::schema::compiled;
-use super::violation::{Source, nearest, shown, validate};
+use super::span::escape;
+use super::violation::{Source, dotted, nearest, shown, validate};
 use super::yaml::{self, Raw};
 use super::{API_VERSION, Lifecycle, Metadata};
 use crate::diag::{self, Code, Diagnostic, FileId, Label, SourceMap};
@@ -91,7 +92,10 @@ fn read_document(sources: &SourceMap, file: FileId, raw: &Raw, list_allowed: boo
                 loaded.documents.push(document);
                 return;
             }
-            Err(diagnostic) => loaded.diagnostics.push(*diagnostic),
+            Err(diagnostic) => loaded.diagnostics.push(match &object {
+                Some(object) => diagnostic.about(object),
+                None => *diagnostic,
+            }),
         }
     }
     for violation in violations {
@@ -108,7 +112,7 @@ fn read_list(source: &Source<'_>, raw: &Raw, loaded: &mut Loaded) {
     for name in raw.value.as_object().into_iter().flatten().map(|(name, _)| name) {
         if !["apiVersion", "kind", "metadata", "items"].contains(&name.as_str()) {
             let message = format!("there is no field `{}` in a List", shown(name));
-            let place = source.key_label(&format!("/{}", super::span::escape(name)));
+            let place = source.key_label(&format!("/{}", escape(name)));
             loaded.diagnostics.push(Diagnostic::new(Code::UnknownField, message).at(place));
         }
     }
@@ -183,6 +187,12 @@ fn document(
 ) -> Result<Document, Box<Diagnostic>> {
     // The schema has said yes, so an error here is a rule that it lacks.
     let wrong = |part: &str, error: serde_json::Error| {
+        // To a schema `2.0` is a whole number, to a type it isn't.
+        if let Some(pointer) = source.value.get(part).and_then(fraction) {
+            let pointer = format!("/{part}{pointer}");
+            let message = format!("`{}` is a whole number, written without a point", dotted(&pointer));
+            return Box::new(Diagnostic::new(Code::WrongType, message).at(source.value_label(&pointer)));
+        }
         let message = format!("`{part}` can't be read: {error}");
         Box::new(Diagnostic::new(Code::WrongValue, message).at(source.key_label(&format!("/{part}"))))
     };
@@ -201,6 +211,17 @@ fn document(
         spans: source.spans.clone(),
         file,
     })
+}
+
+/// The pointer to the first number with a fraction in `value`.
+fn fraction(value: &Value) -> Option<String> {
+    let below = |token: String, value: &Value| fraction(value).map(|rest| format!("/{token}{rest}"));
+    match value {
+        Value::Number(n) if n.is_f64() => Some(String::new()),
+        Value::Array(items) => items.iter().enumerate().find_map(|(i, item)| below(i.to_string(), item)),
+        Value::Object(fields) => fields.iter().find_map(|(name, field)| below(escape(name), field)),
+        _ => None,
+    }
 }
 
 /// Objects that two documents describe, and sets with two Fleets.

@@ -7,6 +7,7 @@ mod cloud_init;
 mod devices;
 mod document;
 mod fleet;
+mod foreign;
 mod formats;
 mod key_pair;
 mod kinds;
@@ -16,6 +17,7 @@ mod network;
 mod node;
 mod offsets;
 pub mod path;
+mod scalar;
 pub mod schema;
 mod secret;
 mod span;
@@ -30,6 +32,7 @@ pub use cloud_init::{CloudFile, CloudInit, CloudUser, OnChange};
 pub use devices::{Console, Disk, DiskBus, DiskDevice, Interface, LinkState, Vnc, VolumeClaim};
 pub use document::Document;
 pub use fleet::FleetSpec;
+pub use foreign::check_mapping;
 pub use key_pair::KeyPairSpec;
 pub use load::{Loaded, load, load_file};
 pub use meta::{Lifecycle, Metadata, ReclaimPolicy};
@@ -45,7 +48,7 @@ pub use virtual_machine::{
     VirtualMachineSpec,
 };
 pub use volume::{CloneMode, VolumeFormat, VolumeSource, VolumeSpec};
-pub use yaml::{MAX_DEPTH, MAX_VALUES, check_mapping};
+pub use yaml::{MAX_DEPTH, MAX_VALUES};
 
 use crate::name::Kind;
 

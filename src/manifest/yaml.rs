@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::offsets::Offsets;
+use super::scalar::resolve;
 use super::span::SpanIndex;
 use crate::diag::{Code, Diagnostic, FileId, Label, Span};
 
@@ -38,36 +39,6 @@ pub(super) fn read(file: FileId, text: &str) -> (Vec<Raw>, Vec<Diagnostic>) {
         reader.diagnostics.push(*stop);
     }
     (reader.documents, reader.diagnostics)
-}
-
-/// Whether `text` is YAML with a mapping at its top; else what is wrong, in words that name the line.
-pub fn check_mapping(text: &str) -> Result<(), String> {
-    let mut parser = Parser::new_from_str(text);
-    let (mut depth, mut root) = (0usize, None);
-    loop {
-        match parser.next_event() {
-            None | Some(Ok((Event::StreamEnd, _))) => break,
-            Some(Err(error)) => return Err(format!("line {}: {}", error.marker().line(), error.info())),
-            Some(Ok((event, span))) => match event {
-                Event::MappingStart(..) | Event::SequenceStart(..) => {
-                    root.get_or_insert(matches!(event, Event::MappingStart(..)));
-                    depth += 1;
-                    if depth > MAX_DEPTH {
-                        return Err(format!("line {}: nested more than {MAX_DEPTH} deep", span.start.line()));
-                    }
-                }
-                Event::MappingEnd | Event::SequenceEnd => depth = depth.saturating_sub(1),
-                Event::Scalar(value, style, ..) => {
-                    // A document of nothing but comments is an empty mapping to cloud-init.
-                    let empty = style == ScalarStyle::Plain && value.is_empty();
-                    root.get_or_insert(empty);
-                }
-                Event::Alias(_) | Event::DocumentStart(_) | Event::DocumentEnd | Event::StreamStart => {}
-                Event::Nothing | Event::StreamEnd => {}
-            },
-        }
-    }
-    if root.unwrap_or(true) { Ok(()) } else { Err("its top is no mapping (`key: value`)".to_owned()) }
 }
 
 /// A value with its places, on its way to its parent.
@@ -447,55 +418,6 @@ fn short(text: &str) -> String {
     out
 }
 
-/// What a plain scalar says by YAML's core schema. As other readers of YAML in Rust do, a number with needless zeroes in front
-/// (`0755`) is text.
-pub(super) fn resolve(text: &str) -> Value {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        _ => {}
-    }
-    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
-        return Value::from(text);
-    }
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if digits.starts_with(['+', '-']) {
-        return Value::from(text);
-    }
-    for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
-        if let Some(rest) = digits.strip_prefix(prefix)
-            && !rest.starts_with(['+', '-'])
-            && let Ok(n) = u64::from_str_radix(rest, radix)
-        {
-            return signed(n, negative).map_or_else(|| Value::from(text), Value::Number);
-        }
-    }
-    let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-    if all_digits && digits.len() > 1 && digits.starts_with('0') {
-        return Value::from(text);
-    }
-    if all_digits && let Some(n) = digits.parse().ok().and_then(|n| signed(n, negative)) {
-        return Value::Number(n);
-    }
-    // Rust reads words such as `inf` and `nan`, which YAML writes otherwise and JSON not at all.
-    let numeric = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
-    if numeric && let Some(n) = text.parse().ok().and_then(Number::from_f64) {
-        return Value::Number(n);
-    }
-    Value::from(text)
-}
-
-fn signed(n: u64, negative: bool) -> Option<Number> {
-    if !negative {
-        return Some(n.into());
-    }
-    0i64.checked_sub_unsigned(n).map(Number::from)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -515,47 +437,6 @@ mod tests {
         let mut map = SourceMap::default();
         let file = map.add("t.yaml", text);
         read(file, text).1.first().unwrap().code
-    }
-
-    #[test]
-    fn plain_scalars_are_resolved_as_yaml_serde_does() {
-        for text in [
-            "12",
-            "-3",
-            "+5",
-            "0755",
-            "0x1f",
-            "0o17",
-            "0b11",
-            "1.5",
-            "1e3",
-            "12:34",
-            "on",
-            "yes",
-            "~",
-            "null",
-            "true",
-            "True",
-            "x",
-            "-",
-            "0",
-            "-0",
-            "00",
-            "1_000",
-            "18446744073709551615",
-            ".",
-            "1.",
-            "+-5",
-            "0x-1",
-            "infinity",
-            "nan",
-            "1.2.3",
-            "e5",
-            "1e400",
-        ] {
-            let theirs: Value = serde_yaml::from_str(&format!("k: {text}")).unwrap_or(json!({"k": text}));
-            assert_eq!(json!({"k": resolve(text)}), theirs, "{text}");
-        }
     }
 
     #[test]
@@ -600,13 +481,5 @@ mod tests {
     #[test]
     fn tags_of_yamls_own_are_taken() {
         assert_eq!(one("a: !!str 12\nb: !!int \"3\"\nc: ! 4\n").0.value, json!({"a": "12", "b": 3, "c": "4"}));
-    }
-
-    #[test]
-    fn user_data_has_to_be_a_mapping() {
-        assert!(check_mapping("#cloud-config\n").is_ok());
-        assert!(check_mapping("#cloud-config\npackages: [a]\nx: &a {b: c}\ny: {<<: *a}\n").is_ok());
-        assert!(check_mapping("#cloud-config\n- a\n").is_err());
-        assert!(check_mapping("#cloud-config\na: [\n").is_err());
     }
 }
