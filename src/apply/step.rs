@@ -8,7 +8,7 @@ use super::progress::{Event, Sink};
 use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{NodeState, PowerState, Scope, Target};
-use crate::plan::{Action, ActionId, Expect, Intent, Op, Precondition, Record, verify};
+use crate::plan::{Action, ActionId, Expect, Intent, Op, Precondition, Record, UploadSource, verify};
 use crate::store::{Change, Ledger, Outcome};
 
 /// What steps reach: nodes, ledger, and the controller's own deeds.
@@ -30,6 +30,8 @@ pub trait Local: Send + Sync {
     async fn fetch(&self, template: &Name, progress: &dyn Progress) -> Result<(), String>;
     /// Makes a key pair.
     fn generate_key(&self, name: &Name) -> Result<(), String>;
+    /// A copy of an image that nobody changes any more, verified, and where it lies.
+    fn image(&self, object: &crate::name::ObjectRef, path: &str, digest: &str, size: u64) -> Result<String, String>;
     /// The secret that a reference means; refused where it is another one than when the plan was made.
     fn secret(&self, secret: &crate::plan::SecretRef) -> Result<String, String>;
 }
@@ -191,7 +193,7 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
         return Err(Failure::new(FailureKind::Unreachable, "its node is not in the set"));
     };
     precondition(action, host.as_ref()).await?;
-    let op = with_secrets(action, world)?;
+    let op = with_secrets(action, world)?.or(with_image(action, world).await?);
     super::failpoint::hit("before", action);
     let acted = act(host.as_ref(), op.as_ref().unwrap_or(&action.op), &progress).await;
     super::failpoint::hit("after", action);
@@ -219,6 +221,19 @@ fn with_secrets(action: &Action, world: &World) -> Result<Option<Op>, Failure> {
         }
     }
     Ok(Some(op))
+}
+
+/// The upload of an image with the path of its verified copy; none for all else.
+async fn with_image(action: &Action, world: &World) -> Result<Option<Op>, Failure> {
+    let Op::VolumeUpload { pool, name, source: UploadSource::Image { path, digest, size } } = &action.op else { return Ok(None) };
+    let (local, object, from) = (world.local.clone(), action.object.clone(), path.clone());
+    let (sum, length) = (digest.clone(), *size);
+    let copied = tokio::task::spawn_blocking(move || local.image(&object, &from, &sum, length)).await;
+    let path = copied
+        .map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?
+        .map_err(|message| Failure::new(FailureKind::Conflict, message))?;
+    let source = UploadSource::Image { path, digest: digest.clone(), size: *size };
+    Ok(Some(Op::VolumeUpload { pool: pool.clone(), name: name.clone(), source }))
 }
 
 async fn act(host: &dyn Host, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {

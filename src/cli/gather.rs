@@ -167,6 +167,7 @@ pub(super) struct Controller {
     cache: ImageCache,
     keys: KeyPairs,
     requests: BTreeMap<Name, ImageRequest>,
+    formats: BTreeMap<Name, TemplateFormat>,
     secrets: BTreeMap<String, (SecretSource, PathBuf)>,
     state: PathBuf,
     roots: Option<Roots>,
@@ -181,6 +182,15 @@ impl Controller {
             .values()
             .filter_map(|wanted| match &wanted.spec {
                 Spec::Template(spec) => Some((wanted.object.name.clone(), request(&wanted.object.name, spec)?)),
+                _ => None,
+            })
+            .collect();
+        let formats = session
+            .desired
+            .objects
+            .values()
+            .filter_map(|wanted| match &wanted.spec {
+                Spec::Template(spec) => Some((wanted.object.name.clone(), spec.format?)),
                 _ => None,
             })
             .collect();
@@ -200,6 +210,7 @@ impl Controller {
             cache: ImageCache::new(session.state.path()),
             keys: KeyPairs::new(session.state.path()),
             requests,
+            formats,
             secrets,
             state: session.state.path().to_owned(),
             roots,
@@ -217,6 +228,14 @@ impl Local for Controller {
 
     fn generate_key(&self, name: &Name) -> Result<(), String> {
         self.keys.generate(name, None).map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn image(&self, object: &ObjectRef, path: &str, digest: &str, size: u64) -> Result<String, String> {
+        let format = self.formats.get(&object.name).copied().unwrap_or(TemplateFormat::Qcow2);
+        let facts =
+            SourceFacts { digest_sha256: digest.to_owned(), size, virtual_size: 0, format, local_path: PathBuf::from(path) };
+        let kept = self.cache.keep(object, &facts).map_err(|error| error.to_string())?;
+        Ok(kept.local_path.to_string_lossy().into_owned())
     }
 
     fn secret(&self, secret: &SecretRef) -> Result<String, String> {
@@ -258,7 +277,12 @@ pub(super) fn write_metadata(session: &Session, seen: &Seen) {
     }
     for wanted in session.desired.objects.values() {
         let (Spec::Template(spec), Some(node)) = (&wanted.spec, &wanted.node) else { continue };
-        let Some(entry) = owned.entries.get(&wanted.object) else { continue };
+        let Some(entry) = owned.entries.get(&wanted.object) else {
+            if let Err(error) = files.remove_template(node, &wanted.object.name) {
+                tracing::warn!(template = %wanted.object, %error, "the template's metadata file was not removed");
+            }
+            continue;
+        };
         let Some(record) = &entry.template else { continue };
         let source = format!("Template/{}", wanted.object.name);
         let vms = session

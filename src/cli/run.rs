@@ -12,6 +12,7 @@ use super::output::Out;
 use super::session::{Seen, Session, now};
 use crate::apply::progress::Sink;
 use crate::apply::{Failure, FailureKind, Halt, Outcome, World, run};
+use crate::host::NoProgress;
 use crate::name::ObjectRef;
 use crate::observe::{NodeView, Scope};
 use crate::plan::{Action, Data, NodeRecord, Op, Plan, Policy, RefusalKind, render};
@@ -55,9 +56,15 @@ pub(super) async fn carry_out(
     if !manner.dry_run {
         session.lock(files, global, out)?;
     }
-    let seen = session.look(&Scope::Everything, out).await?;
+    let mut seen = session.look(&Scope::Everything, out).await?;
     let policy = make_policy(&session, &seen)?;
-    let plan = session.plan(&seen, &policy);
+    let mut plan = session.plan(&seen, &policy);
+    if !manner.dry_run && refresh(&session, &plan).await {
+        // What lay in these pools without libvirt's knowledge is known now, and the guards look again.
+        seen = session.look(&Scope::Everything, out).await?;
+        plan = session.plan(&seen, &policy);
+    }
+    session.publish()?;
     out.print(&render(&plan, out.colour));
     let mut exit = judge(&plan);
     if let Some(wanted) = &manner.fingerprint
@@ -91,6 +98,29 @@ pub(super) async fn carry_out(
     exit = exit.or(result?);
     session.close()?;
     Ok(exit)
+}
+
+/// Refreshes each pool that holds a volume which the plan makes, fills, grows or deletes. True where there was one.
+async fn refresh(session: &Session, plan: &Plan) -> bool {
+    let pools: BTreeSet<(&crate::name::Name, &str)> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.op {
+            Op::VolumeCreate { pool, .. }
+            | Op::VolumeClone { pool, .. }
+            | Op::VolumeUpload { pool, .. }
+            | Op::VolumeGrow { pool, .. }
+            | Op::VolumeDelete { pool, .. } => Some((action.node.as_ref()?, pool.as_str())),
+            _ => None,
+        })
+        .collect();
+    for (node, pool) in &pools {
+        let Some(host) = session.hosts.get(*node) else { continue };
+        if let Err(error) = host.act(&Op::PoolRefresh { name: (*pool).to_owned() }, &NoProgress).await {
+            tracing::warn!(%node, pool, %error, "the pool was not refreshed");
+        }
+    }
+    !pools.is_empty()
 }
 
 /// Asks before anything is done. Each destructive line is confirmed by the object's name.
@@ -192,6 +222,7 @@ async fn rounds(
     let mut skipped = 0;
     for round in 1..=ROUNDS {
         settle(session, &seen, &plan)?;
+        session.publish()?;
         let (sink, bars) = super::progress::sink(out, &plan);
         let outcome: Outcome = run(&plan, &world, &format!("{run_id}-{round}"), manner.parallelism, halted, &sink).await;
         drop::<Sink>(sink);

@@ -205,6 +205,14 @@ impl Session {
         self.store.as_ref().map(|store| store.ledger(self.desired.fleet))
     }
 
+    /// Publishes the inventory for readers while it is held.
+    pub(super) fn publish(&self) -> Result<(), CommandError> {
+        match &self.store {
+            Some(store) => Ok(store.publish()?),
+            None => Ok(()),
+        }
+    }
+
     /// Publishes the inventory for readers and lets go of it.
     pub(super) fn close(mut self) -> Result<(), CommandError> {
         match self.store.take() {

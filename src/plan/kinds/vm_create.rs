@@ -472,7 +472,26 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         Some(Err(error)) => {
             return p.refuse(wanted, RefusalKind::Invalid, format!("/xml: {error}"), &[]);
         }
-        Some(Ok(fragment)) => Some(fragment),
+        Some(Ok(fragment)) => {
+            let typed: BTreeSet<String> = wanted.now.keys().cloned().collect();
+            let conflicts: Vec<String> = fragment
+                .conflicts(&typed)
+                .into_iter()
+                .map(|conflict| {
+                    let place = conflict.at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default();
+                    format!("{}{place} is what the field {} says", conflict.path, conflict.typed)
+                })
+                .collect();
+            if !conflicts.is_empty() {
+                return p.refuse(
+                    wanted,
+                    RefusalKind::Invalid,
+                    format!("/xml: typed fields manage this: {}", conflicts.join("; ")),
+                    &["say it in one place: the field, or the fragment".into()],
+                );
+            }
+            Some(fragment)
+        }
         None => None,
     };
     let reserved = reservations(p, wanted, &spec, node, None);
