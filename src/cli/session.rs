@@ -335,10 +335,16 @@ fn fakes() -> bool {
     cfg!(debug_assertions) && std::env::var("JVP_FAKE").is_ok_and(|value| value == "1")
 }
 
-/// What reaches the nodes: libvirt, or in tests the one in memory.
+/// What reaches the nodes: libvirt, or in tests the one in memory. With `JVP_FAKE=/folder` every Node is a fake one, whatever its
+/// URI, whose state lies in that folder.
 fn connector() -> Box<dyn Connector> {
+    use crate::host::fake::FakeConnector;
     if fakes() {
-        return Box::new(crate::host::fake::FakeConnector::new());
+        return Box::new(FakeConnector::new());
+    }
+    let folder = std::env::var_os("JVP_FAKE").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    if let Some(folder) = folder.filter(|_| cfg!(debug_assertions)) {
+        return Box::new(FakeConnector::in_folder(&folder));
     }
     Box::new(LibvirtConnector)
 }

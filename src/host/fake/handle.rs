@@ -294,6 +294,7 @@ fn save(mut file: &std::fs::File, state: &State) -> std::io::Result<()> {
 pub struct FakeConnector {
     hosts: Arc<Mutex<BTreeMap<String, FakeHost>>>,
     log: Arc<Mutex<Vec<Call>>>,
+    folder: Option<PathBuf>,
 }
 
 impl FakeConnector {
@@ -303,6 +304,11 @@ impl FakeConnector {
     /// No nodes yet: each is made when it is first asked for.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Nodes whose states lie in a folder as `<node>.json`, whatever their URIs say.
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { folder: Some(folder.to_owned()), ..Self::default() }
     }
 
     /// The node of a name, made where there is none.
@@ -328,6 +334,9 @@ impl FakeConnector {
 impl Connector for FakeConnector {
     fn host(&self, node: &Name, uri: &str) -> Arc<dyn Host> {
         let path = uri.strip_prefix(Self::SCHEME).filter(|path| !path.is_empty());
+        if let (Some(folder), None) = (&self.folder, path) {
+            return Arc::new(self.entry(node.as_str(), node.as_str(), Some(folder.join(format!("{node}.json")))));
+        }
         Arc::new(match path {
             // The host's identity follows from the path, not from what the Node is called.
             Some(path) => self.entry(uri, path, Some(PathBuf::from(path))),

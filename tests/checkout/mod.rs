@@ -1,0 +1,127 @@
+//! A copy of a checkout with small images in it, and the program on fake nodes: what the tests of the documents share.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use sha2::{Digest, Sha256};
+
+/// The folder of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder of its own: `checkout/`, `state/` and `fake/`.
+pub struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    /// With copies of folders of the repository in it, by their names there.
+    pub fn with(folders: &[&str]) -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        for folder in ["checkout", "state", "fake"] {
+            fs::create_dir(place.path(folder)).unwrap();
+        }
+        fs::set_permissions(place.path("state"), fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in folders {
+            copy(&root().join(folder), &place.path("checkout").join(folder));
+        }
+        images(&place.path("checkout"));
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The command `jvp` in the checkout, on fake nodes.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.path("checkout"))
+            .env("JVP_FAKE", self.path("fake"))
+            .env("JVP_STATE_DIR", self.path("state"))
+            .env("JVP_VAR_VNC_PASSWORD", "hunter22")
+            .env("NO_COLOR", "1")
+            .env_remove("JVP_LOG")
+            .env_remove("LIBVIRT_DEFAULT_URI");
+        command
+    }
+
+    /// Runs jvp.
+    pub fn jvp(&self, arguments: &[&str]) -> Output {
+        self.command(env!("CARGO_BIN_EXE_jvp")).args(arguments).output().unwrap()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Makes every image that a Template below `folder` names, and puts its digest where the manifest has one of zeros.
+fn images(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            images(&path);
+            continue;
+        }
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for (_, rest) in text.match_indices("file: images/").map(|(at, key)| (at, &text[at + key.len()..])) {
+            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
+            let bytes = if name.ends_with(".iso") { iso() } else { qcow2() };
+            let target = path.parent().unwrap().join("images").join(name);
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
+            fs::write(&target, &bytes).unwrap();
+            let zeros = "0".repeat(64);
+            if text.contains(&zeros) {
+                fs::write(&path, text.replace(&zeros, &hex::encode(Sha256::digest(&bytes)))).unwrap();
+            }
+        }
+    }
+}
+
+/// An empty qcow2 image of 1 GiB.
+fn qcow2() -> Vec<u8> {
+    const CLUSTER: u64 = 1 << 16;
+    let mut bytes = vec![0; 4 << 16];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, b"QFI\xfb");
+    put(4, &3_u32.to_be_bytes());
+    put(20, &16_u32.to_be_bytes());
+    put(24, &(1_u64 << 30).to_be_bytes());
+    put(36, &2_u32.to_be_bytes());
+    put(40, &(3 * CLUSTER).to_be_bytes());
+    put(48, &CLUSTER.to_be_bytes());
+    put(56, &1_u32.to_be_bytes());
+    put(96, &4_u32.to_be_bytes());
+    put(100, &104_u32.to_be_bytes());
+    put(1 << 16, &(2 * CLUSTER).to_be_bytes());
+    for cluster in 0..4 {
+        put((2 << 16) + 2 * cluster, &1_u16.to_be_bytes());
+    }
+    bytes
+}
+
+/// The first bytes of an ISO 9660 volume.
+fn iso() -> Vec<u8> {
+    let mut bytes = vec![0; 2 << 16];
+    bytes[0x8000..0x8006].copy_from_slice(b"\x01CD001");
+    bytes
+}
