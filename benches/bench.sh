@@ -118,12 +118,12 @@ printf '%-34s %10s %10s %7s %7s  %s\n' what jvp floor ratio aim ""
 row() {
     # shellcheck disable=SC2086 # the fields of a line
     set -- "$1" "$2" $3
-    line=$(awk -v what="$1" -v aim="$2" -v floor="$3" -v jvp="$6" 'BEGIN {
+    shown=$(awk -v what="$1" -v aim="$2" -v floor="$3" -v jvp="$6" 'BEGIN {
         ratio = jvp / floor
         printf "%-34s %7.1f ms %7.1f ms %7.2f %7.2f  %s\n", what, jvp / 1000, floor / 1000, ratio, aim, ratio <= aim ? "met" : "missed"
     }')
-    echo "$line"
-    case $line in *missed) missed=yes;; esac
+    echo "$shown"
+    case $shown in *missed) missed=yes;; esac
     say "  $1: floor $4 to $5 µs, jvp $7 to $8 µs"
 }
 # measure NAME COMMAND… : what the floor program prints, or the end
