@@ -110,7 +110,7 @@ start() {
     # An unreachable bus: no machined, polkit or firewalld of the host has a say in here. The lock's descriptor (9) stays out.
     inside "$1" env -i PATH="$PATH" HOME=/root LANG=C.UTF-8 DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent \
         libvirtd -d -p /run/libvirt/libvirtd.pid </dev/null >/dev/null 2>"$base/$1/log/start.log" 9>&- ||
-        { cat "$base/$1/log/start.log" "$base/$1/log/libvirtd.log" >&2 || :; die "libvirtd of node $1 does not start"; }
+        { tail -q -n 20 "$base/$1/log/start.log" "$base/$1/log/libvirtd.log" >&2 || :; die "libvirtd of node $1 does not start"; }
     i=0
     until vsh "$1" uri >/dev/null 2>&1; do
         i=$((i + 1))
