@@ -5,11 +5,12 @@ mod network;
 mod storage_pool;
 mod template;
 mod virtual_machine;
+mod vm_address;
 mod vm_create;
 mod vm_power;
 mod volume;
 
-pub(super) use vm_create::{parse_reservation, reserve};
+pub(super) use vm_address::{parse_reservation, reserve};
 pub(super) use volume::VolumeAt;
 
 use super::planner::Planner;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::vm_address;
 use super::vm_create;
 use super::vm_power;
 use crate::manifest::{OnChange, Spec, VirtualMachineSpec};
@@ -270,7 +271,7 @@ fn update(
         row.drafts
             .push(Draft::new(Op::DomainAutostart { name, uuid, on }, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
     }
-    let reservations = vm_create::reservations(p, wanted, spec, node, Some(domain));
+    let reservations = vm_address::reservations(p, wanted, spec, node, Some(domain));
     row.fields.extend(reservations.fields);
     row.drafts.extend(reservations.drafts);
     let mut settled = entry_of(p, wanted, Some(uuid));

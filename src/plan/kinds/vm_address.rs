@@ -1,0 +1,116 @@
+//! A VM's MACs, and the addresses that its networks keep for it (DECISIONS D6).
+
+use std::collections::BTreeMap;
+
+use super::network::derived_mac;
+use crate::manifest::VirtualMachineSpec;
+use crate::name::{Kind, MacAddr, Name, ObjectRef};
+use crate::observe::DomainState;
+use crate::plan::model::{FieldChange, Shown};
+use crate::plan::planner::{Draft, Planner};
+use crate::plan::{Lane, Op};
+use crate::resolve::Wanted;
+use crate::xml;
+
+/// The MAC that an interface has or will have.
+pub(super) fn mac_of(wanted: &Wanted, interface: &crate::manifest::Interface, domain: Option<&DomainState>) -> MacAddr {
+    let found = domain
+        .and_then(|domain| domain.doc.interfaces.iter().find(|doc| doc.name.as_ref() == Some(&interface.name)))
+        .and_then(|doc| doc.mac);
+    found.or(interface.mac).unwrap_or_else(|| derived_mac(wanted.uid, interface.name.as_str(), None))
+}
+
+/// Address reservations to be made or taken back.
+pub(super) struct Reservations {
+    pub(super) fields: Vec<FieldChange>,
+    pub(super) drafts: Vec<Draft>,
+    /// What stands once they are done: network object → `mac ip`.
+    pub(super) settled: BTreeMap<String, String>,
+}
+
+/// What a VM's `interfaces[].ip` make of its networks (DECISIONS D6).
+pub(super) fn reservations(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    node: &Name,
+    domain: Option<&DomainState>,
+) -> Reservations {
+    let mut all = Reservations { fields: Vec::new(), drafts: Vec::new(), settled: BTreeMap::new() };
+    let was = p
+        .entry(&wanted.object)
+        .map(|entry| entry.reservations.clone())
+        .or_else(|| domain.and_then(|domain| domain.doc.mark.as_ref()).map(|mark| mark.reservations.clone()))
+        .unwrap_or_default();
+    for interface in &spec.interfaces {
+        let (Some(network), Some(ip)) = (&interface.network, interface.ip) else { continue };
+        let mac = mac_of(wanted, interface, domain);
+        let key = format!("{}/{}", ObjectRef::on(Kind::Network, network.clone(), node), interface.name);
+        let value = format!("{mac} {ip}");
+        all.settled.insert(key, value);
+        let state = p.network(network, node);
+        let there = state.is_some_and(|state| {
+            state.doc.spec.ips.iter().flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter())).any(|host| {
+                host.ip == ip
+                    && (host.mac == Some(mac) || (ip.is_ipv6() && host.name.as_deref() == Some(wanted.object.name.as_str())))
+            })
+        });
+        if there {
+            continue;
+        }
+        all.fields.push(FieldChange {
+            path: format!("/interfaces/{}/ip", interface.name),
+            old: None,
+            new: Some(Shown::Value(ip.to_string())),
+        });
+        all.drafts.push(reserve(p, node, network, mac, ip, wanted, true));
+    }
+    for (key, value) in was.iter().filter(|(key, value)| all.settled.get(*key) != Some(*value)) {
+        let Some((network, mac, ip)) = parse_reservation(key, value) else { continue };
+        all.fields.push(FieldChange {
+            path: format!("/interfaces/{}/ip", key.rsplit('/').next().unwrap_or_default()),
+            old: Some(Shown::Value(ip.to_string())),
+            new: None,
+        });
+        all.drafts.insert(0, reserve(p, node, &network, mac, ip, wanted, false));
+    }
+    all
+}
+
+/// Reads a recorded reservation: `Network/lan@a/nic` → `mac ip`.
+pub(in crate::plan) fn parse_reservation(key: &str, value: &str) -> Option<(Name, MacAddr, std::net::IpAddr)> {
+    let (network, _) = key.rsplit_once('/')?;
+    let object: ObjectRef = network.parse().ok()?;
+    let (mac, ip) = value.split_once(' ')?;
+    Some((object.name, mac.parse().ok()?, ip.parse().ok()?))
+}
+
+/// One reservation as an effect on its network.
+pub(in crate::plan) fn reserve(
+    p: &Planner<'_>,
+    node: &Name,
+    network: &Name,
+    mac: MacAddr,
+    ip: std::net::IpAddr,
+    wanted: &Wanted,
+    add: bool,
+) -> Draft {
+    let name = p.libvirt_name(Kind::Network, network, node);
+    let host = crate::manifest::DhcpHost { name: Some(wanted.object.name.to_string()), mac: ip.is_ipv4().then_some(mac), ip };
+    // The index of the network's address whose subnet holds it.
+    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+    let ips = match p.desired.objects.get(&object).map(|wanted| &wanted.spec) {
+        Some(crate::manifest::Spec::Network(spec)) => spec.ips.clone(),
+        _ => p.network(network, node).map(|state| state.doc.spec.ips.clone()).unwrap_or_default(),
+    };
+    let index = ips.iter().position(|net| net.address.contains(&ip)).unwrap_or(0);
+    Draft::new(
+        Op::NetworkDhcpHost {
+            name: name.clone(),
+            add,
+            xml: xml::network::dhcp_host(&host),
+            parent_index: i32::try_from(index).unwrap_or(-1),
+        },
+        Lane::Object(format!("network/{name}")),
+    )
+}
