@@ -197,7 +197,18 @@ fn what_belongs_to_one_room_is_named_in_no_other() {
 
 #[test]
 fn pure_rooms_have_no_async_no_io_no_clock_and_no_environment() {
-    let absent = ["tokio", "async", "std::fs", "std::env", "std::process", "TcpStream", "SystemTime", "Instant", "Timestamp::now", "new_v4"];
+    let absent = [
+        "tokio",
+        "async",
+        "std::fs",
+        "std::env",
+        "std::process",
+        "TcpStream",
+        "SystemTime",
+        "Instant",
+        "Timestamp::now",
+        "new_v4",
+    ];
     let mut wrong = Vec::new();
     for source in sources().iter().filter(|source| PURE.contains(&source.room()) && !source.is_test()) {
         let code = source.code();
@@ -211,7 +222,8 @@ fn unsafe_code_stands_in_one_file() {
     let mut wrong = Vec::new();
     for source in sources() {
         let marks = ["{", "fn", "impl", "extern", "trait"];
-        let found = after(&source.code(), "unsafe").iter().any(|rest| marks.iter().any(|mark| rest.trim_start().starts_with(mark)));
+        let found =
+            after(&source.code(), "unsafe").iter().any(|rest| marks.iter().any(|mark| rest.trim_start().starts_with(mark)));
         if found && source.path != "host/libvirt/ffi.rs" {
             wrong.push(format!("src/{}", source.path));
         }
@@ -226,7 +238,10 @@ fn nothing_prints_past_the_one_writer() {
     for source in sources() {
         let code = source.code();
         wrong.extend(
-            macros.iter().filter(|name| code.match_indices(*name).any(|(at, _)| !code[..at].ends_with(is_word))).map(|name| format!("src/{}: {name}", source.path)),
+            macros
+                .iter()
+                .filter(|name| code.match_indices(*name).any(|(at, _)| !code[..at].ends_with(is_word)))
+                .map(|name| format!("src/{}: {name}", source.path)),
         );
         // The transport is a program of its own: libvirt starts it in ssh's place.
         let terminal = code.contains("io::stdout()") || code.contains("io::stderr()");
@@ -244,7 +259,8 @@ fn every_file_says_what_it_is_and_none_is_too_long() {
         if !source.text.starts_with("//! ") {
             wrong.push(format!("src/{}: its first line says nothing of it (`//!`)", source.path));
         }
-        let lines = source.text.find("#[cfg(test)]\nmod tests {").map_or(source.text.as_str(), |at| &source.text[..at]).lines().count();
+        let lines =
+            source.text.find("#[cfg(test)]\nmod tests {").map_or(source.text.as_str(), |at| &source.text[..at]).lines().count();
         if lines > LINES && !source.is_test() {
             wrong.push(format!("src/{}: {lines} lines, at most {LINES}", source.path));
         }

@@ -10,18 +10,18 @@ use std::process::{Command, Output};
 use sha2::{Digest, Sha256};
 
 /// The folder of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A folder of its own: `checkout/`, `state/` and `fake/`.
-pub struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
     /// With copies of folders of the repository in it, by their names there.
-    pub fn with(folders: &[&str]) -> Self {
+    pub(crate) fn with(folders: &[&str]) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         for folder in ["checkout", "state", "fake"] {
             fs::create_dir(place.path(folder)).unwrap();
@@ -34,12 +34,12 @@ impl Place {
         place
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The command `jvp` in the checkout, on fake nodes.
-    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.path("checkout"))
@@ -53,7 +53,7 @@ impl Place {
     }
 
     /// Runs jvp.
-    pub fn jvp(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn jvp(&self, arguments: &[&str]) -> Output {
         self.command(env!("CARGO_BIN_EXE_jvp")).args(arguments).output().unwrap()
     }
 }
