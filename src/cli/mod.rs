@@ -2,6 +2,7 @@
 
 mod apply;
 mod args;
+mod difference;
 
 mod error;
 mod exit;
@@ -10,6 +11,7 @@ mod node;
 mod output;
 mod plan;
 mod progress;
+mod read;
 
 mod run;
 mod saved;
@@ -75,7 +77,8 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Delete(args) => runtime(apply::delete(args, global, out)),
         Command::Vm(command) => runtime(apply::vm(command, global, out)),
         Command::Node(command) => runtime(node::run(command, global, out)),
-        Command::Get(_) | Command::Describe(_) => Ok(Exit::Ok),
+        Command::Get(args) => runtime(read::get(args, global, out)),
+        Command::Describe(args) => runtime(read::describe(args, global, out)),
         Command::Diff(args) => {
             return match runtime(plan::diff(args, global, out)) {
                 Ok(code) => code,

@@ -47,7 +47,7 @@ pub(super) async fn diff(args: &DiffArgs, global: &Global, out: &Out) -> Result<
     let targets = targets(&session, &seen.owned, &args.target)?;
     let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
     let plan = session.plan(&seen, &policy);
-    let text = String::new();
+    let text = super::difference::render(&plan, &seen, args.show_xml, out.colour);
     out.print(&text);
     for refusal in &plan.refusals {
         out.say(&format!("note: {}: {}\n", refusal.object, refusal.message));

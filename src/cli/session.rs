@@ -147,7 +147,26 @@ impl Session {
         let snapshot = || Snapshot::read(&path, &command_line(), now());
         let known = || snapshot().ok().and_then(|snapshot| snapshot.fleet_id());
         let (set, desired, fleet_declared) = read_manifests(files, global, known, out)?;
-        let state = StateDir::open(&path)?;
+        Self::with(set, desired, fleet_declared, files, global)
+    }
+
+    /// As [`open`](Self::open), and where no `-f` was given and the folder holds no manifest: the inventory alone.
+    pub(super) fn open_or_bare(files: &Files, global: &Global, out: &Out) -> Result<Self, CommandError> {
+        if files.files != ["."] {
+            return Self::open(files, global, out);
+        }
+        let mut set = read_set(&files.files, &mut std::io::empty());
+        if !set.diagnostics.iter().all(|diagnostic| diagnostic.code == Code::NoManifest) || set.diagnostics.is_empty() {
+            return Self::open(files, global, out);
+        }
+        set.diagnostics.clear();
+        let snapshot = Snapshot::read(&state_path(global), &command_line(), now())?;
+        let (desired, declared) = check(&mut set, global, || snapshot.only_fleet());
+        Self::with(set, desired, declared, files, global)
+    }
+
+    fn with(set: ManifestSet, desired: Desired, fleet_declared: bool, files: &Files, global: &Global) -> Result<Self, CommandError> {
+        let state = StateDir::open(&state_path(global))?;
         let writer = state.writer()?;
         let connector = connector();
         let hosts = desired.nodes.iter().map(|(name, node)| (name.clone(), connector.host(name, &node.uri))).collect();

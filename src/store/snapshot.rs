@@ -98,6 +98,13 @@ impl Snapshot {
         self.content.owned(fleet)
     }
 
+    /// The fleet, where the ledger knows of one only.
+    pub fn only_fleet(&self) -> Option<Uuid> {
+        let mut fleets = self.content.fleets.iter().filter(|(_, owned)| !owned.entries.is_empty()).map(|(fleet, _)| *fleet);
+        let first = fleets.next();
+        if fleets.next().is_some() { None } else { first.or(self.content.fleet_id) }
+    }
+
     /// The id made for a set without a Fleet.
     pub fn fleet_id(&self) -> Option<Uuid> {
         self.content.fleet_id
