@@ -165,7 +165,13 @@ impl Session {
         Self::with(set, desired, declared, files, global)
     }
 
-    fn with(set: ManifestSet, desired: Desired, fleet_declared: bool, files: &Files, global: &Global) -> Result<Self, CommandError> {
+    fn with(
+        set: ManifestSet,
+        desired: Desired,
+        fleet_declared: bool,
+        files: &Files,
+        global: &Global,
+    ) -> Result<Self, CommandError> {
         let state = StateDir::open(&state_path(global))?;
         let writer = state.writer()?;
         let connector = connector();
