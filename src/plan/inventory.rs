@@ -77,6 +77,7 @@ fn from_mark(mark: &Mark, node: &Name, uuid: uuid::Uuid, name: &str) -> Entry {
         values: std::collections::BTreeMap::new(),
         released: false,
         rebuilt: true,
+        unfinished: false,
         created_at: mark.created.clone().unwrap_or_default(),
         volume: None,
         template: None,

@@ -47,6 +47,9 @@ pub struct Entry {
     /// Told by a mark in libvirt and by nothing else: what marks don't hold is not known.
     #[serde(default)]
     pub rebuilt: bool,
+    /// It was begun, and not all steps of its creation are done: what only a creation sets may be missing still.
+    #[serde(default)]
+    pub unfinished: bool,
     /// When it was made or adopted, RFC 3339.
     pub created_at: String,
     /// For volumes (also claims and seeds).

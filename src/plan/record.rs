@@ -29,6 +29,7 @@ pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uu
             .collect(),
         released: false,
         rebuilt: false,
+        unfinished: false,
         created_at: old.map(|entry| entry.created_at.clone()).unwrap_or_default(),
         volume: old.and_then(|entry| entry.volume.clone()),
         template: old.and_then(|entry| entry.template.clone()),
@@ -47,6 +48,17 @@ pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uu
 }
 
 impl Planner<'_> {
+    /// Whether an object is there but its creation broke off on the way.
+    pub(super) fn unfinished(&self, wanted: &Wanted) -> bool {
+        match self.entry(&wanted.object) {
+            Some(entry) if !entry.rebuilt => entry.unfinished,
+            // Defined, and the end of that was not recorded.
+            _ => self.owned.intents.iter().any(|intent| {
+                intent.object == wanted.object && intent.absent_before && intent.op.ends_with("-define")
+            }),
+        }
+    }
+
     /// What changes in the inventory alone: labels, and fields that no node has. Shown, and settled by one action.
     pub(super) fn inventory_changes(&self, wanted: &Wanted) -> Vec<FieldChange> {
         let Some(entry) = self.entry(&wanted.object).filter(|entry| !entry.rebuilt) else { return Vec::new() };

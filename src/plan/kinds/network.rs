@@ -137,7 +137,11 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec, network: &Ne
         .map(|entry| entry.last.clone())
         .or_else(|| mark.map(|mark| mark.paths.clone()))
         .unwrap_or_default();
-    let found = compare(wanted.object.kind, &wanted.now, &last, &observed(network));
+    let mut now = wanted.now.clone();
+    if p.unfinished(wanted) {
+        now.entry("/autostart".into()).or_insert(json!(true));
+    }
+    let found = compare(wanted.object.kind, &now, &last, &observed(network));
     if p.refuse_later(wanted, &found) {
         return;
     }

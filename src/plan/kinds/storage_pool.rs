@@ -111,6 +111,10 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
     }
     // A pool that is not said to be stopped runs: what is made on it needs it.
     now.entry("/running".into()).or_insert(json!(true));
+    let unfinished = p.unfinished(wanted);
+    if unfinished {
+        now.entry("/autostart".into()).or_insert(json!(true));
+    }
     let last = p.entry(&wanted.object).map(|entry| entry.last.clone()).unwrap_or_default();
     let found = compare(wanted.object.kind, &now, &last, &observed(pool));
     if p.refuse_later(wanted, &found) {
@@ -141,9 +145,16 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
                         .expect(Expect::Active(false)),
                 );
             }
-            "/running" => row.drafts.push(
-                Draft::new(Op::PoolStart { name: name.clone() }, lane.clone()).when(ours.clone()).expect(Expect::Active(true)),
-            ),
+            "/running" => {
+                if unfinished {
+                    row.drafts.push(Draft::new(Op::PoolBuild { name: name.clone() }, lane.clone()).when(ours.clone()));
+                }
+                row.drafts.push(
+                    Draft::new(Op::PoolStart { name: name.clone() }, lane.clone())
+                        .when(ours.clone())
+                        .expect(Expect::Active(true)),
+                );
+            }
             "/autostart" => {
                 let on = spec.autostart.unwrap_or(true);
                 row.drafts.push(

@@ -207,7 +207,10 @@ fn update(
     let entry = p.entry(&wanted.object).cloned();
     let last = entry.as_ref().map(|entry| entry.last.clone()).or_else(|| mark.map(|mark| mark.paths.clone())).unwrap_or_default();
     let is = observed(p, wanted, spec, node, domain);
-    let now = with_claims(wanted, spec);
+    let mut now = with_claims(wanted, spec);
+    if p.unfinished(wanted) {
+        now.entry("/autostart".into()).or_insert_with(|| json!(vm_create::autostart(spec)));
+    }
     let mut found = compare(Kind::VirtualMachine, &now, &last, &is);
     found.changed.retain(|(_, difference)| !is_created_later(p, wanted, &difference.path));
     if p.refuse_later(wanted, &found) {
@@ -267,7 +270,7 @@ fn update(
         );
     }
     if found.changed.iter().any(|(field, _)| field.path == "/autostart") {
-        let on = spec.autostart.unwrap_or(false);
+        let on = vm_create::autostart(spec);
         row.drafts
             .push(Draft::new(Op::DomainAutostart { name, uuid, on }, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
     }

@@ -478,8 +478,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     }
     row.drafts.push(define);
     let strategy = spec.run_strategy.unwrap_or(RunStrategy::Always);
-    let autostart = spec.autostart.unwrap_or(matches!(strategy, RunStrategy::Always | RunStrategy::RerunOnFailure));
-    if autostart {
+    if autostart(&spec) {
         row.drafts.push(
             Draft::new(Op::DomainAutostart { name, uuid, on: true }, lane(wanted))
                 .when(Precondition::Domain { uuid, running: false })
@@ -495,6 +494,12 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         last.record = Record::Settle(Box::new(entry));
     }
     p.commit(row);
+}
+
+/// Whether it starts with libvirt once it is made.
+pub(super) fn autostart(spec: &VirtualMachineSpec) -> bool {
+    let strategy = spec.run_strategy.unwrap_or(RunStrategy::Always);
+    spec.autostart.unwrap_or(matches!(strategy, RunStrategy::Always | RunStrategy::RerunOnFailure))
 }
 
 fn create_fields(wanted: &Wanted, spec: &VirtualMachineSpec) -> Vec<FieldChange> {
