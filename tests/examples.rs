@@ -105,6 +105,31 @@ fn what_was_taken_down_comes_back_with_its_data() {
 }
 
 #[test]
+fn two_fleets_on_one_node_do_not_see_each_other() {
+    let place = Place::with(&["examples/bios", "examples/networks"]);
+    let other = place.path("other").display().to_string();
+    run(&place, 0, &["apply", "-f", "examples/bios", "-y"]);
+    run(&place, 0, &["apply", "-f", "examples/networks", "-y", "--state-dir", &other]);
+    run(&place, 0, &["plan", "-f", "examples/bios", "--detailed-exitcode"]);
+    run(&place, 0, &["delete", "-f", "examples/networks", "-y", "--with-data", "--state-dir", &other]);
+    run(&place, 0, &["plan", "-f", "examples/bios", "--detailed-exitcode"]);
+}
+
+#[test]
+fn objects_of_another_fleet_are_refused_and_left_as_they_are() {
+    let place = Place::with(&["examples/bios", "examples/console"]);
+    let other = place.path("other").display().to_string();
+    run(&place, 0, &["apply", "-f", "examples/bios", "-y"]);
+    let node = place.path("fake").join("local.json");
+    let before = fs::read_to_string(&node).unwrap();
+    // Both want a pool called `disks`.
+    let said = run(&place, 6, &["apply", "-f", "examples/console", "-y", "--state-dir", &other]);
+    assert!(said.contains("refused: StoragePool/disks@local"), "{said}");
+    run(&place, 0, &["delete", "-f", "examples/console", "-y", "--with-data", "--state-dir", &other]);
+    assert!(before == fs::read_to_string(&node).unwrap(), "the node changed");
+}
+
+#[test]
 fn every_manifest_tells_editors_its_schema() {
     fn look(folder: &std::path::Path) {
         for entry in fs::read_dir(folder).unwrap() {
