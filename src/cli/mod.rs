@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if asked { Exit::Ok.code() } else { Exit::Usage.code() });
         }
     };
-    let out = Arc::new(Out::new(cli.global.color));
+    let out = Arc::new(Out::new(cli.global.color, cli.global.log_format));
     log(&cli);
     ExitCode::from(dispatch(&cli, &out))
 }

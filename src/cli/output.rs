@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
-use super::args::Colour;
+use indicatif::MultiProgress;
+
+use super::args::{Colour, LogFormat};
 
 /// Standard output and standard error, as a command sees them.
 pub(super) struct Out {
@@ -13,12 +15,17 @@ pub(super) struct Out {
     pub colour_err: bool,
     /// Whether a person can be asked.
     pub interactive: bool,
-    lock: Mutex<()>,
+    /// Whether standard error is a terminal that can draw.
+    pub draws: bool,
+    /// Whether what is told while something goes on is told in lines of JSON.
+    pub json: bool,
+    /// What is drawn at the bottom of the terminal and must make way for text.
+    bars: Mutex<Option<MultiProgress>>,
 }
 
 impl Out {
     /// Standard output and error, with colour as asked for. `NO_COLOR` is honoured.
-    pub(super) fn new(colour: Colour) -> Self {
+    pub(super) fn new(colour: Colour, format: LogFormat) -> Self {
         let wanted = |terminal: bool| match colour {
             Colour::Always => true,
             Colour::Never => false,
@@ -29,25 +36,34 @@ impl Out {
             colour: wanted(out),
             colour_err: wanted(err),
             interactive: std::io::stdin().is_terminal() && err,
-            lock: Mutex::new(()),
+            draws: err && std::env::var_os("TERM").is_some_and(|term| term != "dumb"),
+            json: format == LogFormat::Json,
+            bars: Mutex::new(None),
         }
     }
 
     /// Writes to standard output.
     pub(super) fn print(&self, text: &str) {
-        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = std::io::stdout().lock();
-        // Whoever reads it may have gone.
-        let _ = out.write_all(text.as_bytes());
-        let _ = out.flush();
+        self.aside(|| write(&mut std::io::stdout().lock(), text));
     }
 
     /// Writes to standard error.
     pub(super) fn say(&self, text: &str) {
-        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut err = std::io::stderr().lock();
-        let _ = err.write_all(text.as_bytes());
-        let _ = err.flush();
+        self.aside(|| write(&mut std::io::stderr().lock(), text));
+    }
+
+    /// Has text make what is drawn step aside from now on; none: nothing is drawn any more.
+    pub(super) fn draw(&self, bars: Option<MultiProgress>) {
+        *self.bars.lock().unwrap_or_else(PoisonError::into_inner) = bars;
+    }
+
+    /// One writer at a time, with nothing drawn in its way.
+    fn aside(&self, write: impl FnOnce()) {
+        let bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
     }
 
     /// Asks a question on the terminal and reads the answer.
@@ -57,4 +73,10 @@ impl Out {
         let _ = std::io::stdin().read_line(&mut answer);
         answer.trim().to_owned()
     }
+}
+
+fn write(to: &mut impl Write, text: &str) {
+    // Whoever reads it may have gone.
+    let _ = to.write_all(text.as_bytes());
+    let _ = to.flush();
 }

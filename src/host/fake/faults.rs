@@ -129,25 +129,25 @@ struct Fault {
 /// The faults of a node.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    faults: Vec<Fault>,
+    planned: Vec<Fault>,
     late: VecDeque<(u32, Op)>,
     pub(super) unreachable: bool,
 }
 
 impl Faults {
     pub(super) fn add(&mut self, when: When, how: How, times: u32) {
-        self.faults.push(Fault { when, how, times });
+        self.planned.push(Fault { when, how, times });
     }
 
     pub(super) fn clear(&mut self) {
-        self.faults.clear();
+        self.planned.clear();
     }
 
     /// The fault that an act meets.
     pub(super) fn meet(&mut self, op: &Op) -> Option<How> {
         let name = object(op);
         let mut met = None;
-        for fault in &mut self.faults {
+        for fault in &mut self.planned {
             let hit = match &mut fault.when {
                 When::Nth(left) => {
                     *left = left.saturating_sub(1);
@@ -163,7 +163,7 @@ impl Faults {
             }
         }
         // One that counts acts is over once its act has come.
-        self.faults.retain(|fault| fault.times > 0 && fault.when != When::Nth(0));
+        self.planned.retain(|fault| fault.times > 0 && fault.when != When::Nth(0));
         met
     }
 

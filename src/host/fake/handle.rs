@@ -176,7 +176,7 @@ impl FakeHost {
     }
 
     fn end(&self, index: usize, outcome: &Result<(), HostError>) {
-        let outcome = outcome.as_ref().map(|()| ()).map_err(|error| error.kind);
+        let outcome = outcome.clone().map_err(|error| error.kind);
         let mut log = lock(&self.0.log);
         if let Some(call) = log.get_mut(index) {
             call.outcome = Some(outcome);

@@ -13,6 +13,8 @@ mod pool;
 mod read;
 mod schema;
 mod state;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod units;
 mod volume;

@@ -81,7 +81,7 @@ impl State {
             }
             None => {
                 let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
-                (0..).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
+                (0..=u16::MAX).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
             }
         };
         document.edit("bridge", |element| {

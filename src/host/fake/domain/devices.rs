@@ -143,8 +143,7 @@ fn characters(devices: &mut Element) {
             device.remove("source");
         }
     };
-    let mut port = 0;
-    for serial in devices.all_mut("serial") {
+    for (port, serial) in devices.all_mut("serial").enumerate() {
         bare(serial);
         serial.edit("target", |target| {
             target.default_attr("type", "isa-serial");
@@ -154,7 +153,6 @@ fn characters(devices: &mut Element) {
                 target.push(Element::new("model").with("name", &model));
             }
         });
-        port += 1;
     }
     let first_is_serial =
         devices.child("console").is_none_or(|console| console.child_attr("target", "type").is_none_or(|t| t == "serial"));
@@ -178,14 +176,12 @@ fn characters(devices: &mut Element) {
         }
         _ => {}
     }
-    let mut port = 0;
-    for console in devices.all_mut("console") {
+    for (port, console) in devices.all_mut("console").enumerate() {
         bare(console);
         console.edit("target", |target| {
             target.default_attr("type", "serial");
             target.default_attr("port", &port.to_string());
         });
-        port += 1;
     }
     for channel in devices.all_mut("channel") {
         channel.edit("target", |target| target.unset("state"));

@@ -275,7 +275,7 @@ fn serial_ports(devices: &mut Element) {
         devices.children().filter(|d| on_virtio(d)).filter_map(|d| d.child_attr("address", "port")?.parse().ok()).collect();
     // Port 0 is for a console.
     for device in devices.children_mut().filter(|d| on_virtio(d) && d.child("address").is_none()) {
-        let port = (1..).find(|port| !used.contains(port)).unwrap_or(1);
+        let port = (1..=511).find(|port| !used.contains(port)).unwrap_or(1);
         used.insert(port);
         device.push(
             Element::new("address")
@@ -294,7 +294,7 @@ fn usb_ports(devices: &mut Element) {
     let mut used: BTreeSet<String> =
         devices.children().filter(|d| on_usb(d)).filter_map(|d| d.child_attr("address", "port").map(str::to_owned)).collect();
     for device in devices.children_mut().filter(|d| on_usb(d) && d.child("address").is_none()) {
-        let port = (1..).map(|port: u32| port.to_string()).find(|port| !used.contains(port)).unwrap_or_default();
+        let port = (1..=127).map(|port: u32| port.to_string()).find(|port| !used.contains(port)).unwrap_or_default();
         device.push(Element::new("address").with("type", "usb").with("bus", "0").with("port", &port));
         used.insert(port);
     }
