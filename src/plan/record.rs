@@ -53,9 +53,11 @@ impl Planner<'_> {
         match self.entry(&wanted.object) {
             Some(entry) if !entry.rebuilt => entry.unfinished,
             // Defined, and the end of that was not recorded.
-            _ => self.owned.intents.iter().any(|intent| {
-                intent.object == wanted.object && intent.absent_before && intent.op.ends_with("-define")
-            }),
+            _ => self
+                .owned
+                .intents
+                .iter()
+                .any(|intent| intent.object == wanted.object && intent.absent_before && intent.op.ends_with("-define")),
         }
     }
 

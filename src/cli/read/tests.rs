@@ -49,6 +49,8 @@ fn entry(text: &str, libvirt_name: &str) -> Entry {
         labels: BTreeMap::new(),
         values: BTreeMap::new(),
         released: false,
+        rebuilt: false,
+        unfinished: false,
         created_at: "2024-05-08T11:00:00Z".into(),
         volume: None,
         template: None,
