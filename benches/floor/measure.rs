@@ -24,7 +24,8 @@ pub(super) fn measure(args: &[&str]) -> Fallible<()> {
     let (Some(floor), Some(jvp)) = (parts.next(), parts.next()) else { return Err("two commands are needed".into()) };
     let prepare = parts.next();
     let (mut floors, mut jvps) = (Vec::new(), Vec::new());
-    for run in 0..runs + WARM {
+    let all = runs + WARM;
+    for run in 0..all {
         for (command, times) in [(floor, &mut floors), (jvp, &mut jvps)] {
             if let Some(prepare) = prepare {
                 once(prepare)?;

@@ -12,6 +12,7 @@ fn field(path: &str, old: Option<Shown>, new: Option<Shown>) -> FieldChange {
     FieldChange { path: path.into(), old, new }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as the fields of a change have it")]
 fn value(text: &str) -> Option<Shown> {
     Some(Shown::Value(text.into()))
 }
