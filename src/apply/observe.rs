@@ -17,7 +17,15 @@ pub async fn observe(hosts: &BTreeMap<Name, Arc<dyn Host>>, scope: &Scope) -> Ob
         tasks.spawn(async move {
             let view = match host.read(&scope).await {
                 Ok(raw) => NodeView::Reached(Box::new(NodeState::read(raw))),
-                Err(error) => NodeView::Unreachable { message: error.message, denied: error.kind == ErrorKind::Denied },
+                Err(error) => {
+                    let denied = error.kind == ErrorKind::Denied;
+                    let advice = if denied {
+                        "; be root or in the group libvirt, or use a libvirt of your own: -c qemu:///session"
+                    } else {
+                        "; look whether libvirt runs there, and whether its `uri` is right"
+                    };
+                    NodeView::Unreachable { message: format!("{}{advice}", error.message), denied }
+                }
             };
             (name, view)
         });

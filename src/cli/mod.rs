@@ -45,11 +45,11 @@ pub fn main() -> ExitCode {
         }
     };
     let out = Arc::new(Out::new(cli.global.color, cli.global.log_format));
-    log(&cli);
+    log(&cli, out.colour_err);
     ExitCode::from(dispatch(&cli, &out))
 }
 
-fn log(cli: &Cli) {
+fn log(cli: &Cli, colour: bool) {
     let default = match cli.global.verbose {
         0 => "jvp=warn",
         1 => "jvp=info",
@@ -57,7 +57,7 @@ fn log(cli: &Cli) {
         _ => "jvp=trace",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("JVP_LOG").unwrap_or_else(|_| default.into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).with_target(false);
     let _ = match cli.global.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
