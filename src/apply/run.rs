@@ -2,7 +2,7 @@
 //!
 //! # Expected flow, for each action
 //! 1. What it needs is verified, its lane is free and its node has a place.
-//! 2. Its intent is on disk; one flush covers all that start together.
+//! 2. Its intent is on disk; one flush covers all that start together, and the next ones that wait for nothing but a place.
 //! 3. Its precondition is read and holds.
 //! 4. The effect is done; what is transient is tried again.
 //! 5. What is there is read back and is what was planned.
@@ -26,6 +26,9 @@ use crate::plan::{Action, ActionId, Intent, Lane, Plan};
 
 /// How much is in flight at most, on one node.
 pub const DEFAULT_PARALLELISM: usize = 4;
+
+/// Intents that are written at most before their effects can begin: a flush costs as much as a definition does.
+const AHEAD: usize = 64;
 
 /// How a run is to come to its end before the plan is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,21 +76,27 @@ pub async fn run(
     let mut running: BTreeMap<ActionId, (Option<Name>, Lane)> = BTreeMap::new();
     let mut tasks: JoinSet<(ActionId, Result<(), Failure>, Duration)> = JoinSet::new();
     let mut halt = halt.clone();
+    let nodes = plan.actions.iter().map(|action| &action.node).collect::<BTreeSet<_>>().len();
+    // Actions whose intents are on disk and that haven't begun.
+    let mut written: BTreeSet<ActionId> = BTreeSet::new();
     loop {
         if *halt.borrow() == Halt::No {
-            let start = startable(plan, &waiting, &running, &outcome.done, parallelism);
-            if !start.is_empty()
-                && let Err(failure) = begin(world, &start, run_id)
-            {
-                // Without a journal nothing may be done.
-                for action in &start {
-                    waiting.remove(&action.id);
-                    fail(plan, &mut waiting, &mut outcome, sink, action.id, failure.clone());
+            let start = startable(plan, &waiting, &running, &outcome.done, nodes, parallelism);
+            if start.iter().any(|action| !written.contains(&action.id)) {
+                let intents = intended(plan, &start, &waiting, &written, &outcome.done);
+                if let Err(failure) = begin(world, &intents, run_id) {
+                    // Without a journal nothing may be done.
+                    for action in &start {
+                        waiting.remove(&action.id);
+                        fail(plan, &mut waiting, &mut outcome, sink, action.id, failure.clone());
+                    }
+                    continue;
                 }
-                continue;
+                written.extend(intents.iter().map(|action| action.id));
             }
             for action in start {
                 waiting.remove(&action.id);
+                written.remove(&action.id);
                 running.insert(action.id, (action.node.clone(), action.lane.clone()));
                 sink.send(&Event::Started { action: action.id, object: action.object.clone(), op: action.op.word() });
                 let (action, world, sink, run_id) = (action.clone(), world.clone(), sink.clone(), run_id.to_owned());
@@ -147,6 +156,9 @@ pub async fn run(
         }
     }
     outcome.stopped.extend(waiting);
+    for action in written.iter().filter_map(|id| plan.actions.get(id.0)) {
+        step::never_begun(action, world, run_id);
+    }
     outcome
 }
 
@@ -176,12 +188,16 @@ fn startable<'p>(
     waiting: &BTreeSet<ActionId>,
     running: &BTreeMap<ActionId, (Option<Name>, Lane)>,
     done: &BTreeSet<ActionId>,
+    nodes: usize,
     parallelism: usize,
 ) -> Vec<&'p Action> {
     let mut busy: Vec<(Option<Name>, Lane)> = running.values().cloned().collect();
     let mut start = Vec::new();
     let mut full: BTreeSet<Option<Name>> = BTreeSet::new();
     for id in waiting {
+        if full.len() == nodes {
+            break;
+        }
         let Some(action) = plan.actions.get(id.0) else { continue };
         if full.contains(&action.node) || !action.needs.iter().all(|need| done.contains(need)) {
             continue;
@@ -198,6 +214,25 @@ fn startable<'p>(
         start.push(action);
     }
     start
+}
+
+/// The actions whose intents are written now: all that start, and the next ones that wait for nothing but a place.
+fn intended<'p>(
+    plan: &'p Plan,
+    start: &[&'p Action],
+    waiting: &BTreeSet<ActionId>,
+    written: &BTreeSet<ActionId>,
+    done: &BTreeSet<ActionId>,
+) -> Vec<&'p Action> {
+    let starts = start.iter().copied().filter(|action| !written.contains(&action.id));
+    let next = waiting
+        .iter()
+        .filter_map(|id| plan.actions.get(id.0))
+        .filter(|action| step::may_be_intended_early(action))
+        .filter(|action| !written.contains(&action.id) && start.iter().all(|other| other.id != action.id))
+        .filter(|action| action.needs.iter().all(|need| done.contains(need)))
+        .take(AHEAD);
+    starts.chain(next).collect()
 }
 
 /// Whether two lanes may not be busy at the same time.
@@ -228,4 +263,44 @@ pub fn settled(plan: &Plan, outcome: &Outcome) -> BTreeSet<ObjectRef> {
         .filter(|change| change.actions.iter().all(|id| outcome.done.contains(id)))
         .map(|change| change.object.clone())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Kind;
+    use crate::plan::{Expect, Op, Precondition, Record};
+
+    fn plan(ops: Vec<Op>) -> Plan {
+        let action = |(id, op): (usize, Op)| Action {
+            id: ActionId(id),
+            object: ObjectRef::new(Kind::VirtualMachine, "vm".parse().unwrap()),
+            node: Some("a".parse().unwrap()),
+            op,
+            needs: BTreeSet::new(),
+            lane: Lane::Object(id.to_string()),
+            precondition: Precondition::None,
+            expect: Expect::Nothing,
+            record: Record::Nothing,
+            secrets: BTreeMap::new(),
+        };
+        Plan { actions: ops.into_iter().enumerate().map(action).collect(), ..Plan::default() }
+    }
+
+    #[test]
+    fn one_flush_covers_the_intents_of_many_definitions_and_those_of_volumes_wait_for_their_turn() {
+        let start = |name: usize| Op::NetworkStart { name: name.to_string() };
+        let mut ops: Vec<Op> = (0..200).map(start).collect();
+        ops.insert(10, Op::VolumeCreate { pool: "p".into(), name: "v".into(), xml: String::new() });
+        let plan = plan(ops);
+        let (none, waiting) = (BTreeSet::new(), plan.actions.iter().map(|action| action.id).collect());
+        let start = startable(&plan, &waiting, &BTreeMap::new(), &none, 1, 4);
+        assert_eq!(start.len(), 4);
+        let intents = intended(&plan, &start, &waiting, &none, &none);
+        assert_eq!(intents.len(), 4 + AHEAD);
+        assert!(intents.iter().all(|action| action.id != ActionId(10)));
+        let written = intents.iter().map(|action| action.id).collect();
+        let next = intended(&plan, &[], &waiting, &written, &none);
+        assert!(next.iter().all(|action| !intents.iter().any(|other| other.id == action.id)));
+    }
 }

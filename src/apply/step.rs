@@ -117,6 +117,20 @@ pub(super) fn intent(action: &Action, world: &World, run_id: &str) -> Intent {
     }
 }
 
+/// Whether an intent may be on disk long before its effect. The intents of volumes and templates may not: they say that nothing was
+/// there when they were written, and a file that is found is judged by them.
+pub(super) fn may_be_intended_early(action: &Action) -> bool {
+    let target = action.op.target();
+    action.op == Op::Inventory || matches!(target, Some(Target::Domain(_) | Target::Network(_) | Target::Pool(_)))
+}
+
+/// Ends the intent of an action that was never begun. Should that fail, the next run decides by looking.
+pub(super) fn never_begun(action: &Action, world: &World, run_id: &str) {
+    if let Err(error) = world.ledger.complete(&intent_id(action, run_id), Outcome::Failed, Vec::new()) {
+        tracing::warn!(object = %action.object, %error, "the intent of a step that was never begun stays open");
+    }
+}
+
 struct Bytes<'a> {
     action: ActionId,
     sink: &'a Sink,

@@ -13,9 +13,9 @@ use super::session::{Seen, Session, now};
 use crate::apply::progress::Sink;
 use crate::apply::{Failure, FailureKind, Halt, Outcome, World, run};
 use crate::host::NoProgress;
-use crate::name::ObjectRef;
+use crate::name::{Kind, ObjectRef};
 use crate::observe::{NodeView, Scope};
-use crate::plan::{Action, Data, NodeRecord, Op, Plan, Policy, RefusalKind, render};
+use crate::plan::{Action, Change, Data, NodeRecord, Op, Plan, Policy, RefusalKind, Verb, render};
 
 /// How a plan is to be carried out.
 pub(super) struct Manner {
@@ -273,14 +273,21 @@ async fn rounds(
         plan = next;
     }
     if failures.is_empty() && skipped == 0 {
-        let seen = session.look(&Scope::Everything, out).await?;
-        let after = session.plan(&seen, policy);
-        settle(session, &seen, &after)?;
+        if !(leaves_nothing_to_settle(&plan) && world.ledger.open_intents().is_empty()) {
+            seen = session.look(&Scope::Everything, out).await?;
+            let after = session.plan(&seen, policy);
+            settle(session, &seen, &after)?;
+        }
         super::gather::write_metadata(session, &seen);
     }
     report(out, done, skipped, &failures);
-    let _ = plan;
     Ok(code(&failures, skipped))
+}
+
+/// Whether a plan that was carried out recorded all that looking once more could: new VMs are read back and settled one by one.
+fn leaves_nothing_to_settle(plan: &Plan) -> bool {
+    let new_vm = |change: &Change| change.object.kind == Kind::VirtualMachine && change.verb == Verb::Create;
+    !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(new_vm)
 }
 
 fn code(failures: &[(Action, Failure)], skipped: usize) -> Exit {

@@ -4,6 +4,8 @@
 //! rules that a schema can't tell, are `resolve/`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -17,6 +19,9 @@ use super::yaml::{self, Raw};
 use super::{API_VERSION, Lifecycle, Metadata};
 use crate::diag::{self, Code, Diagnostic, FileId, Label, SourceMap};
 use crate::name::{Kind, Name, ObjectRef};
+
+/// So many files are worth a thread.
+const FEW_FILES: usize = 4;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -33,8 +38,7 @@ pub struct Loaded {
 /// Reads every file of `sources`.
 pub fn load(sources: &SourceMap) -> Loaded {
     let mut loaded = Loaded::default();
-    for file in sources.ids() {
-        let mut one = load_file(sources, file);
+    for mut one in load_files(sources) {
         loaded.documents.append(&mut one.documents);
         loaded.diagnostics.append(&mut one.diagnostics);
         loaded.broken.append(&mut one.broken);
@@ -42,6 +46,29 @@ pub fn load(sources: &SourceMap) -> Loaded {
     loaded.diagnostics.extend(duplicates(&loaded.documents));
     diag::sort(&mut loaded.diagnostics, sources);
     loaded
+}
+
+/// Reads every file, in their order; many are read side by side.
+fn load_files(sources: &SourceMap) -> Vec<Loaded> {
+    let files: Vec<FileId> = sources.ids().collect();
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(files.len() / FEW_FILES);
+    if threads < 2 {
+        return files.into_iter().map(|file| load_file(sources, file)).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((index, file)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, *files.get(i)?))) {
+            done.push((index, load_file(sources, file)));
+        }
+        done
+    };
+    let mut all: Vec<(usize, Loaded)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    all.sort_by_key(|(index, _)| *index);
+    all.into_iter().map(|(_, loaded)| loaded).collect()
 }
 
 /// Reads one file. The result depends on its text alone.

@@ -4,6 +4,7 @@
 //! knows what is wanted or owned.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 
 use uuid::Uuid;
 
@@ -15,6 +16,9 @@ use crate::xml::network::NetworkDoc;
 use crate::xml::pool::PoolDoc;
 use crate::xml::volume::VolumeDoc;
 use crate::xml::{Document, XmlError};
+
+/// So many domains are worth a thread.
+const FEW: usize = 64;
 
 /// All that a node has, by names in libvirt.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -150,9 +154,8 @@ impl NodeState {
                 node.networks.insert(state.name.clone(), state);
             }
         }
-        for domain in raw.domains {
-            let target = Target::Domain(domain.name.clone());
-            if let Some(state) = node.note(target, read_domain(domain)) {
+        for (target, state) in read_domains(raw.domains) {
+            if let Some(state) = node.note(target, state) {
                 node.domains.insert(state.name.clone(), state);
             }
         }
@@ -265,6 +268,27 @@ fn read_network(raw: RawNetwork) -> Result<NetworkState, XmlError> {
         inactive_xml: raw.inactive.into(),
         pending,
         leases: raw.leases,
+    })
+}
+
+/// Reads domains, in their order; many are read side by side.
+fn read_domains(mut domains: Vec<RawDomain>) -> Vec<(Target, Result<DomainState, XmlError>)> {
+    let read = |domains: Vec<RawDomain>| -> Vec<_> {
+        domains.into_iter().map(|domain| (Target::Domain(domain.name.clone()), read_domain(domain))).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(domains.len() / FEW);
+    if threads < 2 {
+        return read(domains);
+    }
+    let share = domains.len().div_ceil(threads);
+    let mut shares = Vec::with_capacity(threads);
+    while !domains.is_empty() {
+        let rest = domains.split_off(share.min(domains.len()));
+        shares.push(std::mem::replace(&mut domains, rest));
+    }
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = shares.into_iter().map(|share| scope.spawn(move || read(share))).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }
 

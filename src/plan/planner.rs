@@ -141,13 +141,11 @@ impl<'a> Planner<'a> {
         plan.notes.sort();
         plan.notes.dedup();
         // What was found to be as wanted, and the ledger doesn't know or knows otherwise.
+        let acted: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).collect();
         plan.settled = self
             .made
             .into_iter()
-            .filter(|(object, entry)| {
-                let acted = plan.changes.iter().any(|change| change.object == *object);
-                !acted && self.owned.entries.get(object) != Some(entry)
-            })
+            .filter(|(object, entry)| !acted.contains(object) && self.owned.entries.get(object) != Some(entry))
             .map(|(_, entry)| entry)
             .collect();
         plan.fingerprint = fingerprint(&plan, self.desired, self.sources, self.policy);
