@@ -109,9 +109,6 @@ pub(super) struct ConsentArgs {
     /// The data of this object may be lost
     #[arg(long, value_name = "REF")]
     pub allow_data_loss: Vec<String>,
-    /// This VM may be restarted
-    #[arg(long, value_name = "REF")]
-    pub allow_restart: Vec<String>,
     /// Guests of this network may be cut off
     #[arg(long, value_name = "REF")]
     pub allow_disconnect: Vec<String>,
@@ -121,9 +118,6 @@ pub(super) struct ConsentArgs {
     /// This VM's saved state may be dropped
     #[arg(long, value_name = "REF")]
     pub discard_saved_state: Vec<String>,
-    /// This volume is used by nobody, though that can't be seen
-    #[arg(long, value_name = "REF")]
-    pub assume_unused: Vec<String>,
     /// Change objects that another state directory wrote last
     #[arg(long)]
     pub take_over: bool,
@@ -149,6 +143,9 @@ pub(super) struct ValidateArgs {
     /// How mistakes are shown
     #[arg(short, long, value_enum, default_value_t = DiagnosticFormat::Full)]
     pub output: DiagnosticFormat,
+    /// Check again whenever a file changes, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

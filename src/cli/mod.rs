@@ -57,7 +57,8 @@ fn log(cli: &Cli, colour: bool) {
         _ => "jvp=trace",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("JVP_LOG").unwrap_or_else(|_| default.into());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).with_target(false);
     let _ = match cli.global.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
@@ -68,6 +69,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
     let global = &cli.global;
     let result = match &cli.command {
         Command::Init(args) => simple::init(args, global, out),
+        Command::Validate(args) if args.watch => simple::watch(args, global, out),
         Command::Validate(args) => Ok(simple::validate(args, global, out)),
         Command::Schema(args) => simple::schema(args, out),
         Command::Completion(args) => Ok(simple::completion(args, out)),

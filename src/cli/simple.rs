@@ -80,6 +80,30 @@ pub(super) fn validate(args: &ValidateArgs, global: &Global, out: &Out) -> Exit 
     Exit::Ok
 }
 
+/// Validates, and again after each change of a file below what `-f` names, until the process is ended.
+pub(super) fn watch(args: &ValidateArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+    use notify::{RecursiveMode, Watcher};
+    let failed = |error: notify::Error| CommandError::new(Exit::Error, format!("failed to watch for changes: {error}"));
+    let (send, changes) = std::sync::mpsc::channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            let _ = send.send(());
+        }
+    })
+    .map_err(failed)?;
+    for file in args.files.files.iter().filter(|file| *file != "-" && !file.contains("://")) {
+        watcher.watch(Path::new(file), RecursiveMode::Recursive).map_err(failed)?;
+    }
+    loop {
+        validate(args, global, out);
+        if changes.recv().is_err() {
+            return Ok(Exit::Ok);
+        }
+        // An editor's save, or a checkout, is many changes: look once it is quiet.
+        while changes.recv_timeout(std::time::Duration::from_millis(200)).is_ok() {}
+    }
+}
+
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
 }

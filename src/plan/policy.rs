@@ -62,16 +62,12 @@ pub enum PowerAct {
 pub struct Consents {
     /// Data of these may be lost.
     pub allow_data_loss: BTreeSet<ObjectRef>,
-    /// These may be restarted.
-    pub allow_restart: BTreeSet<ObjectRef>,
     /// Guests of these networks may be cut off.
     pub allow_disconnect: BTreeSet<ObjectRef>,
     /// The power of these may be cut.
     pub force_stop: BTreeSet<ObjectRef>,
     /// The managed save images of these may be dropped.
     pub discard_saved_state: BTreeSet<ObjectRef>,
-    /// These volumes are used by nobody, though that can't be seen.
-    pub assume_unused: BTreeSet<ObjectRef>,
     /// Objects that another state directory wrote last may be changed.
     pub take_over: bool,
     /// Objects of this fleet are taken over.
