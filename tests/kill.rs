@@ -1,0 +1,85 @@
+//! Killed anywhere, run again, it converges: an apply is killed at each of its fail points (before and after every effect, and before
+//! its record), and the next run ends as one clean run does. No orphan, no duplicate, no "already exists".
+
+#![cfg(debug_assertions)]
+#![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
+
+mod checkout;
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use checkout::Place;
+use serde_json::Value;
+
+/// What the node has, without what counts how often something was done.
+fn node(place: &Place) -> Value {
+    let mut text = fs::read_to_string(place.path("fake").join("local.json")).unwrap();
+    // The writer of a mark follows from the state directory.
+    const WRITER: &str = r#"writer=\""#;
+    while let Some(at) = text.find(WRITER) {
+        text.replace_range(at..at + WRITER.len() + "00000000-0000-0000-0000-000000000000".len(), "by");
+    }
+    let mut state: Value = serde_json::from_str(&text).unwrap();
+    let top = state.as_object_mut().unwrap();
+    for counter in ["lastId", "madeUp"] {
+        top.remove(counter);
+    }
+    for domain in top["domains"].as_object_mut().unwrap().values_mut() {
+        // Its id, the ports of its taps: of this start.
+        let live = &mut domain["live"];
+        *live = live.is_string().into();
+    }
+    for file in top["files"].as_object_mut().unwrap().values_mut() {
+        file.as_object_mut().unwrap().remove("written");
+    }
+    for pool in top["pools"].as_object_mut().unwrap().values_mut() {
+        pool.as_object_mut().unwrap().retain(|key, _| !["known", "seen"].contains(&key.as_str()));
+    }
+    state
+}
+
+/// Kills an apply at each point in turn and runs it again.
+fn kill_everywhere(checkout: &str) {
+    let arguments = ["apply", "-f", checkout, "-y", "--parallelism", "1"];
+    let clean = Place::with(&[checkout]);
+    assert!(clean.jvp(&arguments).status.success());
+    let wanted = node(&clean);
+    let mut kills = 0;
+    loop {
+        let point = kills + 1;
+        let place = Place::with(&[checkout]);
+        let program = env!("CARGO_BIN_EXE_jvp");
+        let killed =
+            place.command(program).args(arguments).env("JVP_FAILPOINT", format!("journal:{point}:kill")).output().unwrap();
+        if killed.status.success() {
+            break;
+        }
+        assert_eq!(killed.status.signal(), Some(9), "point {point}: {}", String::from_utf8_lossy(&killed.stderr));
+        kills = point;
+        let again = place.jvp(&arguments);
+        let said = format!("{}{}", String::from_utf8_lossy(&again.stdout), String::from_utf8_lossy(&again.stderr));
+        assert!(again.status.success(), "{checkout}, killed at point {point}: the next run said\n{said}");
+        let found = node(&place);
+        assert!(found == wanted, "{checkout}, killed at point {point}: it ended as\n{found:#}\nand not as\n{wanted:#}\n{said}");
+        let plan = place.jvp(&["plan", "-f", checkout, "--detailed-exitcode"]);
+        let said = String::from_utf8_lossy(&plan.stdout).into_owned();
+        assert!(plan.status.success(), "{checkout}, killed at point {point}: there is still to be done\n{said}");
+    }
+    assert!(kills > 20, "{checkout}: only {kills} fail points");
+}
+
+#[test]
+fn a_vm_with_its_disk_and_network_survives_a_kill_anywhere() {
+    kill_everywhere("examples/bios");
+}
+
+#[test]
+fn volumes_of_all_kinds_survive_a_kill_anywhere() {
+    kill_everywhere("examples/volumes");
+}
+
+#[test]
+fn networks_and_kept_addresses_survive_a_kill_anywhere() {
+    kill_everywhere("examples/networks");
+}
