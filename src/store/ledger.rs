@@ -111,7 +111,7 @@ impl Ledger {
 
     /// Ends an intent, together with what it changed in the inventory: both are kept or neither. Does not wait for the disk.
     ///
-    /// An [`Outcome::Unknown`] leaves the intent open.
+    /// An [`Outcome::Unknown`] leaves the intent open. A verified effect also decides what an earlier run left open of the same one.
     pub fn complete(&self, id: &str, outcome: Outcome, changes: Vec<Change>) -> Result<(), StoreError> {
         let mut writes: Vec<Write> = changes
             .into_iter()
@@ -120,10 +120,28 @@ impl Ledger {
                 Change::Remove(object) => Write::NoEntry(self.fleet, object),
             })
             .collect();
+        if outcome == Outcome::Verified {
+            writes.extend(self.same_of_earlier_runs(id).into_iter().map(|id| Write::NoIntent(self.fleet, id)));
+        }
         if outcome != Outcome::Unknown {
             writes.push(Write::NoIntent(self.fleet, id.to_owned()));
         }
         if writes.is_empty() { Ok(()) } else { self.commit(writes, false) }
+    }
+
+    /// The ids of open intents of earlier runs for the effect of this one.
+    fn same_of_earlier_runs(&self, id: &str) -> Vec<String> {
+        let same = |owned: &Owned| {
+            let this = owned.intents.iter().find(|intent| intent.id == id)?;
+            let detail = |intent: &Intent, key: &str| intent.details.get(key).cloned();
+            let same = owned.intents.iter().filter(|other| {
+                other.run != this.run
+                    && (&other.object, &other.op, &other.node) == (&this.object, &this.op, &this.node)
+                    && ["file", "path"].iter().all(|key| detail(other, key) == detail(this, key))
+            });
+            Some(same.map(|intent| intent.id.clone()).collect())
+        };
+        self.read(same).unwrap_or_default()
     }
 
     /// Intents without an end, in the order of their ids.
