@@ -11,6 +11,8 @@
     reason = "tests: what fails must be loud"
 )]
 
+#[path = "lab_suite/checkout.rs"]
+mod checkout;
 #[path = "lab_suite/support.rs"]
 mod support;
 
@@ -24,3 +26,7 @@ mod host_networks;
 mod host_storage;
 #[path = "lab_suite/host_test_driver.rs"]
 mod host_test_driver;
+#[path = "lab_suite/kill.rs"]
+mod kill;
+#[path = "lab_suite/scenarios.rs"]
+mod scenarios;

@@ -172,7 +172,8 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
                 Op::DomainUndefine {
                     name: domain.name.clone(),
                     uuid: domain.uuid,
-                    nvram: domain.doc.nvram.is_some(),
+                    // Where libvirt chooses the firmware, its definition need not tell the file.
+                    nvram: domain.doc.nvram.is_some() || has_uefi(domain),
                     managed_save: domain.managed_save,
                 },
                 Lane::Object(format!("domain/{}", domain.name)),
@@ -183,7 +184,8 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
     }
     let entry = p.entry(&wanted.object).cloned();
     if entry.is_none() && domain.is_none() {
-        return;
+        // A run that broke off may have left what came with it.
+        return came_with(p, wanted, None, with_data);
     }
     if let (Some(node), Some(entry)) = (&wanted.node, &entry) {
         for (key, value) in &entry.reservations {
@@ -198,7 +200,7 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
                     .any(|host| host.ip == ip)
             });
             if there {
-                row.drafts.push(reserve(p, node, &network, mac, ip, wanted, false));
+                row.drafts.push(reserve(p, node, &network, (mac, ip), ip.is_ipv6().then(|| wanted.object.name.to_string()), false));
             }
         }
     }
@@ -210,6 +212,11 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
     }
     let ids = p.commit(row);
     came_with(p, wanted, ids.last().copied(), with_data);
+}
+
+fn has_uefi(domain: &crate::observe::DomainState) -> bool {
+    let firmware = domain.doc.spec.firmware.as_ref().and_then(|firmware| firmware.firmware_type);
+    firmware == Some(crate::manifest::FirmwareType::UEFI)
 }
 
 /// The volumes that came with a VM: claims are kept unless data goes too, the seed always goes.

@@ -375,7 +375,10 @@ impl Expansion<'_> {
         for (template, node) in sources {
             self.used_on.entry(template).or_default().insert(node);
         }
-        for document in self.documents {
+        // By name, since the first one that needs a pool's implied one is said to imply it.
+        let mut documents: Vec<&Document> = self.documents.iter().collect();
+        documents.sort_by_key(|document| &document.object);
+        for document in documents {
             let Spec::Template(spec) = &document.spec else { continue };
             let mut nodes = if spec.nodes.is_empty() {
                 self.used_on.get(&document.object.name).cloned().unwrap_or_default().into_iter().collect()

@@ -2,6 +2,7 @@
 //!
 //! The user's own libvirt is never touched.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,13 +48,19 @@ impl Lab {
         if let Some(lab) = lab.upgrade() {
             return lab;
         }
+        let fresh = Arc::new(Self::own(2));
+        *lab = Arc::downgrade(&fresh);
+        fresh
+    }
+
+    /// A lab that no other test uses, with so many nodes.
+    pub fn own(nodes: u32) -> Self {
         // Each its own: the one before may be on its way down still.
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}-{turn}", std::process::id()));
-        let fresh = Arc::new(Self { dir });
-        fresh.script(&["up", "2"]);
-        *lab = Arc::downgrade(&fresh);
-        fresh
+        let lab = Self { dir };
+        lab.script(&["up", &nodes.to_string()]);
+        lab
     }
 
     /// Runs `lab.sh`, and fails with what it said where it fails.
@@ -85,6 +92,60 @@ impl Lab {
         let pid = self.script(&["pid", node]);
         let status = Command::new("kill").args([signal, pid.trim()]).status().expect("kill can be started");
         assert!(status.success());
+    }
+
+    /// What virsh answers on a node; it must not fail.
+    pub fn virsh(&self, node: &str, args: &[&str]) -> String {
+        let output =
+            Command::new("virsh").args(["-q", "-c", &self.uri(node)]).args(args).output().expect("virsh can be started");
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "virsh {args:?} failed: {err}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// All that a node has, by name: the documents of domains, networks and pools, and the files in its folder of images and of NVRAM.
+    pub fn inventory(&self, node: &str) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let lines = |text: String| text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+        for name in lines(self.virsh(node, &["list", "--all", "--name"])) {
+            let xml = self.virsh(node, &["dumpxml", "--inactive", "--security-info", &name]);
+            let state = self.virsh(node, &["domstate", &name]);
+            all.insert(format!("domain {name}"), format!("{}\n{xml}", state.trim()));
+        }
+        for name in lines(self.virsh(node, &["net-list", "--all", "--name"])) {
+            let xml = self.virsh(node, &["net-dumpxml", "--inactive", &name]);
+            let about = self.virsh(node, &["net-info", &name]);
+            all.insert(format!("network {name}"), format!("{about}\n{xml}"));
+        }
+        for name in lines(self.virsh(node, &["pool-list", "--all", "--name"])) {
+            // What a pool measures is no part of it.
+            let xml = self.virsh(node, &["pool-dumpxml", &name]);
+            let xml: Vec<&str> = xml
+                .lines()
+                .filter(|line| !["<capacity", "<allocation", "<available"].iter().any(|what| line.trim().starts_with(what)))
+                .collect();
+            let about = self.virsh(node, &["pool-list", "--all", "--autostart", "--name"]);
+            let autostart = about.lines().any(|line| line.trim() == name);
+            all.insert(format!("pool {name}"), format!("autostart {autostart}\n{}", xml.join("\n")));
+        }
+        let nvram = self.dir.join(node).join("lib/qemu/nvram");
+        let mut folders = vec![self.images(node), nvram];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    all.insert(format!("file {}", path.display()), String::new());
+                }
+            }
+        }
+        all
+    }
+
+    /// A node's folder.
+    pub fn folder(&self, node: &str) -> PathBuf {
+        self.dir.join(node)
     }
 
     /// A folder for a pool, the same inside and outside.

@@ -63,7 +63,20 @@ pub(super) fn reservations(
             old: None,
             new: Some(Shown::Value(ip.to_string())),
         });
-        all.drafts.push(reserve(p, node, network, mac, ip, wanted, true));
+        // A network knows one host of a name: the VM's other interfaces on it have none.
+        let of_network = |key: &String| key.starts_with(&format!("{}/", ObjectRef::on(Kind::Network, network.clone(), node)));
+        let earlier = all.settled.keys().filter(|key| of_network(key)).count() > 1;
+        let taken = state.is_some_and(|state| {
+            state
+                .doc
+                .spec
+                .ips
+                .iter()
+                .flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()))
+                .any(|host| host.mac != Some(mac) && host.name.as_deref() == Some(wanted.object.name.as_str()))
+        });
+        let host = if earlier || taken { None } else { Some(wanted.object.name.to_string()) };
+        all.drafts.push(reserve(p, node, network, (mac, ip), host, true));
     }
     for (key, value) in was.iter().filter(|(key, value)| all.settled.get(*key) != Some(*value)) {
         let Some((network, mac, ip)) = parse_reservation(key, value) else { continue };
@@ -72,7 +85,8 @@ pub(super) fn reservations(
             old: Some(Shown::Value(ip.to_string())),
             new: None,
         });
-        all.drafts.insert(0, reserve(p, node, &network, mac, ip, wanted, false));
+        let host = ip.is_ipv6().then(|| wanted.object.name.to_string());
+        all.drafts.insert(0, reserve(p, node, &network, (mac, ip), host, false));
     }
     all
 }
@@ -85,18 +99,17 @@ pub(in crate::plan) fn parse_reservation(key: &str, value: &str) -> Option<(Name
     Some((object.name, mac.parse().ok()?, ip.parse().ok()?))
 }
 
-/// One reservation as an effect on its network.
+/// One reservation as an effect on its network. An IPv6 host is known by its name, any other by its MAC.
 pub(in crate::plan) fn reserve(
     p: &Planner<'_>,
     node: &Name,
     network: &Name,
-    mac: MacAddr,
-    ip: std::net::IpAddr,
-    wanted: &Wanted,
+    (mac, ip): (MacAddr, std::net::IpAddr),
+    host: Option<String>,
     add: bool,
 ) -> Draft {
     let name = p.libvirt_name(Kind::Network, network, node);
-    let host = crate::manifest::DhcpHost { name: Some(wanted.object.name.to_string()), mac: ip.is_ipv4().then_some(mac), ip };
+    let host = crate::manifest::DhcpHost { name: host, mac: ip.is_ipv4().then_some(mac), ip };
     // The index of the network's address whose subnet holds it.
     let object = ObjectRef::on(Kind::Network, network.clone(), node);
     let ips = match p.desired.objects.get(&object).map(|wanted| &wanted.spec) {
