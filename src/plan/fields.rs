@@ -199,6 +199,10 @@ pub fn field(kind: Kind, path: &str) -> Option<&'static Field> {
 }
 
 fn matches(pattern: &str, path: &str) -> bool {
+    // No pattern begins with a star, and two letters tell most rows apart: this is asked for every row of every leaf.
+    if !pattern.bytes().zip(path.bytes()).take(3).all(|(a, b)| a == b) {
+        return false;
+    }
     let mut wanted = pattern.split('/');
     let mut given = path.split('/');
     loop {
@@ -215,6 +219,11 @@ fn matches(pattern: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_pattern_begins_with_a_star() {
+        assert!(FIELDS.iter().all(|row| !row.path.starts_with("/*")));
+    }
 
     #[test]
     fn a_key_of_a_list_matches_its_star() {
