@@ -5,6 +5,13 @@
 //!
 //! Against a real libvirtd, which must be one for tests, with a folder that it and this process see under the same path:
 //! `JVP_TEST_LIBVIRT=URI JVP_TEST_IMAGES=/path cargo test --test conformance`; with `JVP_RECORD=1` it records anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test that can't read its cases has failed"
+)]
 
 #[path = "host/case.rs"]
 mod case;

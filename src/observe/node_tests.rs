@@ -86,21 +86,3 @@ fn a_volume_is_in_use_by_domains_live_or_inactive_through_chains_and_by_pool() {
     assert_eq!(children, ["mid", "top"]);
     assert_eq!(observed.volume_by_path(&name, "/p/mid").map(|(pool, _)| pool), Some("p"));
 }
-
-#[test]
-#[ignore = "a measurement, for --release"]
-fn a_thousand_running_domains_are_read_in_no_time() {
-    let file = |name: &str| {
-        let path = format!("{}/tests/golden/xml/libvirt9-bios-{name}.xml", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read_to_string(path).expect("a dump")
-    };
-    let (inactive, live) = (file("inactive"), file("live"));
-    let name = |n: u32| format!("d{n}");
-    let domains = (0..1000).map(|n| domain(&name(n), inactive.clone(), Some(live.clone()))).collect();
-    let raw = RawNode { domains, ..RawNode::default() };
-    let start = std::time::Instant::now();
-    let state = NodeState::read(raw);
-    let took = start.elapsed();
-    assert_eq!((state.domains.len(), state.unreadable.len()), (1000, 0));
-    assert!(took.as_millis() < 500, "{took:?} for 1,000 running domains of {} bytes", inactive.len());
-}

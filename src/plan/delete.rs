@@ -200,7 +200,14 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
                     .any(|host| host.ip == ip)
             });
             if there {
-                row.drafts.push(reserve(p, node, &network, (mac, ip), ip.is_ipv6().then(|| wanted.object.name.to_string()), false));
+                row.drafts.push(reserve(
+                    p,
+                    node,
+                    &network,
+                    (mac, ip),
+                    ip.is_ipv6().then(|| wanted.object.name.to_string()),
+                    false,
+                ));
             }
         }
     }

@@ -104,7 +104,8 @@ fn kills(lab: &Lab, node: &str, first: u32, step: usize) -> (u32, u32) {
         if let Ok(ledger) = std::fs::read_dir(checkout.state()) {
             for entry in ledger.flatten().filter(|entry| entry.file_name() != "keypairs") {
                 let path = entry.path();
-                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.expect("it can be removed");
+                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+                    .expect("it can be removed");
             }
         }
         // Each begins without the pool's folder, as the first did.

@@ -97,10 +97,7 @@ fn a_plan_stays_empty_whatever_is_restarted_or_lost() {
     };
     put("define", "<domain type='qemu'><name>theirs</name><memory unit='MiB'>64</memory><os><type>hvm</type></os></domain>");
     put("net-define", "<network><name>theirs</name><bridge name='theirs0'/><ip address='198.18.99.1' prefix='24'/></network>");
-    put(
-        "pool-define",
-        &format!("<pool type='dir'><name>theirs</name><target><path>{}</path></target></pool>", folder.display()),
-    );
+    put("pool-define", &format!("<pool type='dir'><name>theirs</name><target><path>{}</path></target></pool>", folder.display()));
     lab.virsh("a", &["pool-start", "theirs"]);
     lab.virsh("a", &["vol-create-as", "theirs", "theirs.img", "1M"]);
     let theirs = lab.inventory("a");
@@ -227,8 +224,7 @@ fn a_node_out_of_reach_and_one_that_became_another_machine() {
 fn a_guest_that_ignores_its_button_runs_on_until_its_power_is_cut() {
     let lab = lab_or_return!(1);
     let with = |strategy: &str| {
-        base(&lab, "a", FLEET, "", 7)
-            + &machine("deaf", "", &format!("  runStrategy: {strategy}\n  shutdown: {{timeout: 3s}}"))
+        base(&lab, "a", FLEET, "", 7) + &machine("deaf", "", &format!("  runStrategy: {strategy}\n  shutdown: {{timeout: 3s}}"))
     };
     let checkout = checkout(&with("Always"), true);
     checkout.jvp(&["apply", "-y"]).exits(0);
@@ -264,7 +260,11 @@ fn secrets_leave_no_trace() {
     let fragment = format!("<domain><metadata><my:app xmlns:my='urn:example:my' passwd='{}'/></metadata></domain>", SECRETS[2]);
     let manifests = base(&lab, "a", FLEET, "", 7)
         + "---\napiVersion: jvp.dev/v1alpha1\nkind: KeyPair\nmetadata: {name: admin}\nspec: {generate: true}\n"
-        + &machine("env", "", "  runStrategy: Halted\n  console: {vnc: {password: {valueFrom: {env: JVP_VAR_CANARY}}}}\n  cloudInit: {keyPairs: [admin]}")
+        + &machine(
+            "env",
+            "",
+            "  runStrategy: Halted\n  console: {vnc: {password: {valueFrom: {env: JVP_VAR_CANARY}}}}\n  cloudInit: {keyPairs: [admin]}",
+        )
         + &machine("file", "", "  runStrategy: Halted\n  console: {vnc: {password: {valueFrom: {file: secret.txt}}}}")
         + &machine("xml", "", &format!("  runStrategy: Halted\n  xml: \"{fragment}\""));
     let checkout = checkout(&manifests, false).with_env("JVP_VAR_CANARY", SECRETS[0]);

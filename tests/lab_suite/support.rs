@@ -96,8 +96,7 @@ impl Lab {
 
     /// What virsh answers on a node; it must not fail.
     pub fn virsh(&self, node: &str, args: &[&str]) -> String {
-        let output =
-            Command::new("virsh").args(["-q", "-c", &self.uri(node)]).args(args).output().expect("virsh can be started");
+        let output = Command::new("virsh").args(["-q", "-c", &self.uri(node)]).args(args).output().expect("virsh can be started");
         let err = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "virsh {args:?} failed: {err}");
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -106,7 +105,8 @@ impl Lab {
     /// All that a node has, by name: the documents of domains, networks and pools, and the files in its folder of images and of NVRAM.
     pub fn inventory(&self, node: &str) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
-        let lines = |text: String| text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+        let lines =
+            |text: String| text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
         for name in lines(self.virsh(node, &["list", "--all", "--name"])) {
             let xml = self.virsh(node, &["dumpxml", "--inactive", "--security-info", &name]);
             let state = self.virsh(node, &["domstate", &name]);
