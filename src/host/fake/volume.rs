@@ -49,7 +49,8 @@ impl State {
             file.length = file.capacity;
             file.allocation = wanted.allocation.unwrap_or(file.capacity).min(file.capacity).div_ceil(4096) * 4096;
         }
-        self.add(pool, &wanted.name, path, file)
+        self.add(pool, &wanted.name, path, file);
+        Ok(())
     }
 
     /// `virsh vol-create-from`: a full copy, without a backing file.
@@ -72,7 +73,8 @@ impl State {
             }
             file.length = file.capacity;
         }
-        self.add(pool, &wanted.name, path, file)
+        self.add(pool, &wanted.name, path, file);
+        Ok(())
     }
 
     /// `virsh vol-upload`: writes over what is there, from the start; a longer file keeps its end.
@@ -218,10 +220,9 @@ impl State {
         Ok((path, wanted))
     }
 
-    fn add(&mut self, pool: &str, name: &str, path: String, file: File) -> Result<(), HostError> {
+    fn add(&mut self, pool: &str, name: &str, path: String, file: File) {
         self.files.insert(path, file);
         self.know(pool, name, false);
-        Ok(())
     }
 
     fn know(&mut self, pool: &str, name: &str, deep: bool) {
