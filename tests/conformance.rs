@@ -6,6 +6,8 @@
 //! Against a real libvirtd, which must be one for tests, with a folder that it and this process see under the same path:
 //! `JVP_TEST_LIBVIRT=URI JVP_TEST_IMAGES=/path cargo test --test conformance`; with `JVP_RECORD=1` it records anew.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't read its cases has failed")]
+
 #[path = "host/case.rs"]
 mod case;
 #[path = "host/run.rs"]
