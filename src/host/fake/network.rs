@@ -36,15 +36,12 @@ impl State {
         document.push(Element::new("uuid").with_text(&uuid.to_string()));
         self.complete(&name, &mut document)?;
         let inactive = printed(&mut document);
-        match self.networks.get_mut(&name) {
-            Some(network) => {
-                network.inactive = inactive;
-                network.persistent = true;
-            }
-            None => {
-                let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
-                self.networks.insert(name, network);
-            }
+        if let Some(network) = self.networks.get_mut(&name) {
+            network.inactive = inactive;
+            network.persistent = true;
+        } else {
+            let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
+            self.networks.insert(name, network);
         }
         Ok(uuid)
     }
@@ -72,17 +69,14 @@ impl State {
             return Ok(());
         }
         let wanted = document.child_attr("bridge", "name").map(str::to_owned);
-        let bridge = match wanted {
-            Some(bridge) => {
-                if self.other_bridges(name).any(|other| other == bridge) {
-                    return Err(libvirt(ErrorKind::InvalidState, 1, format!("bridge name '{bridge}' already in use.")));
-                }
-                bridge
+        let bridge = if let Some(bridge) = wanted {
+            if self.other_bridges(name).any(|other| other == bridge) {
+                return Err(libvirt(ErrorKind::InvalidState, 1, format!("bridge name '{bridge}' already in use.")));
             }
-            None => {
-                let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
-                (0..=u16::MAX).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
-            }
+            bridge
+        } else {
+            let used: Vec<String> = self.other_bridges(name).chain(self.bridges.iter().cloned()).collect();
+            (0..=u16::MAX).map(|number| format!("virbr{number}")).find(|bridge| !used.contains(bridge)).unwrap_or_default()
         };
         document.edit("bridge", |element| {
             element.set("name", &bridge);
@@ -93,12 +87,18 @@ impl State {
             let mac = self.make_mac(&format!("network {name}"));
             document.edit("mac", |element| element.set("address", &mac));
         }
-        for element in document.all_mut("ip") {
-            for attribute in ["address"] {
-                if let Some(address) = element.attr(attribute).and_then(|text| text.parse::<IpAddr>().ok()) {
-                    element.set(attribute, &address.to_string());
+        for ip in document.all_mut("ip") {
+            shorten(ip, "address");
+            for dhcp in ip.all_mut("dhcp") {
+                dhcp.all_mut("host").for_each(|host| shorten(host, "ip"));
+                for range in dhcp.all_mut("range") {
+                    shorten(range, "start");
+                    shorten(range, "end");
                 }
             }
+        }
+        for dns in document.all_mut("dns") {
+            dns.all_mut("host").for_each(|host| shorten(host, "ip"));
         }
         Ok(())
     }
@@ -205,6 +205,13 @@ impl State {
 
     fn network_mut(&mut self, name: &str) -> Result<&mut Network, HostError> {
         self.networks.get_mut(name).ok_or_else(|| no_network(name))
+    }
+}
+
+/// An address in its shortest form.
+fn shorten(element: &mut Element, attribute: &str) {
+    if let Some(address) = element.attr(attribute).and_then(|text| text.parse::<IpAddr>().ok()) {
+        element.set(attribute, &address.to_string());
     }
 }
 

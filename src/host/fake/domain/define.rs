@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use crate::host::HostError;
+use crate::host::{ErrorKind, HostError};
 
-use super::super::error::{unsupported_config, xml};
+use super::super::error::{libvirt, unsupported_config, xml};
 use super::super::schema::Schema;
 use super::super::state::State;
 use super::super::tree::Element;
@@ -20,7 +20,7 @@ impl State {
             return Err(xml("missing domain type attribute"));
         }
         if kind == "kvm" && !self.kvm {
-            return Err(xml("could not find capabilities for domaintype=kvm "));
+            return Err(libvirt(ErrorKind::Failed, 8, "could not find capabilities for arch=x86_64 domaintype=kvm "));
         }
         document.remove("uuid");
         document.push(Element::new("uuid").with_text(&uuid.to_string()));
@@ -148,7 +148,7 @@ fn boot(document: &mut Element) -> Result<(), HostError> {
         .collect();
     let Some(os) = document.child_mut("os") else { return Ok(()) };
     if orders.is_empty() {
-        if os.child("boot").is_none() && os.child("kernel").is_none() {
+        if os.child("boot").is_none() {
             os.push(Element::new("boot").with("dev", "hd"));
         }
         return Ok(());

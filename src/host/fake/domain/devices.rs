@@ -39,6 +39,9 @@ pub(super) fn complete(
     if devices.child("memballoon").is_none() {
         devices.push(Element::new("memballoon").with("model", "virtio"));
     }
+    for balloon in devices.all_mut("memballoon").filter(|balloon| balloon.attr("model") == Some("none")) {
+        balloon.nodes.clear();
+    }
     if watchdog && q35 && !devices.all("watchdog").any(|dog| dog.attr("model") == Some("itco")) {
         devices.push(Element::new("watchdog").with("model", "itco").with("action", "reset"));
     }

@@ -72,7 +72,7 @@ fn firmware(document: &mut Element, nvram: Option<&str>) {
             return;
         }
         os.unset("firmware");
-        let (code, vars) = if secure { ("CODE_4M.secboot", "VARS_4M.ms") } else { ("CODE_4M", "VARS_4M") };
+        let (code, vars) = if secure { ("CODE_4M.ms", "VARS_4M.ms") } else { ("CODE_4M", "VARS_4M") };
         let mut loader = Element::new("loader").with("readonly", "yes");
         if secure {
             loader.set("secure", "yes");

@@ -13,7 +13,7 @@ use super::super::tree::Element;
 type Place = (u32, u32, u32);
 
 /// The kinds of devices that have a place, in the order in which they get it.
-const ORDER: &[&str] = &["filesystem", "interface", "sound", "controller", "disk", "memballoon", "rng"];
+const ORDER: &[&str] = &["filesystem", "interface", "sound", "controller", "disk", "memballoon", "rng", "video"];
 
 /// Gives every device that needs one an address.
 pub(super) fn assign(document: &mut Element, q35: bool) -> Result<(), HostError> {
@@ -196,6 +196,7 @@ fn on_pci(device: &Element) -> bool {
         },
         "memballoon" | "rng" => device.attr("model").is_some_and(|model| model.starts_with("virtio")),
         "interface" => device.child_attr("model", "type") != Some("usb-net"),
+        "video" => device.child_attr("model", "type") != Some("none"),
         "sound" => device.attr("model") != Some("usb"),
         _ => true,
     }
@@ -268,9 +269,7 @@ fn letters(target: &str) -> u32 {
 }
 
 fn serial_ports(devices: &mut Element) {
-    let on_virtio = |device: &Element| {
-        matches!(device.name.as_str(), "channel" | "console") && device.child_attr("target", "type") == Some("virtio")
-    };
+    let on_virtio = |device: &Element| device.name == "channel" && device.child_attr("target", "type") == Some("virtio");
     let mut used: BTreeSet<u32> =
         devices.children().filter(|d| on_virtio(d)).filter_map(|d| d.child_attr("address", "port")?.parse().ok()).collect();
     // Port 0 is for a console.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::host::{ErrorKind, HostError};
 use crate::observe::OffReason;
 
-use super::super::error::{invalid, libvirt, no_network, unsupported_config, xml};
+use super::super::error::{invalid, libvirt, no_file, no_network, unsupported_config, xml};
 use super::super::state::{File, Power, State};
 use super::super::tree::Element;
 use super::{devices, live, nvram_path};
@@ -56,6 +56,12 @@ impl State {
 
     /// Whether all is there that a domain needs to start.
     fn can_start(&self, document: &Element) -> Result<(), HostError> {
+        for name in ["kernel", "initrd"] {
+            let path = document.at(&["os", name]).map(Element::text);
+            if let Some(path) = path.filter(|path| !self.files.contains_key(path)) {
+                return Err(no_file(format!("unable to stat: {path}")));
+            }
+        }
         let Some(devices) = document.child("devices") else { return Ok(()) };
         for interface in devices.all("interface") {
             let Some(source) = interface.child("source") else { continue };
