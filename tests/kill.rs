@@ -14,9 +14,9 @@ use serde_json::Value;
 
 /// What the node has, without what counts how often something was done.
 fn node(place: &Place) -> Value {
+    const WRITER: &str = r#"writer=\""#;
     let mut text = fs::read_to_string(place.path("fake").join("local.json")).unwrap();
     // The writer of a mark follows from the state directory.
-    const WRITER: &str = r#"writer=\""#;
     while let Some(at) = text.find(WRITER) {
         text.replace_range(at..at + WRITER.len() + "00000000-0000-0000-0000-000000000000".len(), "by");
     }
