@@ -85,7 +85,7 @@ fn images(folder: &Path) {
         let text = fs::read_to_string(&path).unwrap();
         for (_, rest) in text.match_indices("file: images/").map(|(at, key)| (at, &text[at + key.len()..])) {
             let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
-            let bytes = if name.ends_with(".iso") { iso() } else { qcow2() };
+            let bytes = if Path::new(&name).extension().is_some_and(|extension| extension == "iso") { iso() } else { qcow2() };
             let target = path.parent().unwrap().join("images").join(name);
             fs::create_dir_all(target.parent().unwrap()).unwrap();
             fs::write(&target, &bytes).unwrap();
