@@ -13,8 +13,6 @@
     reason = "a test that can't read its cases has failed"
 )]
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't read its cases has failed")]
-
 #[path = "host/case.rs"]
 mod case;
 #[path = "host/run.rs"]
