@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use crate::checkout::Checkout;
 use crate::support::{Lab, left_out, tiny};
 
-fn manifests(lab: &Lab, node: &str) -> String {
+type Inventory = BTreeMap<String, String>;
+
+/// `pool` is the folder of the pool; `strategy` says whether the first VM runs.
+fn manifests(uri: &str, pool: &str, strategy: &str) -> String {
     format!(
         r#"apiVersion: jvp.dev/v1alpha1
 kind: Fleet
@@ -47,7 +50,7 @@ kind: VirtualMachine
 metadata: {{name: web}}
 spec:
   memory: 96Mi
-  runStrategy: Always
+  runStrategy: {strategy}
   disks:
   - {{name: root, claim: {{pool: main, source: {{template: tiny}}}}}}
   - {{name: data, claim: {{pool: main, capacity: 8Mi}}}}
@@ -64,16 +67,14 @@ spec:
   firmware: {{type: UEFI}}
   disks:
   - {{name: root, claim: {{pool: main, capacity: 8Mi, format: raw}}}}
-"#,
-        uri = lab.uri(node),
-        pool = lab.images(node).join("main").display(),
+"#
     )
 }
 
 const DELETE: [&str; 5] = ["delete", "-y", "--with-data", "--force-stop", "VM/web"];
 
 /// What differs between two inventories, in words.
-fn difference(clean: &BTreeMap<String, String>, found: &BTreeMap<String, String>) -> String {
+fn difference(clean: &Inventory, found: &Inventory) -> String {
     let mut text = String::new();
     for name in clean.keys().chain(found.keys().filter(|name| !clean.contains_key(*name))) {
         match (clean.get(name), found.get(name)) {
@@ -88,31 +89,19 @@ fn difference(clean: &BTreeMap<String, String>, found: &BTreeMap<String, String>
     text
 }
 
-/// Kills at the points `first`, `first + step`, … on a node of its own. Returns how many runs of apply and delete were killed.
-fn kills(lab: &Lab, node: &str, first: u32, step: usize) -> (u32, u32) {
-    let checkout = Checkout::new(&manifests(lab, node));
-    checkout.copy(&tiny(false), "tiny.qcow2");
-    let untouched = lab.inventory(node);
+/// Kills at the points `first`, `first + step`, … on a node of its own, which `reset` makes as it was before jvp came. Returns how many
+/// runs of apply and delete were killed.
+fn kills(checkout: &Checkout, inventory: &dyn Fn() -> Inventory, reset: &dyn Fn(), first: u32, step: usize) -> (u32, u32) {
+    let untouched = inventory();
     checkout.jvp(&["apply", "-y"]).exits(0);
-    let clean = lab.inventory(node);
+    let clean = inventory();
     checkout.jvp(&DELETE).exits(0);
-    assert_eq!(difference(&untouched, &lab.inventory(node)), "", "a clean delete leaves nothing");
+    assert_eq!(difference(&untouched, &inventory()), "", "a clean delete leaves nothing");
     let (mut applies, mut deletes) = (0, 0);
     let (mut apply_ends, mut delete_ends) = (true, true);
     for point in (first..).step_by(step) {
-        // The digest of a made key is in the seed's name: the key stays the same.
-        if let Ok(ledger) = std::fs::read_dir(checkout.state()) {
-            for entry in ledger.flatten().filter(|entry| entry.file_name() != "keypairs") {
-                let path = entry.path();
-                if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
-                    .expect("it can be removed");
-            }
-        }
-        // Each begins without the pool's folder, as the first did.
-        let folder = lab.images(node).join("main");
-        if folder.exists() {
-            std::fs::remove_dir_all(folder).expect("it can be removed");
-        }
+        checkout.lose_state();
+        reset();
         if apply_ends {
             apply_ends = checkout.killed(&["apply", "-y"], point);
             applies += u32::from(apply_ends);
@@ -121,7 +110,7 @@ fn kills(lab: &Lab, node: &str, first: u32, step: usize) -> (u32, u32) {
         assert_eq!(again.code, Some(0), "apply after an apply that was killed at point {point}:\n{}", again.text);
         let plan = checkout.jvp(&["plan", "--detailed-exitcode"]);
         assert_eq!(plan.code, Some(0), "plan after an apply that was killed at point {point}:\n{}", plan.text);
-        let found = difference(&clean, &lab.inventory(node));
+        let found = difference(&clean, &inventory());
         assert_eq!(found, "", "after an apply that was killed at point {point}, whose next said:\n{}", again.text);
         if delete_ends {
             delete_ends = checkout.killed(&DELETE, point);
@@ -129,7 +118,7 @@ fn kills(lab: &Lab, node: &str, first: u32, step: usize) -> (u32, u32) {
         }
         let again = checkout.jvp(&DELETE);
         assert_eq!(again.code, Some(0), "delete after a delete that was killed at point {point}:\n{}", again.text);
-        let found = difference(&untouched, &lab.inventory(node));
+        let found = difference(&untouched, &inventory());
         assert_eq!(found, "", "after a delete that was killed at point {point}, whose next said:\n{}", again.text);
         if !apply_ends && !delete_ends {
             break;
@@ -138,20 +127,76 @@ fn kills(lab: &Lab, node: &str, first: u32, step: usize) -> (u32, u32) {
     (applies, deletes)
 }
 
+/// Two nodes side by side, each of which takes every other point.
+fn two(one: impl Fn(u32) -> (u32, u32) + Sync) {
+    let (odd, even) = std::thread::scope(|scope| {
+        let (odd, even) = (scope.spawn(|| one(1)), scope.spawn(|| one(2)));
+        (odd.join().unwrap(), even.join().unwrap())
+    });
+    let (applies, deletes) = (odd.0 + even.0, odd.1 + even.1);
+    eprintln!("{applies} kills of an apply, {deletes} of a delete");
+    assert!(applies >= 60 && deletes >= 30, "{applies} kills of an apply, {deletes} of a delete");
+}
+
 #[test]
 fn a_kill_at_any_point_ends_as_a_clean_run() {
     if left_out() {
         eprintln!("left out by JVP_TEST_LEVEL=unit");
         return;
     }
-    // Two nodes, each of which takes every other point.
     let lab = Lab::own(2);
-    let (odd, even) = std::thread::scope(|scope| {
-        let odd = scope.spawn(|| kills(&lab, "a", 1, 2));
-        let even = scope.spawn(|| kills(&lab, "b", 2, 2));
-        (odd.join().unwrap(), even.join().unwrap())
+    two(|first| {
+        let node = if first == 1 { "a" } else { "b" };
+        let pool = lab.images(node).join("main");
+        // Starting QEMU and cutting its power take most of the time: the fake's turn has them.
+        let checkout = Checkout::new(&manifests(&lab.uri(node), &pool.to_string_lossy(), "Halted"));
+        checkout.copy(&tiny(false), "tiny.qcow2");
+        let reset = || {
+            // Each begins without the pool's folder, as the first did.
+            if pool.exists() {
+                std::fs::remove_dir_all(&pool).expect("it can be removed");
+            }
+        };
+        kills(&checkout, &|| lab.inventory(node), &reset, first, 2)
     });
-    let (applies, deletes) = (odd.0 + even.0, odd.1 + even.1);
-    eprintln!("{applies} kills of an apply, {deletes} of a delete");
-    assert!(applies >= 60 && deletes >= 30, "{applies} kills of an apply, {deletes} of a delete");
+}
+
+#[test]
+fn a_kill_at_any_point_on_fake_nodes_ends_as_a_clean_run() {
+    let folder = tempfile::tempdir().unwrap();
+    two(|first| {
+        let state = folder.path().join(format!("node{first}.json"));
+        let uri = format!("fake://{}", state.display());
+        let checkout = Checkout::new(&manifests(&uri, "/srv/main", "Always")).with_env("JVP_FAKE", "1");
+        // The least that is a qcow2 file: a header and its two tables, a cluster each.
+        let mut image = vec![0; 3 << 16];
+        image[..8].copy_from_slice(b"QFI\xfb\0\0\0\x02");
+        image[20..24].copy_from_slice(&16_u32.to_be_bytes());
+        image[24..32].copy_from_slice(&(4_u64 << 20).to_be_bytes());
+        image[36..40].copy_from_slice(&1_u32.to_be_bytes());
+        image[40..48].copy_from_slice(&(1_u64 << 16).to_be_bytes());
+        image[48..56].copy_from_slice(&(2_u64 << 16).to_be_bytes());
+        image[56..60].copy_from_slice(&1_u32.to_be_bytes());
+        std::fs::write(checkout.folder().join("tiny.qcow2"), image).unwrap();
+        let inventory = || {
+            let mut all = Inventory::new();
+            let Ok(text) = std::fs::read_to_string(&state) else { return all };
+            let node: serde_json::Value = serde_json::from_str(&text).unwrap();
+            for kind in ["pools", "networks", "domains", "files"] {
+                for (name, object) in node[kind].as_object().unwrap() {
+                    let mut object = object.clone();
+                    // Ids and who wrote last are no part of it.
+                    for key in ["live", "written", "seen"] {
+                        object.as_object_mut().unwrap().remove(key);
+                    }
+                    all.insert(format!("{kind} {name}"), object.to_string());
+                }
+            }
+            all
+        };
+        let reset = || {
+            let _ = std::fs::remove_file(&state);
+        };
+        kills(&checkout, &inventory, &reset, first, 2)
+    });
 }

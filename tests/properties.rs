@@ -1,0 +1,330 @@
+//! Properties of plan and apply on fake nodes: whatever the manifests, and whatever goes wrong at whichever step.
+//!
+//! At least 256 cases each; `PROPTEST_CASES` raises it.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests: what fails must be loud")]
+
+#[path = "properties/bench.rs"]
+mod bench;
+#[path = "properties/scene.rs"]
+mod scene;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bench::{Bench, Trouble, block_on};
+use jvp::host::fake::{FakeHost, State};
+use jvp::name::Kind;
+use jvp::observe::OffReason;
+use jvp::plan::{ActionId, Consents, Mode, Op, Plan, RefusalKind};
+use proptest::prelude::*;
+use scene::scenes;
+
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256);
+    ProptestConfig { cases: cases.max(256), failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// What of a node counts as its end: not ids, not who wrote last.
+fn end(host: &FakeHost) -> BTreeMap<String, String> {
+    let State { pools, networks, domains, files, folders, .. } = host.state();
+    let mut all = BTreeMap::new();
+    for (name, pool) in pools {
+        all.insert(format!("pool {name}"), format!("{pool:#?}"));
+    }
+    for (name, network) in networks {
+        all.insert(format!("network {name}"), format!("{network:#?}"));
+    }
+    for (name, mut domain) in domains {
+        domain.live = None;
+        // What is to run once is marked before its start: a start that broke off isn't tried again.
+        if domain.inactive.contains("ran=") {
+            (domain.power, domain.off_reason) = (None, OffReason::Unknown);
+        }
+        all.insert(format!("domain {name}"), format!("{domain:#?}"));
+    }
+    for (path, mut file) in files {
+        file.written = 0;
+        all.insert(format!("file {path}"), format!("{file:#?}"));
+    }
+    for folder in folders {
+        all.insert(format!("folder {folder}"), String::new());
+    }
+    all
+}
+
+fn ends(bench: &Bench) -> BTreeMap<String, BTreeMap<String, String>> {
+    bench.hosts.iter().map(|(name, host)| (name.to_string(), end(host))).collect()
+}
+
+/// What differs, in words that can be read.
+fn difference<T: std::fmt::Debug + PartialEq>(
+    one: &BTreeMap<String, BTreeMap<String, T>>,
+    other: &BTreeMap<String, BTreeMap<String, T>>,
+) -> String {
+    let mut text = String::new();
+    for (node, one) in one {
+        let other = &other[node];
+        for name in one.keys().chain(other.keys().filter(|name| !one.contains_key(*name))) {
+            match (one.get(name), other.get(name)) {
+                (Some(_), None) => text.push_str(&format!("{node}: only at first: {name}\n")),
+                (None, Some(_)) => text.push_str(&format!("{node}: only then: {name}\n")),
+                (Some(a), Some(b)) if a != b => text.push_str(&format!("{node}: {name} was\n{a:#?}\nand is\n{b:#?}\n")),
+                _ => {}
+            }
+        }
+    }
+    text
+}
+
+/// Every need stands before what needs it, and an object's actions come after one of each object that it refers to.
+fn ordered(bench: &Bench, plan: &Plan) -> Result<(), TestCaseError> {
+    let mut behind: Vec<BTreeSet<ActionId>> = Vec::new();
+    for (place, action) in plan.actions.iter().enumerate() {
+        prop_assert_eq!(action.id.0, place);
+        let mut all = BTreeSet::new();
+        for need in &action.needs {
+            prop_assert!(need.0 < place, "{:?} needs {:?}, which isn't before it", action, need);
+            all.insert(*need);
+            all.extend(behind[need.0].iter().copied());
+        }
+        behind.push(all);
+    }
+    for change in &plan.changes {
+        let Some(last) = change.actions.last() else { continue };
+        let Some(wanted) = bench.desired.objects.get(&change.object) else { continue };
+        for reference in &wanted.references {
+            let Some(other) = plan.changes.iter().find(|other| other.object == reference.object) else { continue };
+            let (before, after) = match bench.mode {
+                Mode::Delete { .. } => (&change.actions, other.actions.last()),
+                _ => (&other.actions, Some(last)),
+            };
+            let touches = |id: &ActionId| !matches!(plan.actions[id.0].op, Op::Inventory);
+            if let Some(after) = after
+                && before.iter().any(touches)
+                && touches(after)
+            {
+                prop_assert!(
+                    before.iter().any(|id| behind[after.0].contains(id)),
+                    "{} and {} have no order:\n{:#?}",
+                    change.object,
+                    other.object,
+                    plan.actions
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_plan_after_an_apply_is_empty(scene in scenes()) {
+        let mut bench = Bench::new(&scene)?;
+        block_on(async {
+            bench.apply().await?;
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty() && plan.refusals.is_empty(), "{:#?}\n{:#?}", plan.changes, plan.refusals);
+            // With the ledger lost: only volumes that no VM lists are not known again.
+            let before = ends(&bench);
+            bench.lose_ledger();
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty(), "{}\n{:#?}\n{:#?}", bench.text, plan.changes, plan.deferred);
+            for refusal in &plan.refusals {
+                prop_assert!(matches!(refusal.object.kind, Kind::Volume | Kind::Template), "{:?}", refusal);
+                prop_assert_eq!(refusal.kind, RefusalKind::Guard);
+            }
+            if plan.refusals.is_empty() {
+                bench.apply().await?;
+                prop_assert_eq!(difference(&before, &ends(&bench)), "");
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn the_order_of_documents_says_nothing(scene in scenes(), seed: u64) {
+        let (bench, shuffled) = (Bench::new(&scene)?, Bench::shuffled(&scene, seed)?);
+        block_on(async {
+            let (one, other) = (bench.plan().await, shuffled.plan().await);
+            prop_assert_eq!(serde_json::to_string_pretty(&one).unwrap(), serde_json::to_string_pretty(&other).unwrap());
+            bench.apply().await?;
+            shuffled.apply().await?;
+            prop_assert_eq!(difference(&ends(&bench), &ends(&shuffled)), "");
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn every_need_stands_before_what_needs_it(scene in scenes()) {
+        let mut bench = Bench::new(&scene)?;
+        block_on(async {
+            for _ in 0..4 {
+                let plan = bench.plan().await;
+                ordered(&bench, &plan)?;
+                let _ = bench.round(&plan).await;
+            }
+            bench.delete(true);
+            let plan = bench.plan().await;
+            ordered(&bench, &plan)
+        })?;
+    }
+
+    #[test]
+    fn what_is_not_ours_stays_as_it_is(scene in scenes(), collide: bool) {
+        let mut bench = Bench::new(&scene)?;
+        bench.put_foreign(collide);
+        block_on(async {
+            let foreign = bench.foreign();
+            let all = ends(&bench);
+            let plan = bench.plan().await;
+            let refused = !plan.refusals.is_empty();
+            prop_assert_eq!(refused, collide, "{:#?}", plan.refusals);
+            // Even what a refused plan holds leaves it alone.
+            let _ = bench.round(&plan).await;
+            prop_assert_eq!(&foreign, &bench.foreign());
+            if !refused {
+                bench.apply().await?;
+                prop_assert_eq!(&foreign, &bench.foreign());
+                bench.delete(true);
+                bench.apply().await?;
+                prop_assert_eq!(&foreign, &bench.foreign());
+                let left = ends(&bench);
+                for (node, now) in &left {
+                    for name in now.keys().filter(|name| !all[node].contains_key(*name)) {
+                        prop_assert!(name.starts_with("pool ") || name.starts_with("folder "), "left on {}: {}", node, name);
+                    }
+                }
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn whatever_breaks_the_next_run_ends_as_a_clean_one(
+        scene in scenes(),
+        step in 1_u32..60,
+        trouble in prop_oneof![
+            Just(Trouble::Fails), Just(Trouble::NoAnswer), Just(Trouble::Lost), Just(Trouble::Transient),
+            Just(Trouble::DiesBefore), Just(Trouble::DiesAfter), Just(Trouble::Unreachable),
+        ],
+        deleting: bool,
+    ) {
+        let (mut clean, mut bench) = (Bench::new(&scene)?, Bench::new(&scene)?);
+        block_on(async {
+            clean.apply().await?;
+            if deleting {
+                bench.apply().await?;
+                clean.delete(true);
+                clean.apply().await?;
+                bench.delete(true);
+            }
+            bench.trouble(step, trouble);
+            bench.troubled().await;
+            bench.heal();
+            bench.apply().await?;
+            prop_assert_eq!(difference(&ends(&clean), &ends(&bench)), "", "{:?} at step {} of\n{}", trouble, step, bench.text);
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty() && plan.refusals.is_empty(), "{:#?}", plan);
+            prop_assert!(bench.ledger().open_intents().is_empty(), "{:#?}", bench.ledger().open_intents());
+            prop_assert_eq!(clean.entries(), bench.entries());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_data_goes_without_its_consent(scene in scenes(), fewer in scenes()) {
+        let mut bench = Bench::new(&scene)?;
+        let deletes = |plan: &Plan| -> Vec<String> {
+            plan.actions
+                .iter()
+                .filter_map(|action| match &action.op {
+                    Op::VolumeDelete { name, .. } if !name.contains(".seed-") => Some(name.clone()),
+                    _ => None,
+                })
+                .collect()
+        };
+        block_on(async {
+            bench.apply().await?;
+            // Other manifests of the same fleet: nothing goes by being left out or changed.
+            if let Ok(other) = Bench::new(&fewer) {
+                let desired = std::mem::replace(&mut bench.desired, other.desired);
+                let plan = bench.plan().await;
+                prop_assert_eq!(deletes(&plan), Vec::<String>::new());
+                bench.desired = desired;
+            }
+            let files: BTreeMap<_, BTreeSet<String>> = bench.files();
+            bench.delete(false);
+            let plan = bench.plan().await;
+            prop_assert_eq!(deletes(&plan), Vec::<String>::new());
+            bench.apply().await?;
+            let kept = bench.files();
+            for (node, files) in &files {
+                for file in files.iter().filter(|file| !file.contains(".seed-") && !file.contains("/nvram/")) {
+                    prop_assert!(kept[node].contains(file), "{} went from {}", file, node);
+                }
+            }
+            // What was kept is taken back.
+            bench.mode = Mode::Apply;
+            bench.apply().await?;
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty() && plan.refusals.is_empty(), "{:#?}\n{:#?}", plan.changes, plan.refusals);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_delete_with_its_data_leaves_nothing_of_ours(scene in scenes()) {
+        let mut bench = Bench::new(&scene)?;
+        block_on(async {
+            bench.apply().await?;
+            bench.delete(true);
+            bench.apply().await?;
+            for (node, host) in &bench.hosts {
+                let state = host.state();
+                prop_assert!(state.domains.is_empty() && state.networks.is_empty() && state.files.is_empty(), "{}: {:#?}", node, state);
+            }
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty(), "{:#?}", plan.changes);
+            for entry in bench.ledger().entries().values() {
+                prop_assert!(entry.released && entry.object.kind == Kind::StoragePool, "{:#?}", entry);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_plan_of_another_world_has_another_fingerprint(scene in scenes(), which: prop::sample::Index) {
+        let bench = Bench::new(&scene)?;
+        block_on(async {
+            bench.apply().await?;
+            let mode = bench.mode.clone();
+            let stale = bench.plan().await.fingerprint;
+            prop_assert_eq!(&stale, &bench.plan().await.fingerprint, "the same world, the same fingerprint");
+            // Somebody changes something that is ours and managed.
+            let machines: Vec<_> = bench.hosts.values().flat_map(|host| {
+                host.state().domains.into_iter().map(move |(name, domain)| (host.clone(), name, domain)).collect::<Vec<_>>()
+            }).collect();
+            if !machines.is_empty() {
+                let (host, name, domain) = &machines[which.index(machines.len())];
+                if domain.power.is_some() {
+                    host.with(|state| state.perform(&Op::DomainDestroy { name: name.clone(), uuid: domain.uuid })).unwrap();
+                } else {
+                    host.with(|state| {
+                        let domain = state.domains.get_mut(name).unwrap();
+                        let memory = domain.inactive.split_once("</memory>").unwrap().0.rsplit_once('>').unwrap().1.to_owned();
+                        domain.inactive = domain.inactive.replace(&format!(">{memory}<"), ">131072<");
+                    });
+                }
+                let strategy = bench.desired.objects.values().find(|wanted| wanted.libvirt_name == *name).map(|wanted| wanted.now.get("/runStrategy").cloned());
+                let fresh = bench.plan().await.fingerprint;
+                prop_assert_ne!(&stale, &fresh, "{} {:?} {:?}", name, strategy, mode);
+            }
+            // Consents are part of what was asked for.
+            let mut other = bench.policy();
+            other.consents = Consents { take_over: true, ..Consents::default() };
+            prop_assert_ne!(&bench.plan().await.fingerprint, &bench.plan_with(&other).await.fingerprint);
+            Ok(())
+        })?;
+    }
+}

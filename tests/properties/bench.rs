@@ -1,0 +1,424 @@
+//! A set on fake nodes, and the rounds of an apply as the command line does them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+
+use async_trait::async_trait;
+use jvp::apply::progress::Sink;
+use jvp::apply::{Halt, Local, Outcome, World, observe, run};
+use jvp::diag::SourceMap;
+use jvp::diag::render::{Format, render};
+use jvp::host::fake::{FakeHost, How, Manners, libvirt_error};
+use jvp::host::{ErrorKind, Host, HostError, Progress};
+use jvp::manifest::load;
+use jvp::name::{Kind, Name, ObjectRef};
+use jvp::observe::{NodeView, Observed, RawNode, Scope};
+use jvp::plan::{Consents, Entry, ImageFacts, Mode, NodeRecord, Op, Owned, Plan, Policy, SecretRef, Sources, complete, plan};
+use jvp::resolve::{Desired, Implied, check_document, check_set, expand};
+use jvp::store::{Ledger, Outcome as Ended, Store};
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::scene::Scene;
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It fails and has no effect.
+    Fails,
+    /// It takes effect, and nobody says so.
+    NoAnswer,
+    /// It has no effect, and nobody says so.
+    Lost,
+    /// It fails once, and would not if tried again.
+    Transient,
+    /// jvp dies right before it.
+    DiesBefore,
+    /// jvp dies right after it.
+    DiesAfter,
+    /// The node goes away before it.
+    Unreachable,
+}
+
+/// Counts the acts on all nodes, and has one of them go wrong.
+#[derive(Default)]
+struct Fate {
+    count: AtomicU32,
+    plan: Mutex<Option<(u32, Trouble)>>,
+    died: Notify,
+}
+
+impl Fate {
+    fn next(&self) -> Option<Trouble> {
+        let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut plan = self.plan.lock().unwrap();
+        match *plan {
+            Some((step, trouble)) if step == count => {
+                *plan = None;
+                Some(trouble)
+            }
+            _ => None,
+        }
+    }
+}
+
+struct Fated {
+    host: FakeHost,
+    fate: Arc<Fate>,
+}
+
+#[async_trait]
+impl Host for Fated {
+    async fn read(&self, scope: &Scope) -> Result<RawNode, HostError> {
+        self.host.read(scope).await
+    }
+
+    async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
+        let unknown = || Err(libvirt_error(ErrorKind::Unknown, 0, "nobody answered"));
+        match self.fate.next() {
+            None => self.host.act(op, progress).await,
+            Some(Trouble::Fails) => Err(libvirt_error(ErrorKind::Failed, 1, "it went wrong")),
+            Some(Trouble::NoAnswer) => {
+                self.host.act(op, progress).await?;
+                unknown()
+            }
+            // Where a read-back waits long for what may come late, so would the test.
+            Some(Trouble::Lost) if matches!(op, Op::NetworkDefine { .. } | Op::PoolDefine { .. } | Op::DomainDefine { .. }) => {
+                unknown()
+            }
+            Some(Trouble::Lost) => Err(libvirt_error(ErrorKind::Failed, 1, "it went wrong")),
+            Some(Trouble::Transient) => {
+                let How::Fail(error) = How::transient() else { return unknown() };
+                Err(error)
+            }
+            Some(trouble @ (Trouble::DiesBefore | Trouble::DiesAfter)) => {
+                if trouble == Trouble::DiesAfter {
+                    self.host.act(op, progress).await?;
+                }
+                self.fate.died.notify_one();
+                std::future::pending().await
+            }
+            Some(Trouble::Unreachable) => {
+                self.host.set_reachable(false);
+                self.host.act(op, progress).await
+            }
+        }
+    }
+}
+
+struct Nobody;
+
+#[async_trait]
+impl Local for Nobody {
+    async fn fetch(&self, _: &Name, _: &dyn Progress) -> Result<(), String> {
+        Err("nothing is fetched here".into())
+    }
+    fn image(&self, _: &ObjectRef, path: &str, _: &str, _: u64) -> Result<String, String> {
+        Ok(path.into())
+    }
+    fn generate_key(&self, _: &Name) -> Result<(), String> {
+        Err("no key is made here".into())
+    }
+    fn secret(&self, _: &SecretRef) -> Result<String, String> {
+        Err("there are no secrets here".into())
+    }
+}
+
+/// Two images, and their facts.
+static IMAGES: LazyLock<(TempDir, [ImageFacts; 2])> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8], virtual_size, format: &str, digest: &str| {
+        let path: PathBuf = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        ImageFacts {
+            digest_sha256: digest.repeat(64),
+            size: bytes.len() as u64,
+            virtual_size,
+            format: format.into(),
+            path: path.to_string_lossy().into_owned(),
+        }
+    };
+    let mut qcow2 = vec![0; 1 << 16];
+    qcow2[..8].copy_from_slice(b"QFI\xfb\0\0\0\x02");
+    qcow2[20..24].copy_from_slice(&16_u32.to_be_bytes());
+    qcow2[24..32].copy_from_slice(&(4_u64 << 20).to_be_bytes());
+    let images = [write("qcow2.img", &qcow2, 4 << 20, "qcow2", "a"), write("raw.img", &vec![7; 1 << 16], 1 << 16, "raw", "b")];
+    (dir, images)
+});
+
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::UNIX_EPOCH
+}
+
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+pub struct Bench {
+    pub desired: Desired,
+    pub mode: Mode,
+    pub hosts: BTreeMap<Name, FakeHost>,
+    pub text: String,
+    sources: Sources,
+    store: Store,
+    fate: Arc<Fate>,
+}
+
+impl Bench {
+    pub fn new(scene: &Scene) -> Result<Self, TestCaseError> {
+        Self::of(scene, &scene.documents())
+    }
+
+    /// With the documents in another order.
+    pub fn shuffled(scene: &Scene, seed: u64) -> Result<Self, TestCaseError> {
+        let mut documents = scene.documents();
+        documents.sort_by_key(|(name, _)| Uuid::new_v5(&Uuid::from_u64_pair(seed, 0), name.as_bytes()));
+        Self::of(scene, &documents)
+    }
+
+    fn of(scene: &Scene, documents: &[(String, String)]) -> Result<Self, TestCaseError> {
+        let mut sources = SourceMap::default();
+        for (name, text) in documents {
+            sources.add(name.clone(), text.clone());
+        }
+        let text: String = documents.iter().map(|(_, text)| format!("{text}---\n")).collect();
+        let loaded = load(&sources);
+        let mut wrong = loaded.diagnostics;
+        wrong.extend(loaded.documents.iter().flat_map(check_document));
+        wrong.extend(check_set(&loaded.documents));
+        if jvp::diag::has_errors(&wrong) {
+            return Err(TestCaseError::fail(format!("{}\n{text}", render(Format::Full, &wrong, &sources, false))));
+        }
+        let fleet = "6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10".parse().unwrap();
+        let (desired, problems) = expand(&loaded.documents, &sources, fleet, &Implied { uri: "test:///x".into() });
+        if !problems.is_empty() {
+            return Err(TestCaseError::fail(format!("{problems:?}\n{text}")));
+        }
+        let mut images = Sources::default();
+        for (i, raw) in scene.templates.iter().enumerate() {
+            images.images.insert(format!("t{i}").parse().unwrap(), IMAGES.1[usize::from(*raw)].clone());
+        }
+        let hosts = desired.nodes.keys().map(|name| {
+            let host = FakeHost::new(name.as_str());
+            host.with(|state| state.bridges.insert("br0".into()));
+            (name.clone(), host)
+        });
+        let hosts = hosts.collect();
+        Ok(Self { desired, mode: Mode::Apply, hosts, text, sources: images, store: Store::in_memory(), fate: Arc::default() })
+    }
+
+    pub fn ledger(&self) -> Ledger {
+        self.store.ledger(self.desired.fleet)
+    }
+
+    pub fn lose_ledger(&mut self) {
+        self.store = Store::in_memory();
+    }
+
+    /// Takes everything down from now on.
+    pub fn delete(&mut self, with_data: bool) {
+        let objects = self.desired.objects.keys().cloned().collect();
+        self.mode = Mode::Delete { objects, with_data };
+    }
+
+    pub fn policy(&self) -> Policy {
+        // Guests here stop when asked.
+        Policy {
+            fleet: self.desired.fleet,
+            writer: Uuid::from_u128(7),
+            mode: self.mode.clone(),
+            targets: None,
+            partial: false,
+            consents: Consents::default(),
+        }
+    }
+
+    fn reached(&self) -> BTreeMap<Name, Arc<dyn Host>> {
+        let fated = |host: &FakeHost| -> Arc<dyn Host> { Arc::new(Fated { host: host.clone(), fate: self.fate.clone() }) };
+        self.hosts.iter().map(|(name, host)| (name.clone(), fated(host))).collect()
+    }
+
+    async fn look(&self) -> (Observed, Owned, Vec<Entry>) {
+        let observed = observe(&self.reached(), &Scope::Everything).await;
+        let (owned, rebuilt) = complete(&self.ledger().owned(), &observed, self.desired.fleet);
+        (observed, owned, rebuilt)
+    }
+
+    pub async fn plan_with(&self, policy: &Policy) -> Plan {
+        let (observed, owned, _) = self.look().await;
+        plan(&self.desired, &observed, &owned, &self.sources, policy)
+    }
+
+    pub async fn plan(&self) -> Plan {
+        self.plan_with(&self.policy()).await
+    }
+
+    /// What the command line records beside the actions.
+    async fn settle(&self, plan: &Plan) {
+        let (observed, _, rebuilt) = self.look().await;
+        let ledger = self.ledger();
+        for (name, view) in &observed.nodes {
+            if let (NodeView::Reached(state), None) = (view, ledger.node(name)) {
+                let host_uuid = state.host.uuid.unwrap();
+                ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: String::new() }).unwrap();
+            }
+        }
+        for entry in rebuilt.iter().chain(&plan.settled) {
+            let mut entry = entry.clone();
+            entry.created_at = now().to_string();
+            if ledger.entry(&entry.object).as_ref() != Some(&entry) {
+                ledger.put_entry(entry).unwrap();
+            }
+        }
+        for intent in ledger.open_intents() {
+            let open = plan.changes.iter().any(|change| change.object == intent.object)
+                || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
+                || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
+                || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref());
+            if !open {
+                ledger.complete(&intent.id, Ended::Failed, Vec::new()).unwrap();
+            }
+        }
+    }
+
+    /// Carries a plan out once, whatever becomes of it.
+    pub async fn round(&self, plan: &Plan) -> Outcome {
+        static RUN: AtomicU32 = AtomicU32::new(0);
+        self.settle(plan).await;
+        let world = World { hosts: self.reached(), ledger: self.ledger(), local: Arc::new(Nobody), clock: now };
+        let (_halt, halted) = watch::channel(Halt::No);
+        let id = format!("{}", RUN.fetch_add(1, Ordering::Relaxed));
+        run(plan, &Arc::new(world), &id, 4, &halted, &Sink::none()).await
+    }
+
+    /// An apply (or a delete) as the command line does it, which must go well.
+    pub async fn apply(&self) -> Result<(), TestCaseError> {
+        for _ in 0..4 {
+            let plan = self.plan().await;
+            prop_assert!(plan.refusals.is_empty(), "{:#?}\n{}", plan.refusals, self.text);
+            if plan.is_empty() {
+                break;
+            }
+            let outcome = self.round(&plan).await;
+            prop_assert!(outcome.is_complete(), "{:#?}\n{}", outcome.failed, self.text);
+            if plan.deferred.is_empty() {
+                break;
+            }
+        }
+        let after = self.plan().await;
+        self.settle(&after).await;
+        Ok(())
+    }
+
+    /// Has the `step`-th act from now on go wrong.
+    pub fn trouble(&self, step: u32, trouble: Trouble) {
+        self.fate.count.store(0, Ordering::SeqCst);
+        *self.fate.plan.lock().unwrap() = Some((step, trouble));
+    }
+
+    /// An apply that may go wrong, or die, at the step that was chosen.
+    pub async fn troubled(&self) {
+        let rounds = async {
+            for _ in 0..4 {
+                let plan = self.plan().await;
+                let outcome = self.round(&plan).await;
+                if plan.deferred.is_empty() || outcome.done.is_empty() {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.fate.died.notified() => {}
+            () = rounds => {}
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn heal(&self) {
+        *self.fate.plan.lock().unwrap() = None;
+        for host in self.hosts.values() {
+            host.set_reachable(true);
+        }
+    }
+
+    /// The inventory as it may be compared.
+    pub fn entries(&self) -> BTreeMap<ObjectRef, Entry> {
+        let mut entries = self.ledger().entries();
+        for entry in entries.values_mut() {
+            entry.created_at.clear();
+        }
+        entries
+    }
+
+    pub fn files(&self) -> BTreeMap<Name, BTreeSet<String>> {
+        self.hosts.iter().map(|(name, host)| (name.clone(), host.state().files.into_keys().collect())).collect()
+    }
+
+    /// Objects of somebody else's on every node; with `collide` also a domain of a VM's name, or a network of a network's, or a pool.
+    pub fn put_foreign(&self, collide: bool) {
+        let machine = self.desired.objects.values().find(|wanted| wanted.object.kind == Kind::VirtualMachine);
+        for (node, host) in &self.hosts {
+            let perform = |op: Op| host.with(|state| state.perform(&op)).unwrap();
+            let pool = |name: &str, path: &str| {
+                let xml = format!("<pool type='dir'><name>{name}</name><target><path>{path}</path></target></pool>");
+                perform(Op::PoolDefine { name: name.into(), xml });
+                perform(Op::PoolBuild { name: name.into() });
+                perform(Op::PoolStart { name: name.into() });
+            };
+            pool("foreign", "/images/foreign");
+            let xml =
+                "<volume><name>theirs.qcow2</name><capacity>1048576</capacity><target><format type='qcow2'/></target></volume>";
+            perform(Op::VolumeCreate { pool: "foreign".into(), name: "theirs.qcow2".into(), xml: xml.into() });
+            let xml = "<network><name>foreign</name><forward mode='nat'/><bridge name='foreign0'/>\
+                       <ip address='10.99.0.1' prefix='24'/></network>";
+            perform(Op::NetworkDefine { name: "foreign".into(), xml: xml.into() });
+            perform(Op::NetworkStart { name: "foreign".into() });
+            let domain = |name: &str| {
+                let uuid = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
+                let xml = format!(
+                    "<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>\
+                     <os><type arch='x86_64' machine='q35'>hvm</type></os><devices>\
+                     <disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
+                     <source file='/images/foreign/theirs.qcow2'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
+                );
+                perform(Op::DomainDefine { name: name.into(), uuid, xml, validate: false });
+                host.with(|state| state.domains.get_mut(name).unwrap().manners = Manners::Ignores);
+            };
+            domain("foreign");
+            if collide {
+                match machine {
+                    Some(machine) if machine.node.as_ref() == Some(node) => domain(&machine.libvirt_name),
+                    Some(_) => {}
+                    None => pool("p0", "/images/elsewhere"),
+                }
+            }
+        }
+    }
+
+    /// What is somebody else's.
+    pub fn foreign(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        for (node, host) in &self.hosts {
+            let state = host.state();
+            let ours = |uuid: &Uuid| self.desired.objects.values().any(|wanted| wanted.uid == *uuid);
+            for (name, pool) in state.pools.iter().filter(|(_, pool)| !ours(&pool.uuid)) {
+                all.insert(format!("{node} pool {name}"), format!("{pool:#?}"));
+            }
+            for (name, network) in state.networks.iter().filter(|(_, network)| !ours(&network.uuid)) {
+                all.insert(format!("{node} network {name}"), format!("{network:#?}"));
+            }
+            for (name, domain) in state.domains.iter().filter(|(_, domain)| !ours(&domain.uuid)) {
+                all.insert(format!("{node} domain {name}"), format!("{domain:#?}"));
+            }
+            for (path, file) in state.files.iter().filter(|(path, _)| path.starts_with("/images/")) {
+                all.insert(format!("{node} file {path}"), format!("{file:#?}"));
+            }
+        }
+        all
+    }
+}
