@@ -1,7 +1,7 @@
 //! Properties of plan and apply on fake nodes: whatever the manifests, and whatever goes wrong at whichever step.
 //!
 //! At least 256 cases each; `PROPTEST_CASES` raises it.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests: what fails must be loud")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests: what fails must be loud")]
 
 #[path = "properties/bench.rs"]
 mod bench;
