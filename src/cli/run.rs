@@ -15,7 +15,7 @@ use crate::apply::{Failure, FailureKind, Halt, Outcome, World, run};
 use crate::host::NoProgress;
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{NodeView, Scope};
-use crate::plan::{Action, Change, Data, NodeRecord, Op, Plan, Policy, RefusalKind, Verb, render};
+use crate::plan::{Action, Change, Data, Mode, NodeRecord, Op, Plan, Policy, RefusalKind, Verb, render};
 
 /// How a plan is to be carried out.
 pub(super) struct Manner {
@@ -65,7 +65,11 @@ pub(super) async fn carry_out(
         plan = session.plan(&seen, &policy);
     }
     session.publish()?;
-    out.print(&render(&plan, out.colour));
+    if plan.is_empty() && plan.refusals.is_empty() && matches!(policy.mode, Mode::Delete { .. }) {
+        out.print("Nothing is to be deleted: none of it is ours.\n");
+    } else {
+        out.print(&render(&plan, out.colour));
+    }
     let mut exit = judge(&plan);
     if let Some(wanted) = &manner.fingerprint
         && *wanted != plan.fingerprint

@@ -1,5 +1,5 @@
 //! The JSON Schemas of the language, one a kind, made from the spec types. Editors read them from `schemas/`, and
-//! [`load`](super::load) validates with the same ones.
+//! [`load`](fn@super::load) validates with the same ones.
 //!
 //! Nothing here reads or writes a file.
 

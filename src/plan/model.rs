@@ -99,7 +99,7 @@ impl Verb {
             Self::Stop => "stopped",
             Self::Restart => "restarted",
             Self::Delete => "deleted",
-            Self::Release => "released (kept in libvirt)",
+            Self::Release => "released (kept as it is)",
             Self::Fetch => "fetched",
             Self::Generate => "generated",
         }

@@ -71,7 +71,7 @@ pub struct DiskWanted {
 impl DiskWanted {
     /// A disk as it is, to be changed from there; `None` where it has no key in the spec.
     ///
-    /// Its chain is not taken over: [`super::patch`] leaves it where the source stays.
+    /// Its chain is not taken over: [`super::patch()`] leaves it where the source stays.
     pub fn from_doc(doc: &DiskDoc) -> Option<Self> {
         Some(Self {
             name: doc.key.clone()?,
