@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -122,6 +123,8 @@ pub enum SourceFailure {
 pub struct ImageCache {
     state: PathBuf,
     max_virtual_size: u64,
+    /// Several nodes may want one image at once: one copies, the others find it.
+    keeping: Arc<Mutex<()>>,
     pub(super) fetching: super::fetch::Fetching,
 }
 
@@ -143,7 +146,12 @@ struct Hashed {
 impl ImageCache {
     /// The images below the state directory `state`, which need not exist before something is kept there.
     pub fn new(state: &Path) -> Self {
-        Self { state: state.to_owned(), max_virtual_size: image::MAX_VIRTUAL_SIZE, fetching: super::fetch::Fetching::default() }
+        Self {
+            state: state.to_owned(),
+            max_virtual_size: image::MAX_VIRTUAL_SIZE,
+            keeping: Arc::default(),
+            fetching: super::fetch::Fetching::default(),
+        }
     }
 
     /// The same with another limit for what a guest may see of an image, in bytes.
@@ -221,6 +229,7 @@ impl ImageCache {
     ///
     /// Whoever uploads takes the copy: a file beside a manifest may change between any two looks at it.
     pub fn keep(&self, object: &ObjectRef, facts: &SourceFacts) -> Result<SourceFacts, SourceError> {
+        let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.image(&facts.digest_sha256);
         let as_kept = SourceFacts { local_path: kept.clone(), ..facts.clone() };
         if kept.metadata().is_ok_and(|meta| meta.len() == facts.size) {

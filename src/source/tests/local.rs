@@ -263,3 +263,31 @@ fn metadata_is_written_for_other_tools() {
     "#);
     files.remove_node(&kvm1).unwrap();
 }
+
+#[test]
+fn several_nodes_may_want_one_image_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    StateDir::open(&state).unwrap();
+    let image = dir.path().join("disk.img");
+    std::fs::write(&image, vec![7u8; 3 << 20]).unwrap();
+    let cache = ImageCache::new(&state);
+    let object: ObjectRef = "Template/disk".parse().unwrap();
+    let digest = {
+        use sha2::{Digest, Sha256};
+        hex::encode(Sha256::digest(std::fs::read(&image).unwrap()))
+    };
+    let facts = SourceFacts {
+        digest_sha256: digest,
+        size: 3 << 20,
+        virtual_size: 3 << 20,
+        format: crate::manifest::TemplateFormat::Raw,
+        local_path: image,
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(|| cache.keep(&object, &facts))).collect();
+        for one in all {
+            one.join().unwrap().unwrap();
+        }
+    });
+}
