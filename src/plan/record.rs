@@ -76,6 +76,13 @@ impl Planner<'_> {
         fields
     }
 
+    /// Says that an object is as wanted; the ledger learns it where it doesn't know, as after a run that broke off.
+    pub(super) fn settled(&mut self, wanted: &Wanted, libvirt_uuid: Option<Uuid>) {
+        self.ready(&wanted.object);
+        let entry = entry_of(self, wanted, libvirt_uuid);
+        self.made.insert(wanted.object.clone(), entry);
+    }
+
     /// Plans an object that only the inventory knows, or that differs in the inventory alone. One that the inventory doesn't
     /// know yet is recorded without an action. `entry` is what is recorded where a better one than the object's own is at hand.
     pub(super) fn inventory(&mut self, wanted: &Wanted, entry: Option<Entry>) {

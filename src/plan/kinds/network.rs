@@ -157,7 +157,7 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec, network: &Ne
         });
     }
     if row.fields.is_empty() {
-        return p.ready(&wanted.object);
+        return p.settled(wanted, Some(network.uuid));
     }
     if p.refuse_writer(wanted, other_writer) {
         return;

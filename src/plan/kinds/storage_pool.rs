@@ -124,7 +124,7 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
     row.fields = found.shown();
     row.fields.extend(p.inventory_changes(wanted));
     if row.fields.is_empty() {
-        return p.ready(&wanted.object);
+        return p.settled(wanted, Some(pool.uuid));
     }
     let ours = Precondition::Uuid(pool.uuid);
     for (field, _) in &found.changed {

@@ -215,7 +215,7 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
         }
     }
     if row.fields.is_empty() {
-        return p.ready(&wanted.object);
+        return p.settled(wanted, None);
     }
     let mut settled = entry_of(p, wanted, None);
     if let Some(volume) = settled.volume.as_mut() {
