@@ -283,10 +283,12 @@ fn open(path: &Path, state: &mut State) -> std::io::Result<std::fs::File> {
 }
 
 fn save(mut file: &std::fs::File, state: &State) -> std::io::Result<()> {
-    let text = serde_json::to_string_pretty(state)?;
+    let mut text = serde_json::to_vec_pretty(state)?;
+    // One write, never shorter than what was there: a test that kills this process finds the one state or the other.
+    let before = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+    text.resize(text.len().max(before), b' ');
     file.seek(SeekFrom::Start(0))?;
-    file.set_len(0)?;
-    file.write_all(text.as_bytes())
+    file.write_all(&text)
 }
 
 /// Fake nodes by their Node's name, or by URIs such as `fake:///tmp/a.json`.
