@@ -3,6 +3,7 @@
 //! Reading never fails as a whole: a document that can't be read is listed, and its object is not among the others. Nothing here
 //! knows what is wanted or owned.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 
@@ -218,18 +219,21 @@ impl NodeState {
     pub fn domains_using(&self, path: &str) -> Vec<&DomainState> {
         let mut paths: BTreeSet<&str> = [path].into();
         paths.extend(self.children_of(path).into_iter().map(|volume| volume.path.as_str()));
-        let by_volume = |domain: &DomainState| {
-            let docs = [Some(&domain.doc), domain.live.as_ref()];
-            docs.into_iter().flatten().flat_map(|doc| &doc.uses_volumes).any(|(pool, name)| {
-                let volume = self.pools.get(pool).and_then(|pool| {
-                    let found = pool.volumes.as_ref().and_then(|all| all.get(name)).map(|volume| volume.path.clone());
-                    found.or_else(|| pool.doc.path.as_ref().map(|folder| format!("{folder}/{name}")))
-                });
-                volume.is_some_and(|path| paths.contains(path.as_str()))
-            })
-        };
-        let uses = |domain: &&DomainState| domain.uses().any(|used| paths.contains(used.as_str())) || by_volume(domain);
-        self.domains.values().filter(uses).collect()
+        let uses = |doc: &DomainDoc| self.files(doc).any(|used| paths.contains(used.as_ref()));
+        self.domains.values().filter(|domain| uses(&domain.doc) || domain.live.as_ref().is_some_and(uses)).collect()
+    }
+
+    /// Every path that a document names, also by a pool and the name of a volume in it.
+    pub fn files<'a>(&'a self, doc: &'a DomainDoc) -> impl Iterator<Item = Cow<'a, str>> {
+        let by_path = doc.uses.iter().map(|path| Cow::Borrowed(path.as_str()));
+        by_path.chain(doc.uses_volumes.iter().filter_map(|(pool, name)| self.volume_path(pool, name).map(Cow::Owned)))
+    }
+
+    /// The path of the volume of that name in a pool, as the pool tells it or, where it doesn't, as it would be.
+    pub fn volume_path(&self, pool: &str, name: &str) -> Option<String> {
+        let pool = self.pools.get(pool)?;
+        let found = pool.volumes.as_ref().and_then(|all| all.get(name)).map(|volume| volume.path.clone());
+        found.or_else(|| pool.doc.path.as_ref().map(|folder| format!("{folder}/{name}")))
     }
 
     /// The volumes that stand on a path, directly or on one another.

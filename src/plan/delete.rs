@@ -329,7 +329,8 @@ fn remove_file(
             _ => None,
         })
         .collect();
-    let users: Vec<String> = super::lookup::users_in(state, &path)
+    let users: Vec<String> = p
+        .users(wanted.node.as_ref(), &path)
         .into_iter()
         .filter(|user| !deleting.contains(user.as_str()) && !files_going.contains(user))
         .collect();

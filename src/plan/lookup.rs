@@ -3,10 +3,8 @@
 use super::kinds::VolumeAt;
 use super::model::RefusalKind;
 use super::planner::Planner;
-use super::usage::users;
 use super::{Entry, TemplateRecord};
 use crate::name::{Kind, Name, ObjectRef};
-use crate::observe::NodeState;
 use crate::resolve::Wanted;
 use crate::xml::Mark;
 use crate::xml::volume::Backing;
@@ -68,7 +66,7 @@ impl Planner<'_> {
                 })
             })
         });
-        recorded.or_else(|| volume_doc(self.node(node)?, path).map(|volume| volume.format.clone()))
+        recorded.or_else(|| self.node(node)?.volume_by_path(path).map(|(_, volume)| volume.format.clone()))
     }
 
     /// The files beneath a volume with their formats, the nearest first.
@@ -95,7 +93,7 @@ impl Planner<'_> {
             let format = self.format_of(node, &path).unwrap_or_else(|| "qcow2".into());
             return Some(Backing { path, format });
         }
-        volume_doc(self.node(node)?, path)?.backing.clone()
+        self.node(node)?.volume_by_path(path)?.1.backing.clone()
     }
 
     /// The domains that have a file as a writable disk, live or inactive.
@@ -106,7 +104,10 @@ impl Planner<'_> {
             .values()
             .filter(|domain| {
                 let live = domain.live.iter().flat_map(|live| live.disks.iter());
-                domain.doc.disks.iter().chain(live).any(|disk| !disk.read_only && disk.source.as_deref() == Some(path))
+                domain.doc.disks.iter().chain(live).any(|disk| {
+                    let named = || disk.source_volume.as_ref().and_then(|(pool, name)| state.volume_path(pool, name));
+                    !disk.read_only && disk.source.clone().or_else(named).as_deref() == Some(path)
+                })
             })
             .map(|domain| domain.name.clone())
             .collect()
@@ -161,17 +162,9 @@ impl Planner<'_> {
     /// The mark of an object as it is to be written.
     pub(super) fn mark(&self, wanted: &Wanted) -> Mark {
         Mark {
-            fleet: self.desired.fleet,
-            object: wanted.object.clone(),
             uid: wanted.uid,
-            writer: self.policy.writer,
             paths: wanted.now.keys().cloned().collect(),
-            volumes: Vec::new(),
-            reservations: std::collections::BTreeMap::new(),
-            ran: false,
-            seed: None,
-            fragment: None,
-            created: None,
+            ..Mark::new(self.desired.fleet, wanted.object.clone(), self.policy.writer)
         }
     }
 
@@ -191,13 +184,4 @@ impl Planner<'_> {
             })
             .collect()
     }
-}
-
-fn volume_doc<'a>(state: &'a NodeState, path: &str) -> Option<&'a crate::xml::volume::VolumeDoc> {
-    state.pools.values().flat_map(|pool| pool.volumes.iter().flat_map(|volumes| volumes.values())).find(|v| v.path == path)
-}
-
-/// The domains and volumes that use a file; none where the node wasn't read.
-pub(super) fn users_in(state: Option<&NodeState>, path: &str) -> Vec<String> {
-    state.map(|state| users(state, path)).unwrap_or_default()
 }

@@ -1,8 +1,11 @@
 //! Who uses what: libvirt protects no volume, so the guards here and at the moment of the call do.
 
+use std::collections::BTreeSet;
+
 use super::planner::Planner;
 use crate::name::Name;
 use crate::observe::{NodeState, PoolState};
+use crate::xml::domain::DomainDoc;
 
 impl Planner<'_> {
     /// The domains, jvp's or not, that use a file directly or as a backing file, and the volumes built on it.
@@ -15,10 +18,11 @@ impl Planner<'_> {
         let Some(state) = node.and_then(|node| self.node(node)) else { return Vec::new() };
         let Some(folder) = pool.doc.path.as_deref() else { return Vec::new() };
         let folder = format!("{}/", folder.trim_end_matches('/'));
+        let lies_there = |doc: &DomainDoc| state.files(doc).any(|path| path.starts_with(&folder));
         state
             .domains
             .values()
-            .filter(|domain| domain_paths(domain).any(|path| path.starts_with(&folder)))
+            .filter(|domain| lies_there(&domain.doc) || domain.live.as_ref().is_some_and(lies_there))
             .map(|domain| domain.name.clone())
             .collect()
     }
@@ -35,27 +39,12 @@ impl Planner<'_> {
     }
 }
 
-/// All files that a domain uses, live or inactive, with their backing chains.
-fn domain_paths(domain: &crate::observe::DomainState) -> impl Iterator<Item = &str> {
-    let live = domain.live.iter().flat_map(|live| live.uses.iter());
-    domain.doc.uses.iter().chain(live).map(String::as_str)
-}
-
 /// The domains that use a file directly or as a backing file, and the volumes built on it.
 pub fn users(state: &NodeState, path: &str) -> Vec<String> {
-    let mut users: Vec<String> = state
-        .domains
-        .values()
-        .filter(|domain| domain_paths(domain).any(|used| used == path))
-        .map(|domain| domain.name.clone())
-        .collect();
-    for pool in state.pools.values() {
-        for volume in pool.volumes.iter().flat_map(|volumes| volumes.values()) {
-            if volume.backing.as_ref().is_some_and(|backing| backing.path == path) {
-                users.push(format!("volume {}/{}", pool.name, volume.name));
-            }
-        }
-    }
+    let mut users: Vec<String> = state.domains_using(path).into_iter().map(|domain| domain.name.clone()).collect();
+    let children: BTreeSet<&str> = state.children_of(path).into_iter().map(|volume| volume.path.as_str()).collect();
+    let built_on = state.volumes().filter(|(_, volume)| children.contains(volume.path.as_str()));
+    users.extend(built_on.map(|(pool, volume)| format!("volume {pool}/{}", volume.name)));
     users
 }
 
@@ -64,7 +53,69 @@ pub fn running_users(state: &NodeState, path: &str) -> Vec<String> {
     state
         .domains
         .values()
-        .filter(|domain| domain.live.as_ref().is_some_and(|live| live.uses.iter().any(|used| used == path)))
+        .filter(|domain| domain.live.as_ref().is_some_and(|live| state.files(live).any(|used| used == path)))
         .map(|domain| domain.name.clone())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::observe::{OffReason, PowerState, RawDomain, RawNode, RawPool, RawVolume};
+
+    fn volume(name: &str, backing: Option<&str>) -> RawVolume {
+        let backing = backing
+            .map_or_else(String::new, |path| format!("<backingStore><path>{path}</path><format type='qcow2'/></backingStore>"));
+        let xml = format!(
+            "<volume type='file'><name>{name}</name><capacity unit='bytes'>1</capacity><target><path>/p/{name}</path><format type='qcow2'/></target>{backing}</volume>"
+        );
+        RawVolume { name: name.into(), xml }
+    }
+
+    /// A domain that names its disk by pool and volume.
+    fn by_name(name: &str, volume: &str, running: bool) -> RawDomain {
+        let xml = format!(
+            "<domain type='qemu'><name>{name}</name><devices><disk type='volume' device='disk'><source pool='p' volume='{volume}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
+        );
+        RawDomain {
+            name: name.into(),
+            uuid: Uuid::from_u128(7),
+            state: if running { PowerState::Running } else { PowerState::Off },
+            off_reason: OffReason::Unknown,
+            autostart: false,
+            persistent: true,
+            managed_save: false,
+            has_snapshots: false,
+            inactive: xml.clone(),
+            live: running.then_some(xml),
+            agent_addresses: None,
+        }
+    }
+
+    fn node() -> NodeState {
+        NodeState::read(RawNode {
+            pools: vec![RawPool {
+                name: "p".into(),
+                uuid: Uuid::from_u128(1),
+                active: true,
+                autostart: true,
+                persistent: true,
+                xml: "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>".into(),
+                volumes: Some(vec![volume("base", None), volume("mid", Some("/p/base")), volume("top", Some("/p/mid"))]),
+            }],
+            domains: vec![by_name("off", "top", false), by_name("on", "mid", true)],
+            ..RawNode::default()
+        })
+    }
+
+    #[test]
+    fn a_disk_that_is_named_by_pool_and_volume_is_in_use_and_so_is_all_beneath_it() {
+        let state = node();
+        assert_eq!(users(&state, "/p/top"), ["off"]);
+        assert_eq!(users(&state, "/p/base"), ["off", "on", "volume p/mid", "volume p/top"]);
+        assert_eq!(running_users(&state, "/p/mid"), ["on"]);
+        assert!(running_users(&state, "/p/top").is_empty());
+    }
 }
