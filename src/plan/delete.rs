@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::kinds::{parse_reservation, reserve, stop_drafts};
 use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
-use super::{ActionId, Entry, Expect, Lane, Op, Precondition, Record};
+use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record};
 use crate::manifest::{ReclaimPolicy, Spec, VirtualMachineSpec};
-use crate::name::{Kind, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, PowerState};
 use crate::resolve::Wanted;
 
@@ -117,6 +117,27 @@ fn one(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_dat
         }
         Kind::Fleet | Kind::Node => {}
     }
+}
+
+/// Lets the inventory forget what is gone from the node, or somebody else's by now.
+fn not_ours(p: &mut Planner<'_>, wanted: &Wanted) {
+    if p.entry(&wanted.object).is_some() {
+        let mut row = Row::new(wanted, Verb::Delete, "it is gone or not ours any more; the inventory forgets it");
+        row.drafts.push(forget(wanted));
+        p.commit(row);
+    }
+}
+
+/// The users of files and networks of a node that these actions take away there, called as the guards call them.
+fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<String> {
+    let there = actions.iter().filter(|action| action.node.as_ref() == node);
+    there
+        .filter_map(|action| match &action.op {
+            Op::DomainUndefine { name, .. } => Some(name.clone()),
+            Op::VolumeDelete { pool, name } => Some(format!("volume {pool}/{name}")),
+            _ => None,
+        })
+        .collect()
 }
 
 fn forget(wanted: &Wanted) -> Draft {
@@ -280,16 +301,7 @@ fn remove_file(
         .or_else(|| entry.template.as_ref().map(|t| (t.pool.clone(), t.file.clone(), t.path.clone())));
     let consent = with_data || p.policy.consents.allow_data_loss.contains(&wanted.object);
     if wanted.reclaim == ReclaimPolicy::Retain && !consent {
-        if entry.released {
-            return p.ready(&wanted.object);
-        }
-        let mut row = Row::new(wanted, Verb::Release, "its data is kept (reclaimPolicy: Retain)");
-        row.needs = needs;
-        let mut kept = entry;
-        kept.released = true;
-        row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(kept))));
-        p.commit(row);
-        return;
+        return release(p, wanted, needs, "its data is kept (reclaimPolicy: Retain)");
     }
     if !consent {
         return p.refuse(
@@ -310,30 +322,9 @@ fn remove_file(
         return;
     };
     let state = wanted.node.as_ref().and_then(|node| p.node(node));
-    // Domains that go before it don't count.
-    let deleting: BTreeSet<&str> = p
-        .plan
-        .actions
-        .iter()
-        .filter_map(|action| match &action.op {
-            Op::DomainUndefine { name, .. } => Some(name.as_str()),
-            _ => None,
-        })
-        .collect();
-    let files_going: BTreeSet<String> = p
-        .plan
-        .actions
-        .iter()
-        .filter_map(|action| match &action.op {
-            Op::VolumeDelete { pool, name } => Some(format!("volume {pool}/{name}")),
-            _ => None,
-        })
-        .collect();
-    let users: Vec<String> = p
-        .users(wanted.node.as_ref(), &path)
-        .into_iter()
-        .filter(|user| !deleting.contains(user.as_str()) && !files_going.contains(user))
-        .collect();
+    // What goes before it doesn't count.
+    let gone = users_going(&p.plan.actions, wanted.node.as_ref());
+    let users: Vec<String> = p.users(wanted.node.as_ref(), &path).into_iter().filter(|user| !gone.contains(user)).collect();
     if !users.is_empty() {
         return p.refuse(
             wanted,
@@ -387,35 +378,18 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     let Some(state) = p.node(&node) else { return };
     let verdict = p.verdict_network(wanted, state);
     let super::identity::Verdict::Ours { uuid, other_writer } = verdict else {
-        if p.entry(&wanted.object).is_some() {
-            let mut row = Row::new(wanted, Verb::Delete, "it is gone or not ours any more; the inventory forgets it");
-            row.drafts.push(forget(wanted));
-            p.commit(row);
-        }
-        return;
+        return not_ours(p, wanted);
     };
     if wanted.reclaim == ReclaimPolicy::Retain {
-        return release(p, wanted, needs);
+        return release(p, wanted, needs, "it stays defined and running (reclaimPolicy: Retain)");
     }
     if p.refuse_writer(wanted, other_writer) {
         return;
     }
     let Some(network) = state.networks.values().find(|network| network.uuid == uuid) else { return };
-    let deleting: BTreeSet<String> = p
-        .plan
-        .actions
-        .iter()
-        .filter_map(|action| match &action.op {
-            Op::DomainUndefine { name, .. } if action.node.as_ref() == Some(&node) => Some(name.clone()),
-            _ => None,
-        })
-        .collect();
-    let guests: Vec<String> = p
-        .guests_of_network(&node, &network.name)
-        .into_iter()
-        .map(|(name, _)| name)
-        .filter(|name| !deleting.contains(name))
-        .collect();
+    let gone = users_going(&p.plan.actions, Some(&node));
+    let guests: Vec<String> =
+        p.guests_of_network(&node, &network.name).into_iter().map(|(name, _)| name).filter(|name| !gone.contains(name)).collect();
     if !guests.is_empty() && !p.policy.consents.allow_disconnect.contains(&wanted.object) {
         return p.refuse(
             wanted,
@@ -447,12 +421,13 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     p.commit(row);
 }
 
-fn release(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
+/// Keeps an object in libvirt, and says in the inventory that nothing wants it.
+fn release(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, reason: &str) {
     let Some(entry) = p.entry(&wanted.object).cloned() else { return p.ready(&wanted.object) };
     if entry.released {
         return p.ready(&wanted.object);
     }
-    let mut row = Row::new(wanted, Verb::Release, "it stays defined and running (reclaimPolicy: Retain)");
+    let mut row = Row::new(wanted, Verb::Release, reason);
     row.needs = needs;
     let mut kept = entry;
     kept.released = true;
@@ -464,27 +439,14 @@ fn pool(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     let Some(node) = wanted.node.clone() else { return };
     let Some(state) = p.node(&node) else { return };
     if wanted.reclaim == ReclaimPolicy::Retain {
-        return release(p, wanted, needs);
+        return release(p, wanted, needs, "it stays defined and running (reclaimPolicy: Retain)");
     }
     let super::identity::Verdict::Ours { uuid, .. } = p.verdict_pool(wanted, state) else {
-        if p.entry(&wanted.object).is_some() {
-            let mut row = Row::new(wanted, Verb::Delete, "it is gone or not ours any more; the inventory forgets it");
-            row.drafts.push(forget(wanted));
-            p.commit(row);
-        }
-        return;
+        return not_ours(p, wanted);
     };
     let Some(pool) = state.pools.values().find(|pool| pool.uuid == uuid) else { return };
-    let deleting: BTreeSet<String> = p
-        .plan
-        .actions
-        .iter()
-        .filter_map(|action| match &action.op {
-            Op::DomainUndefine { name, .. } if action.node.as_ref() == Some(&node) => Some(name.clone()),
-            _ => None,
-        })
-        .collect();
-    let users: Vec<String> = p.users_of_pool(Some(&node), pool).into_iter().filter(|name| !deleting.contains(name)).collect();
+    let gone = users_going(&p.plan.actions, Some(&node));
+    let users: Vec<String> = p.users_of_pool(Some(&node), pool).into_iter().filter(|name| !gone.contains(name)).collect();
     if !users.is_empty() {
         return p.refuse(
             wanted,
@@ -509,4 +471,30 @@ fn pool(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
             .record(Record::Remove(wanted.object.clone())),
     );
     p.commit(row);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_one_node_still_uses_its_files_on_another() {
+        let action = |node: &str, op: Op| Action {
+            id: ActionId(0),
+            object: "vm/web".parse().unwrap(),
+            node: node.parse().ok(),
+            op,
+            needs: BTreeSet::new(),
+            lane: Lane::Local(String::new()),
+            precondition: Precondition::None,
+            expect: Expect::Nothing,
+            record: Record::Nothing,
+            secrets: BTreeMap::new(),
+        };
+        let undefine = Op::DomainUndefine { name: "web".into(), uuid: uuid::Uuid::nil(), nvram: false, managed_save: false };
+        let actions = [action("a", undefine), action("b", Op::VolumeDelete { pool: "p".into(), name: "v".into() })];
+        let on = |node: &str| users_going(&actions, node.parse().ok().as_ref());
+        assert_eq!(on("a"), ["web".to_owned()].into());
+        assert_eq!(on("b"), ["volume p/v".to_owned()].into());
+    }
 }
