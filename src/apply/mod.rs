@@ -7,5 +7,5 @@ mod run;
 mod step;
 
 pub use observe::observe;
-pub use run::{DEFAULT_PARALLELISM, Halt, Outcome, run, settled};
+pub use run::{DEFAULT_PARALLELISM, Halt, Outcome, run};
 pub use step::{Failure, FailureKind, Local, World};

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::progress::{Ended, Event, Sink};
 use super::step::{self, Failure, FailureKind, World};
-use crate::name::{Name, ObjectRef};
+use crate::name::Name;
 use crate::plan::{Action, ActionId, Intent, Lane, Plan};
 
 /// How much is in flight at most, on one node.
@@ -256,19 +256,10 @@ fn begin(world: &World, actions: &[&Action], run_id: &str) -> Result<(), Failure
         .map_err(|error| Failure::new(FailureKind::Journal, format!("the journal can't be written, so nothing is done: {error}")))
 }
 
-/// The objects whose actions were all done.
-pub fn settled(plan: &Plan, outcome: &Outcome) -> BTreeSet<ObjectRef> {
-    plan.changes
-        .iter()
-        .filter(|change| change.actions.iter().all(|id| outcome.done.contains(id)))
-        .map(|change| change.object.clone())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::Kind;
+    use crate::name::{Kind, ObjectRef};
     use crate::plan::{Expect, Op, Precondition, Record};
 
     fn plan(ops: Vec<Op>) -> Plan {

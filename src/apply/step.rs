@@ -167,13 +167,7 @@ fn changes(action: &Action, world: &World) -> Vec<Change> {
     let stamped = |entry: &crate::plan::Entry, grow: bool| {
         let mut entry = entry.clone();
         let known = world.ledger.entry(&entry.object);
-        if entry.created_at.is_empty() {
-            entry.created_at = known
-                .as_ref()
-                .map(|known| known.created_at.clone())
-                .filter(|at| !at.is_empty())
-                .unwrap_or_else(|| (world.clock)().to_string());
-        }
+        entry.date(known.as_ref(), || (world.clock)().to_string());
         // Until its steps are all verified, an object that is made is not finished.
         entry.unfinished = grow && known.as_ref().is_none_or(|known| known.unfinished || known.rebuilt);
         if grow && let Some(known) = known {

@@ -20,13 +20,12 @@ pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> 
         let session = Session::open(&files, global, out)?;
         let policy = saved.policy;
         let manner = Manner { fingerprint: Some(saved.fingerprint), ..manner };
-        return carry_out(session, &files, global, |_, _| Ok(policy.clone()), &manner, out).await;
+        return carry_out(session, global, |_, _| Ok(policy.clone()), &manner, out).await;
     }
     let session = Session::open(&args.files, global, out)?;
     let given = consents(&args.consents)?;
     carry_out(
         session,
-        &args.files,
         global,
         |session, seen| {
             let targets = targets(session, &seen.owned, &args.target)?;
@@ -44,7 +43,6 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
     let given = consents(&args.consents)?;
     carry_out(
         session,
-        &args.files,
         global,
         |session, seen| {
             let mut objects: BTreeSet<ObjectRef> = BTreeSet::new();
@@ -93,7 +91,6 @@ pub(super) async fn vm(command: &VmCommand, global: &Global, out: &Arc<Out>) -> 
     }
     carry_out(
         session,
-        &args.files,
         global,
         |session, seen| {
             let mut objects = BTreeSet::new();

@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::session::{Seen, Session, now};
 use crate::apply::Local;
 use crate::host::Progress;
+use crate::image::word;
 use crate::manifest::{SecretSource, Spec, TemplateFormat, TemplateSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NodeView;
@@ -19,14 +20,6 @@ use crate::source::{
     Checksum, Downloader, ImageCache, ImageRequest, KeyPairs, MetadataFiles, NodeMetadata, Root, SecretReader, SourceFacts,
     SourceMetadata, StorageMetadata, TemplateMetadata, UsageMetadata,
 };
-
-fn word(format: TemplateFormat) -> &'static str {
-    match format {
-        TemplateFormat::Qcow2 => "qcow2",
-        TemplateFormat::Raw => "raw",
-        TemplateFormat::Iso => "iso",
-    }
-}
 
 fn facts(found: SourceFacts) -> ImageFacts {
     ImageFacts {

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::output::Out;
 use super::session::{Session, now};
 use crate::name::Name;
-use crate::observe::{NodeState, NodeView, Scope};
+use crate::observe::{NodeState, Scope};
 use crate::plan::NodeRecord;
 
 pub(super) async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Result<Exit, CommandError> {
@@ -14,7 +14,7 @@ pub(super) async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Re
     let mut session = Session::open(&args.files, global, out)?;
     let name: Name =
         args.name.parse().map_err(|error: crate::name::InvalidValue| CommandError::new(Exit::Usage, error.to_string()))?;
-    session.lock(&args.files, global, out)?;
+    session.lock(global, out)?;
     let Some(ledger) = session.ledger() else { return Ok(Exit::Error) };
     match command {
         NodeCommand::Accept(_) => {
@@ -25,8 +25,7 @@ pub(super) async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Re
                 .read(&Scope::Host)
                 .await
                 .map_err(|error| CommandError::new(Exit::Unreachable, format!("Node/{name} is out of reach: {error}")))?;
-            let NodeView::Reached(state) = NodeView::Reached(Box::new(NodeState::read(raw))) else { return Ok(Exit::Error) };
-            let Some(host_uuid) = state.host.uuid else {
+            let Some(host_uuid) = NodeState::read(raw).host.uuid else {
                 return Err(CommandError::new(Exit::Error, format!("Node/{name} tells no host UUID")));
             };
             let was = ledger.node(&name).map(|record| record.host_uuid);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::args::{Files, Global};
+use super::args::Global;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
@@ -47,14 +47,13 @@ pub(super) fn judge(plan: &Plan) -> Exit {
 /// Plans, shows, asks and does.
 pub(super) async fn carry_out(
     mut session: Session,
-    files: &Files,
     global: &Global,
     make_policy: impl Fn(&Session, &Seen) -> Result<Policy, CommandError>,
     manner: &Manner,
     out: &Arc<Out>,
 ) -> Result<Exit, CommandError> {
     if !manner.dry_run {
-        session.lock(files, global, out)?;
+        session.lock(global, out)?;
     }
     let mut seen = session.look(&Scope::Everything, out).await?;
     let policy = make_policy(&session, &seen)?;
@@ -158,13 +157,7 @@ fn settle(session: &Session, seen: &Seen, plan: &Plan) -> Result<(), CommandErro
     for entry in seen.rebuilt.iter().chain(&plan.settled) {
         let known = ledger.entry(&entry.object);
         let mut entry = entry.clone();
-        if entry.created_at.is_empty() {
-            entry.created_at = known
-                .as_ref()
-                .map(|known| known.created_at.clone())
-                .filter(|at| !at.is_empty())
-                .unwrap_or_else(|| now().to_string());
-        }
+        entry.date(known.as_ref(), || now().to_string());
         if known.as_ref() != Some(&entry) {
             ledger.put_entry(entry)?;
         }
@@ -249,7 +242,7 @@ async fn rounds(
         // What was awaited is there: look again, and plan what was deferred with the same function.
         seen = session.look(&Scope::Everything, out).await?;
         let next = session.plan(&seen, policy);
-        if !matches!(super::run::judge(&next), Exit::Ok | Exit::Unreachable) {
+        if !matches!(judge(&next), Exit::Ok | Exit::Unreachable) {
             out.print(&render(&next, out.colour));
             report(out, done, skipped, &failures);
             return Ok(judge(&next).or(Exit::Partly));

@@ -190,7 +190,7 @@ impl Session {
     }
 
     /// Takes the ledger for writing. A set without a Fleet gets an id here, at its first write.
-    pub(super) fn lock(&mut self, files: &Files, global: &Global, out: &Out) -> Result<(), CommandError> {
+    pub(super) fn lock(&mut self, global: &Global, out: &Out) -> Result<(), CommandError> {
         if self.store.is_some() {
             return Ok(());
         }
@@ -220,7 +220,6 @@ impl Session {
             self.set = set;
             self.desired = desired;
         }
-        let _ = files;
         self.store = Some(store);
         Ok(())
     }

@@ -71,6 +71,16 @@ pub struct Entry {
     pub last_off_reason: Option<String>,
 }
 
+impl Entry {
+    /// Says when it was made, where it doesn't say so itself: as the inventory had it, else `now`.
+    pub fn date(&mut self, known: Option<&Self>, now: impl FnOnce() -> String) {
+        if self.created_at.is_empty() {
+            let before = known.map(|known| known.created_at.clone()).filter(|at| !at.is_empty());
+            self.created_at = before.unwrap_or_else(now);
+        }
+    }
+}
+
 /// What is recorded of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

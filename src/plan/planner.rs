@@ -92,6 +92,18 @@ impl<'w> Row<'w> {
             drafts: Vec::new(),
         }
     }
+
+    /// Has the last action, or where there is none one of the inventory's, settle the object as `entry`.
+    pub(super) fn settle(&mut self, entry: Entry) {
+        let settle = Record::Settle(Box::new(entry));
+        match self.drafts.last_mut() {
+            Some(last) => last.record = settle,
+            None => {
+                let lane = Lane::Local(self.wanted.object.to_string());
+                self.drafts.push(Draft::new(Op::Inventory, lane).record(settle));
+            }
+        }
+    }
 }
 
 /// The bench.

@@ -172,10 +172,6 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec, network: &Ne
         let on = spec.autostart.unwrap_or(true);
         row.drafts.push(Draft::new(Op::NetworkAutostart { name, on }, lane).when(ours).expect(Expect::Autostart(on)));
     }
-    let settle = Record::Settle(Box::new(entry_of(p, wanted, Some(network.uuid))));
-    match row.drafts.last_mut() {
-        Some(last) => last.record = settle,
-        None => row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(settle)),
-    }
+    row.settle(entry_of(p, wanted, Some(network.uuid)));
     p.commit(row);
 }

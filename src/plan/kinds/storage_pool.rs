@@ -39,17 +39,8 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
 }
 
 /// The folder as libvirt prints it.
-pub(in crate::plan) fn clean(path: &str) -> String {
-    let mut clean = String::with_capacity(path.len());
-    for part in path.split('/').filter(|part| !part.is_empty()) {
-        clean.push('/');
-        clean.push_str(part);
-    }
-    clean
-}
-
 fn path_of(spec: &StoragePoolSpec) -> String {
-    clean(spec.target.as_ref().and_then(|target| target.path.as_deref()).unwrap_or_default())
+    xml::pool::clean_path(spec.target.as_ref().and_then(|target| target.path.as_deref()).unwrap_or_default())
 }
 
 fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
@@ -166,10 +157,6 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
             _ => {}
         }
     }
-    let settle = Record::Settle(Box::new(entry_of(p, wanted, Some(pool.uuid))));
-    match row.drafts.last_mut() {
-        Some(last) => last.record = settle,
-        None => row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(settle)),
-    }
+    row.settle(entry_of(p, wanted, Some(pool.uuid)));
     p.commit(row);
 }

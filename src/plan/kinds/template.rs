@@ -1,6 +1,7 @@
 //! Planning a Template: content-named files that are never written twice.
 
-use crate::manifest::{Spec, TemplateFormat, TemplateSpec};
+use crate::image::word;
+use crate::manifest::{Spec, TemplateSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::PoolState;
 use crate::plan::model::{FieldChange, RefusalKind, Shown, Verb};
@@ -15,14 +16,6 @@ use crate::xml;
 pub(in crate::plan) fn file_name(name: &Name, digest_sha256: &str, format: &str) -> String {
     let short: String = digest_sha256.chars().take(12).collect();
     format!("{name}-{short}.{format}")
-}
-
-fn word(format: TemplateFormat) -> &'static str {
-    match format {
-        TemplateFormat::Qcow2 => "qcow2",
-        TemplateFormat::Raw => "raw",
-        TemplateFormat::Iso => "iso",
-    }
 }
 
 /// The digest that the manifest, what was fetched, or what was pinned says.

@@ -15,7 +15,7 @@ use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::{Expect, Lane, Op, Precondition, Record};
+use crate::plan::{Expect, Lane, Op, Precondition};
 use crate::resolve::{Wanted, claim};
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
@@ -301,11 +301,7 @@ fn update(
     if p.refuse_writer(wanted, other_writer) {
         return;
     }
-    let settle = Record::Settle(Box::new(settled));
-    match row.drafts.last_mut() {
-        Some(last) => last.record = settle,
-        None => row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(settle)),
-    }
+    row.settle(settled);
     p.commit(row);
 }
 

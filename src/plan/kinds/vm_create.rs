@@ -90,33 +90,6 @@ fn accelerator(p: &Planner<'_>, spec: &VirtualMachineSpec, node: &Name) -> Resul
     }
 }
 
-/// Targets are given once, in list order, from the first free letter of the bus.
-struct Targets(BTreeMap<&'static str, u32>);
-
-impl Targets {
-    fn next(&mut self, bus: DiskBus) -> String {
-        let prefix = match bus {
-            DiskBus::Virtio => "vd",
-            DiskBus::Scsi | DiskBus::Sata => "sd",
-        };
-        let index = self.0.entry(prefix).or_insert(0);
-        let mut number = *index;
-        *index += 1;
-        let mut letters = Vec::new();
-        loop {
-            letters.push(char::from(b'a' + u8::try_from(number % 26).unwrap_or(0)));
-            if number < 26 {
-                break;
-            }
-            number = number / 26 - 1;
-        }
-        letters.iter().rev().fold(prefix.to_owned(), |mut text, letter| {
-            text.push(*letter);
-            text
-        })
-    }
-}
-
 fn bus_word(bus: DiskBus) -> &'static str {
     match bus {
         DiskBus::Virtio => "virtio",
@@ -140,9 +113,11 @@ enum Stop {
 
 fn disks(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Name) -> Result<Disks, Stop> {
     let mut all = Disks { wanted: Vec::new(), needs: BTreeSet::new(), volumes: Vec::new(), sources: BTreeMap::new() };
-    let mut targets = Targets(BTreeMap::new());
     for disk in &spec.disks {
         let bus = disk.bus.unwrap_or(DiskBus::Virtio);
+        // Given once, in list order, from the first free letter of the bus.
+        let taken: Vec<&str> = all.wanted.iter().map(|disk| disk.target.as_str()).collect();
+        let target = xml::domain::next_target(bus, &taken);
         let device = disk.device.unwrap_or(DiskDevice::Disk);
         let mut source = None;
         let mut format = "raw".to_owned();
@@ -176,7 +151,7 @@ fn disks(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Nam
         }
         all.wanted.push(DiskWanted {
             name: disk.name.clone(),
-            target: targets.next(bus),
+            target,
             bus: bus_word(bus).into(),
             device: if device == DiskDevice::Cdrom { "cdrom".into() } else { "disk".into() },
             path: source,

@@ -12,14 +12,6 @@ use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::volume::{Backing, VolumeDoc, VolumeWanted};
 
-/// qcow2 counts in sectors: libvirt rounds its capacity up to 512 bytes.
-fn rounded(capacity: ByteSize, format: VolumeFormat) -> u64 {
-    match format {
-        VolumeFormat::Qcow2 => capacity.round_up(512).bytes(),
-        VolumeFormat::Raw => capacity.bytes(),
-    }
-}
-
 fn word(format: VolumeFormat) -> &'static str {
     match format {
         VolumeFormat::Qcow2 => "qcow2",
@@ -160,7 +152,7 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     }
     let mut capacity = found.capacity;
     if let Some(size) = spec.capacity {
-        let size = rounded(size, format);
+        let size = xml::volume::rounded_capacity(word(format), size.bytes());
         let state = p.node(node);
         if size < found.capacity {
             return p.refuse(
@@ -221,11 +213,7 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     if let Some(volume) = settled.volume.as_mut() {
         volume.capacity = capacity;
     }
-    let settle = Record::Settle(Box::new(settled));
-    match row.drafts.last_mut() {
-        Some(last) => last.record = settle,
-        None => row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(settle)),
-    }
+    row.settle(settled);
     p.commit(row);
 }
 
@@ -350,7 +338,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
     };
     let smallest = source.as_ref().map_or(0, |source| source.at.capacity);
     let capacity = match (spec.capacity, &source) {
-        (Some(size), _) => rounded(size, format),
+        (Some(size), _) => xml::volume::rounded_capacity(word(format), size.bytes()),
         (None, Some(source)) => source.at.capacity,
         (None, None) => {
             return p.refuse(
