@@ -8,8 +8,9 @@ use super::progress::{Event, Sink};
 use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{NodeState, PowerState, Scope, Target};
-use crate::plan::{Action, ActionId, Expect, Intent, Op, Precondition, Record, UploadSource, verify};
+use crate::plan::{Action, ActionId, Expect, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify};
 use crate::store::{Change, Ledger, Outcome};
+use crate::xml::{self, XmlError};
 
 /// What steps reach: nodes, ledger, and the controller's own deeds.
 pub struct World {
@@ -202,8 +203,9 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
     let Some(host) = action.node.as_ref().and_then(|node| world.hosts.get(node)) else {
         return Err(Failure::new(FailureKind::Unreachable, "its node is not in the set"));
     };
-    precondition(action, host.as_ref()).await?;
-    let op = with_secrets(action, world)?.or(with_image(action, world).await?);
+    let seen = precondition(action, host.as_ref()).await?;
+    let made = with_document(action, seen.as_ref())?;
+    let op = with_secrets(action, made.as_ref(), world)?.or(made).or(with_image(action, world).await?);
     super::failpoint::hit("before", action);
     let acted = act(host.as_ref(), op.as_ref().unwrap_or(&action.op), &progress).await;
     super::failpoint::hit("after", action);
@@ -218,16 +220,46 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
     }
 }
 
-/// The operation with its secrets in it; none where it has none.
-fn with_secrets(action: &Action, world: &World) -> Result<Option<Op>, Failure> {
+/// The operation with what a patch makes of the domain's document, as it was read right before; none where it has no patch. What
+/// nobody wanted changed stays as it is now, not as it was when the plan was made.
+fn with_document(action: &Action, seen: Option<&NodeState>) -> Result<Option<Op>, Failure> {
+    let (Op::DomainRedefine { name, patch, .. } | Op::DomainDevice { name, patch, .. }) = &action.op else { return Ok(None) };
+    let conflict = || Failure::new(FailureKind::Conflict, "it is not there any more");
+    let domain = seen.and_then(|state| state.domains.get(name)).ok_or_else(conflict)?;
+    let wrong = |error: XmlError| Failure::new(FailureKind::Failed, format!("its document can't be changed: {error}"));
+    match &action.op {
+        Op::DomainRedefine { name, uuid, validate, .. } => {
+            let xml = xml::domain::patch(domain.inactive_xml.text(), patch).map_err(wrong)?;
+            Ok(Some(Op::DomainDefine { name: name.clone(), uuid: *uuid, xml, validate: *validate }))
+        }
+        Op::DomainDevice { how, device, live, .. } => {
+            let document = match &domain.live_xml {
+                Some(document) if *live => document.text(),
+                _ => domain.inactive_xml.text(),
+            };
+            let changed = if *how == Plug::Detach { None } else { Some(xml::domain::patch(document, patch).map_err(wrong)?) };
+            let element =
+                xml::domain::device(changed.as_deref().unwrap_or(document), device).map_err(wrong)?.ok_or_else(conflict)?;
+            let mut op = action.op.clone();
+            if let Op::DomainDevice { xml, .. } = &mut op {
+                *xml = Some(element);
+            }
+            Ok(Some(op))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The operation with its secrets in it; none where it has none. `made` is the operation where a patch made it.
+fn with_secrets(action: &Action, made: Option<&Op>, world: &World) -> Result<Option<Op>, Failure> {
     if action.secrets.is_empty() {
         return Ok(None);
     }
-    let mut op = action.op.clone();
+    let mut op = made.unwrap_or(&action.op).clone();
     for (token, reference) in &action.secrets {
         let secret = world.local.secret(reference).map_err(|message| Failure::new(FailureKind::Conflict, message))?;
-        if let Op::DomainDefine { xml, .. } = &mut op {
-            *xml = xml.replace(token.as_str(), &crate::xml::escape(&secret));
+        if let Op::DomainDefine { xml, .. } | Op::DomainDevice { xml: Some(xml), .. } = &mut op {
+            *xml = xml.replace(token.as_str(), &xml::escape(&secret));
         }
     }
     Ok(Some(op))
@@ -271,23 +303,24 @@ async fn read_target(host: &dyn Host, target: Target) -> Result<NodeState, Failu
     read(host, &Scope::Objects(BTreeSet::from([target]))).await
 }
 
-async fn precondition(action: &Action, host: &dyn Host) -> Result<(), Failure> {
+/// Looks whether what the plan was made from still holds; gives what it read of the object itself.
+async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeState>, Failure> {
     let conflict = |message: String| Err(Failure::new(FailureKind::Conflict, message));
-    let Some(target) = action.op.target() else { return Ok(()) };
+    let Some(target) = action.op.target() else { return Ok(None) };
     match &action.precondition {
-        Precondition::None => Ok(()),
+        Precondition::None => Ok(None),
         Precondition::Absent => {
             let state = read_target(host, target.clone()).await?;
             if is_there(&state, &target) {
                 conflict("something of that name came to be since the plan was made".into())
             } else {
-                Ok(())
+                Ok(None)
             }
         }
         Precondition::Uuid(uuid) => {
             let state = read_target(host, target.clone()).await?;
             match uuid_of(&state, &target) {
-                Some(found) if found == *uuid => Ok(()),
+                Some(found) if found == *uuid => Ok(Some(state)),
                 Some(found) => conflict(format!("it is another object now: its UUID is {found}")),
                 None => conflict("it is not there any more".into()),
             }
@@ -298,7 +331,7 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<(), Failure> {
                 _ => target,
             };
             let state = read_target(host, target.clone()).await?;
-            let Target::Domain(name) = &target else { return Ok(()) };
+            let Target::Domain(name) = &target else { return Ok(None) };
             let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };
             if domain.uuid != *uuid {
                 return conflict(format!("it is another domain now: its UUID is {}", domain.uuid));
@@ -306,22 +339,31 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<(), Failure> {
             let runs = domain.state != PowerState::Off;
             match (runs, *running) {
                 (true, false) => conflict("it was started since the plan was made".into()),
-                (false, true) if matches!(action.op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. }) => Ok(()),
+                (false, true) if matches!(action.op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. }) => Ok(None),
                 (false, true) => conflict("it was stopped since the plan was made".into()),
-                _ => Ok(()),
+                _ => Ok(Some(state)),
+            }
+        }
+        Precondition::Fields(fields) => {
+            let state = read_target(host, target.clone()).await?;
+            let Target::Domain(name) = &target else { return Ok(None) };
+            let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };
+            match fields_moved(fields, domain) {
+                Ok(()) => Ok(Some(state)),
+                Err(moved) => conflict(moved),
             }
         }
         Precondition::Volume { path } => {
             let state = read_target(host, target).await?;
             let there =
                 state.pools.values().flat_map(|pool| pool.volumes.iter().flat_map(|v| v.values())).any(|v| v.path == *path);
-            if there { Ok(()) } else { conflict(format!("{path} is not there any more")) }
+            if there { Ok(None) } else { conflict(format!("{path} is not there any more")) }
         }
         Precondition::VolumeUnused { path } => {
             // libvirt protects no volume that is in use: everything is read again.
             let state = read(host, &Scope::Everything).await?;
             let users = crate::plan::users(&state, path);
-            if users.is_empty() { Ok(()) } else { conflict(format!("it is used by {}", users.join(", "))) }
+            if users.is_empty() { Ok(None) } else { conflict(format!("it is used by {}", users.join(", "))) }
         }
     }
 }
@@ -356,6 +398,9 @@ async fn read_back(action: &Action, host: &dyn Host) -> Result<(), Failure> {
         // libvirt refreshes the pool after an upload in its own time.
         Expect::Uploaded { .. } | Expect::Volume { .. } => 40,
         Expect::Active(_) | Expect::Gone => 10,
+        // A guest takes its time to let go of a device.
+        Expect::Domain(expect) if expect.live.values().any(Option::is_none) => 240,
+        Expect::Domain(expect) if !expect.live.is_empty() => 20,
         _ => 1,
     };
     let mut last = String::new();

@@ -109,6 +109,9 @@ pub(super) struct ConsentArgs {
     /// The data of this object may be lost
     #[arg(long, value_name = "REF")]
     pub allow_data_loss: Vec<String>,
+    /// This VM may be restarted for a change that needs it
+    #[arg(long, value_name = "REF")]
+    pub allow_restart: Vec<String>,
     /// Guests of this network may be cut off
     #[arg(long, value_name = "REF")]
     pub allow_disconnect: Vec<String>,

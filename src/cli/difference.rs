@@ -113,6 +113,11 @@ fn texts(action: &Action, node: Option<&NodeState>) -> Option<(String, String)> 
     };
     match &action.op {
         Op::DomainDefine { uuid, xml, .. } => Some((domain(*uuid), xml.clone())),
+        Op::DomainRedefine { uuid, patch, .. } => {
+            let old = domain(*uuid);
+            let new = crate::xml::domain::patch(&old, patch).ok()?;
+            Some((old, new))
+        }
         Op::DomainUndefine { uuid, .. } => Some((domain(*uuid), String::new())),
         Op::NetworkDefine { name, xml } => Some((network(name), xml.clone())),
         Op::NetworkUndefine { name } => Some((network(name), String::new())),
@@ -138,6 +143,10 @@ fn texts(action: &Action, node: Option<&NodeState>) -> Option<(String, String)> 
         | Op::DomainDestroy { .. }
         | Op::DomainAutostart { .. }
         | Op::DomainMetadata { .. }
+        | Op::DomainDevice { .. }
+        | Op::DomainVcpus { .. }
+        | Op::DomainMemory { .. }
+        | Op::DomainDiscardSave { .. }
         | Op::DomainRename { .. }
         | Op::Fetch { .. }
         | Op::KeyPairGenerate { .. }

@@ -26,6 +26,7 @@ fn change(verb: Verb, fields: Vec<FieldChange>) -> Change {
         effect: Effect::None,
         data: Data::Kept,
         fields,
+        effects: std::collections::BTreeMap::new(),
         actions: vec![ActionId(0)],
         implied_by: None,
     }

@@ -314,6 +314,7 @@ pub(super) fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
     };
     Ok(Consents {
         allow_data_loss: parse(&args.allow_data_loss)?,
+        allow_restart: parse(&args.allow_restart)?,
         allow_disconnect: parse(&args.allow_disconnect)?,
         force_stop: parse(&args.force_stop)?,
         discard_saved_state: parse(&args.discard_saved_state)?,

@@ -200,6 +200,6 @@ pub struct UpdatePolicy {
 pub enum RestartPolicy {
     /// Never: the change waits for the next start.
     Never,
-    /// At once, with consent.
+    /// At once: the guest is asked to stop, and started again.
     Now,
 }

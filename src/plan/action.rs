@@ -9,6 +9,7 @@ use super::owned::{Entry, SecretRef};
 use crate::manifest::{OnTimeout, ShutdownMethod};
 use crate::name::{Name, ObjectRef};
 use crate::observe::Target;
+use crate::xml::domain::DomainPatch;
 
 /// The place of an action in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -173,6 +174,50 @@ pub enum Op {
         mark: Option<String>,
         live: bool,
     },
+    /// Change a domain's definition by a patch, which is made on its document right before the call; `validate` where the text is
+    /// not jvp's alone.
+    DomainRedefine {
+        name: String,
+        uuid: Uuid,
+        patch: Box<DomainPatch>,
+        validate: bool,
+    },
+    /// Plug a device in, change it or unplug it. Its element is taken out of the document right before the call, with the patch
+    /// in it.
+    DomainDevice {
+        name: String,
+        uuid: Uuid,
+        how: Plug,
+        /// The device, as a pointer: `/disks/NAME`, `/interfaces/NAME`, `/console/vnc`, `/guestAgent`.
+        device: String,
+        patch: Box<DomainPatch>,
+        live: bool,
+        config: bool,
+        /// The element; none until right before the call.
+        #[serde(skip)]
+        xml: Option<String>,
+    },
+    /// Give a running domain so many of its vCPUs. Going down, a guest may not let go of them: then its definition alone changes.
+    DomainVcpus {
+        name: String,
+        uuid: Uuid,
+        count: u32,
+        live: bool,
+        config: bool,
+    },
+    /// Have a running domain's balloon leave it so much.
+    DomainMemory {
+        name: String,
+        uuid: Uuid,
+        kib: u64,
+        live: bool,
+        config: bool,
+    },
+    /// Drop a domain's managed save image.
+    DomainDiscardSave {
+        name: String,
+        uuid: Uuid,
+    },
     /// Rename a domain that is off.
     DomainRename {
         name: String,
@@ -220,6 +265,13 @@ impl Op {
             Self::DomainUndefine { .. } => "domain-undefine",
             Self::DomainAutostart { .. } => "domain-autostart",
             Self::DomainMetadata { .. } => "domain-metadata",
+            Self::DomainRedefine { .. } => "domain-redefine",
+            Self::DomainDevice { how: Plug::Attach, .. } => "domain-attach",
+            Self::DomainDevice { how: Plug::Detach, .. } => "domain-detach",
+            Self::DomainDevice { how: Plug::Update, .. } => "domain-update",
+            Self::DomainVcpus { .. } => "domain-vcpus",
+            Self::DomainMemory { .. } => "domain-memory",
+            Self::DomainDiscardSave { .. } => "domain-discard-save",
             Self::DomainRename { .. } => "domain-rename",
             Self::Fetch { .. } => "fetch",
             Self::KeyPairGenerate { .. } => "keypair-generate",
@@ -254,11 +306,28 @@ impl Op {
             | Self::DomainDestroy { name, .. }
             | Self::DomainUndefine { name, .. }
             | Self::DomainAutostart { name, .. }
+            | Self::DomainRedefine { name, .. }
+            | Self::DomainDevice { name, .. }
+            | Self::DomainVcpus { name, .. }
+            | Self::DomainMemory { name, .. }
+            | Self::DomainDiscardSave { name, .. }
             | Self::DomainMetadata { name, .. } => Some(Target::Domain(name.clone())),
             Self::DomainRename { to, .. } => Some(Target::Domain(to.clone())),
             Self::Fetch { .. } | Self::KeyPairGenerate { .. } | Self::Inventory => None,
         }
     }
+}
+
+/// What is done to a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Plug {
+    /// It is plugged in.
+    Attach,
+    /// It is given other properties where it is.
+    Update,
+    /// It is unplugged; the guest may take its time.
+    Detach,
 }
 
 /// Where the bytes of an upload come from.
@@ -330,6 +399,8 @@ pub enum Precondition {
         /// Whether it runs.
         running: bool,
     },
+    /// The domain, with these fields as they were.
+    Fields(Box<Fields>),
     /// The volume with this path, used by nobody.
     VolumeUnused {
         /// Its path.
@@ -340,6 +411,32 @@ pub enum Precondition {
         /// Its path.
         path: String,
     },
+}
+
+/// Fields of a domain as a plan found them. Who changed one of them since then wanted something else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// The domain's UUID.
+    pub uuid: Uuid,
+    /// Whether it runs.
+    pub running: bool,
+    /// The fields that are looked at: pointers, with all below them.
+    pub paths: BTreeSet<String>,
+    /// The leaves of its definition there.
+    pub inactive: BTreeMap<String, serde_json::Value>,
+    /// The leaves of what runs, where they are changed.
+    pub live: Option<BTreeMap<String, serde_json::Value>>,
+}
+
+/// What a domain's documents must say, leaf by leaf; none is a leaf that must not be there.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DomainExpect {
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Leaves of its definition.
+    pub inactive: BTreeMap<String, Option<serde_json::Value>>,
+    /// Leaves of what runs.
+    pub live: BTreeMap<String, Option<serde_json::Value>>,
 }
 
 /// What a read-back must show.
@@ -359,6 +456,8 @@ pub enum Expect {
         /// Sources of the domain's disks by name.
         disks: BTreeMap<String, String>,
     },
+    /// The domain's two documents say this.
+    Domain(Box<DomainExpect>),
     /// It runs, or doesn't.
     Active(bool),
     /// It starts with libvirt, or doesn't.

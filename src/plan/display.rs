@@ -1,5 +1,6 @@
 //! The plan as text, for people. Pure: colour and width are parameters.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::model::{Change, Data, Deferred, Effect, FieldChange, Plan, Shown, Verb};
@@ -59,27 +60,30 @@ fn change(out: &mut String, change: &Change, paint: &Paint) {
     }
     let _ = writeln!(out, "{line}");
     let _ = writeln!(out, "    # {}", change.reason);
-    fields(out, &change.fields);
+    fields(out, &change.fields, &change.effects, &change.effect);
     if change.data == Data::Lost {
         let _ = writeln!(out, "    {}", paint.put("1;31", "! its data will be lost"));
     }
 }
 
-fn fields(out: &mut String, fields: &[FieldChange]) {
+/// The fields; where they disturb differently, each says how.
+fn fields(out: &mut String, fields: &[FieldChange], effects: &BTreeMap<String, Effect>, all: &Effect) {
     for field in fields {
+        let own = effects.get(&field.path).filter(|effect| *effect != all).map(|effect| format!(" ({})", effect.words()));
+        let own = own.unwrap_or_default();
         let sign = match (&field.old, &field.new) {
             (None, _) => "+",
             (_, None) => "-",
             _ => "~",
         };
-        let _ = writeln!(out, "      {sign} {}", field_line(field));
+        let _ = writeln!(out, "      {sign} {}{own}", field_line(field));
     }
 }
 
 fn deferred(out: &mut String, deferred: &Deferred, paint: &Paint) {
     let glyph = paint.glyph(deferred.expected);
     let _ = writeln!(out, "{glyph} {} will be {} {} (deferred)", deferred.object, deferred.expected.participle(), deferred.until);
-    fields(out, &deferred.fields);
+    fields(out, &deferred.fields, &BTreeMap::new(), &Effect::None);
 }
 
 /// The whole plan.

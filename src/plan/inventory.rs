@@ -84,6 +84,8 @@ fn from_mark(mark: &Mark, node: &Name, uuid: uuid::Uuid, name: &str) -> Entry {
         secrets: std::collections::BTreeMap::new(),
         seed_digest: None,
         fragment_digest: None,
+        fragment: std::collections::BTreeMap::new(),
+        tried_vcpus: None,
         reservations: std::collections::BTreeMap::new(),
         last_off_reason: None,
     }

@@ -24,16 +24,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use action::{Action, ActionId, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource};
+pub use action::{Action, ActionId, DomainExpect, Expect, Fields, Lane, Op, Plug, Precondition, Record, SeedBytes, UploadSource};
 pub use display::{render, summary};
 pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};
 pub use inventory::complete;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
-pub use owned::{Entry, Intent, NodeRecord, Owned, SecretRef, TemplateRecord, VolumeRecord};
+pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, TemplateRecord, VolumeRecord};
 pub use policy::{Consents, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
 pub use usage::{running_users, users};
-pub use verify::verify;
+pub use verify::{domain_leaves, fields_moved, verify};
 
 use crate::manifest::Spec;
 use crate::name::{Kind, ObjectRef};

@@ -1,6 +1,6 @@
 //! Plan: what would be done, why, and what it disturbs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -56,6 +56,9 @@ pub struct Change {
     pub data: Data,
     /// The fields, with what they were and will be.
     pub fields: Vec<FieldChange>,
+    /// What fields disturb, by path, where it is not the same for all or where it waits.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub effects: BTreeMap<String, Effect>,
     /// Its actions.
     pub actions: Vec<ActionId>,
     /// The object that implies it.

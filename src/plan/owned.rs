@@ -67,6 +67,12 @@ pub struct Entry {
     /// For VMs: the address reservations that it made, network object → `mac ip`.
     #[serde(default)]
     pub reservations: BTreeMap<String, String>,
+    /// For VMs: the fragment's leaves, as digests of what was written and of what libvirt made of it.
+    #[serde(default)]
+    pub fragment: BTreeMap<String, Accepted>,
+    /// For VMs: the QEMU process (libvirt's id) that was asked to give back vCPUs, and how many it was to keep.
+    #[serde(default)]
+    pub tried_vcpus: Option<(u32, u32)>,
     /// For VMs: why it was off when last looked at.
     pub last_off_reason: Option<String>,
 }
@@ -79,6 +85,15 @@ impl Entry {
             self.created_at = before.unwrap_or_else(now);
         }
     }
+}
+
+/// One leaf of a fragment: digests, for its values may be secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Of what was written; empty for an element that the fragment brought.
+    pub written: String,
+    /// Of what libvirt has for it; empty until it was looked at.
+    pub accepted: String,
 }
 
 /// What is recorded of a volume.

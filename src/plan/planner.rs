@@ -73,6 +73,8 @@ pub(super) struct Row<'w> {
     pub(super) effect: Effect,
     pub(super) data: Data,
     pub(super) fields: Vec<FieldChange>,
+    /// What fields disturb, by path.
+    pub(super) effects: BTreeMap<String, Effect>,
     /// What its first action needs.
     pub(super) needs: BTreeSet<ActionId>,
     /// Its actions, one after the other.
@@ -88,6 +90,7 @@ impl<'w> Row<'w> {
             effect: Effect::None,
             data: Data::Kept,
             fields: Vec::new(),
+            effects: BTreeMap::new(),
             needs: BTreeSet::new(),
             drafts: Vec::new(),
         }
@@ -216,6 +219,7 @@ impl<'a> Planner<'a> {
             effect: row.effect,
             data: row.data,
             fields: row.fields,
+            effects: row.effects,
             actions: ids.clone(),
             implied_by: row.wanted.implied_by.clone(),
         });

@@ -62,6 +62,8 @@ pub enum PowerAct {
 pub struct Consents {
     /// Data of these may be lost.
     pub allow_data_loss: BTreeSet<ObjectRef>,
+    /// These may be restarted for a change that needs it.
+    pub allow_restart: BTreeSet<ObjectRef>,
     /// Guests of these networks may be cut off.
     pub allow_disconnect: BTreeSet<ObjectRef>,
     /// The power of these may be cut.

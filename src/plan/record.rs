@@ -42,6 +42,8 @@ pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uu
             .collect(),
         seed_digest: old.and_then(|entry| entry.seed_digest.clone()),
         fragment_digest: old.and_then(|entry| entry.fragment_digest.clone()),
+        fragment: old.map(|entry| entry.fragment.clone()).unwrap_or_default(),
+        tried_vcpus: old.and_then(|entry| entry.tried_vcpus),
         reservations: old.map(|entry| entry.reservations.clone()).unwrap_or_default(),
         last_off_reason: old.and_then(|entry| entry.last_off_reason.clone()),
     }

@@ -1,8 +1,14 @@
 //! Is a read-back what was planned? The promises of a plan, checked by the machine.
 
-use super::{Expect, Op, leaves_of};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Expect, Fields, Op, leaves_of};
 use crate::manifest::Spec;
-use crate::observe::{NodeState, PowerState};
+use crate::name::Kind;
+use crate::observe::{DomainState, NodeState, PowerState};
+use crate::xml::domain::DomainDoc;
 
 /// Whether what was read after an effect is what was planned.
 ///
@@ -69,6 +75,14 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     let spec = Spec::VirtualMachine(Box::new(domain.doc.spec.clone()));
                     same(leaves, &leaves_of(&spec), crate::name::Kind::VirtualMachine)
                 }
+                Expect::Domain(expect) => {
+                    is(domain.uuid == expect.uuid, "it has another UUID")?;
+                    says(&expect.inactive, &domain_leaves(&domain.doc), "its definition")?;
+                    match &domain.live {
+                        Some(live) => says(&expect.live, &domain_leaves(live), "what runs"),
+                        None => is(expect.live.is_empty(), "it stopped meanwhile"),
+                    }
+                }
                 _ => Ok(()),
             }
         }
@@ -93,6 +107,85 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
             }
         }
     }
+}
+
+/// The leaves of a domain's document as it stands: those of the spec, and of its devices what the spec says in other words: the
+/// paths of disks, and networks and bridges by libvirt's names.
+pub fn domain_leaves(doc: &DomainDoc) -> BTreeMap<String, Value> {
+    let mut leaves = leaves_of(&Spec::VirtualMachine(Box::new(doc.spec.clone())));
+    for disk in &doc.disks {
+        let source = Value::from(disk.source.clone().unwrap_or_default());
+        match &disk.key {
+            Some(key) => leaves.insert(pointer(&["disks", key.as_str(), "source"]), source),
+            None if disk.seed => leaves.insert("/cloudInit/seed".into(), source),
+            None => None,
+        };
+    }
+    for nic in &doc.interfaces {
+        let Some(key) = &nic.key else { continue };
+        let plugged = nic.network.clone().or_else(|| nic.bridge.clone()).unwrap_or_default();
+        leaves.insert(pointer(&["interfaces", key.as_str(), "network"]), plugged.into());
+    }
+    leaves
+}
+
+fn pointer(segments: &[&str]) -> String {
+    segments.iter().fold(String::new(), |path, segment| path + "/" + &segment.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Whether a domain's documents say of some fields what the plan saw.
+///
+/// # Errors
+/// What moved since then, a fragment for people.
+pub fn fields_moved(fields: &Fields, domain: &DomainState) -> Result<(), String> {
+    is(domain.uuid == fields.uuid, &format!("it is another domain now: its UUID is {}", domain.uuid))?;
+    match (domain.state != PowerState::Off, fields.running) {
+        (true, false) => return Err("it was started since the plan was made".into()),
+        (false, true) => return Err("it was stopped since the plan was made".into()),
+        _ => {}
+    }
+    let live = fields.live.as_ref().zip(domain.live.as_ref());
+    let both = [(&fields.inactive, &domain.doc)].into_iter().chain(live);
+    for (was, doc) in both {
+        let is = fields.of(doc);
+        if let Some(path) = was.keys().chain(is.keys()).find(|path| was.get(*path) != is.get(*path)) {
+            let text = |leaves: &BTreeMap<String, Value>| leaves.get(path).map_or_else(|| "nothing".into(), super::diff::text);
+            return Err(format!("{path} was {} when the plan was made and is {} now", text(was), text(&is)));
+        }
+    }
+    Ok(())
+}
+
+impl Fields {
+    /// The leaves of a document that these fields are about.
+    pub(super) fn of(&self, doc: &DomainDoc) -> BTreeMap<String, Value> {
+        let about = |path: &str| {
+            self.paths
+                .iter()
+                .any(|field| path.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        };
+        domain_leaves(doc).into_iter().filter(|(path, _)| about(path)).collect()
+    }
+}
+
+/// Whether a document says what was to be in it, and not what was to go.
+fn says(wanted: &BTreeMap<String, Option<Value>>, read: &BTreeMap<String, Value>, what: &str) -> Result<(), String> {
+    for (path, value) in wanted {
+        let row = super::field(Kind::VirtualMachine, path);
+        let found = read.get(path);
+        match value {
+            None => is(found.is_none(), &format!("{what} still has {path}"))?,
+            Some(value) => {
+                let equal = match row {
+                    Some(_) => same(&BTreeMap::from([(path.clone(), value.clone())]), read, Kind::VirtualMachine).is_ok(),
+                    None => found == Some(value),
+                };
+                let found = found.map_or_else(|| "nothing".into(), super::diff::text);
+                is(equal, &format!("{path} of {what} reads as {found} after {} was written", super::diff::text(value)))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is(truth: bool, otherwise: &str) -> Result<(), String> {

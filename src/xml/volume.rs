@@ -25,7 +25,7 @@ pub struct VolumeDoc {
 }
 
 /// A backing file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Backing {
     /// Its path.
     pub path: String,

@@ -57,6 +57,8 @@ fn entry(text: &str, libvirt_name: &str) -> Entry {
         secrets: BTreeMap::new(),
         seed_digest: None,
         fragment_digest: None,
+        fragment: std::collections::BTreeMap::new(),
+        tried_vcpus: None,
         reservations: BTreeMap::new(),
         last_off_reason: None,
     }

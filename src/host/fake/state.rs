@@ -241,7 +241,13 @@ impl State {
                 self.domain_metadata(*uuid, title.as_ref(), description.as_ref(), mark.as_deref(), *live)
             }
             Op::DomainRename { uuid, to, .. } => self.domain_rename(*uuid, to),
-            Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => {
+            Op::DomainDevice { uuid, how, xml, live, config, .. } => {
+                self.domain_device(*uuid, *how, xml.as_deref().unwrap_or_default(), *live, *config)
+            }
+            Op::DomainVcpus { uuid, count, live, config, .. } => self.domain_vcpus(*uuid, *count, *live, *config),
+            Op::DomainMemory { uuid, kib, live, config, .. } => self.domain_memory(*uuid, *kib, *live, *config),
+            Op::DomainDiscardSave { uuid, .. } => self.domain_discard_save(*uuid),
+            Op::DomainRedefine { .. } | Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => {
                 let message = format!("{} is no deed of a node's", op.word());
                 Err(error::libvirt(ErrorKind::Unsupported, 0, message))
             }
@@ -284,6 +290,11 @@ pub(super) fn object(op: &Op) -> &str {
         | Op::DomainUndefine { name, .. }
         | Op::DomainAutostart { name, .. }
         | Op::DomainMetadata { name, .. }
+        | Op::DomainRedefine { name, .. }
+        | Op::DomainDevice { name, .. }
+        | Op::DomainVcpus { name, .. }
+        | Op::DomainMemory { name, .. }
+        | Op::DomainDiscardSave { name, .. }
         | Op::DomainRename { name, .. } => name,
         Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => "",
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::calls::{Ask, Calls, Cx};
 use super::error::{named, own};
-use super::{guests, networks, pools, volumes};
+use super::{guests, networks, plugs, pools, volumes};
 use crate::host::{ErrorKind, HostError, Progress};
 use crate::observe::Target;
 use crate::plan::Op;
@@ -53,6 +53,7 @@ fn limit(op: &Op) -> Duration {
         Op::NetworkStart { .. } | Op::NetworkStop { .. } | Op::DomainStart { .. } => START,
         Op::DomainDestroy { .. } => guests::DESTROY,
         Op::VolumeCreate { .. } | Op::VolumeGrow { .. } | Op::VolumeDelete { .. } => CREATE,
+        Op::DomainVcpus { .. } => plugs::VCPUS,
         Op::VolumeClone { .. } => COPY,
         Op::VolumeUpload { .. } => volumes::STREAM,
         _ => QUICK,
@@ -89,6 +90,14 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
             guests::metadata(cx, *uuid, title, description, mark.as_deref(), *live)
         }
         Op::DomainRename { uuid, to, .. } => guests::rename(cx, *uuid, to),
+        Op::DomainDevice { uuid, how, xml, live, config, .. } => match xml {
+            Some(xml) => plugs::device(cx, *uuid, *how, xml, *live, *config),
+            None => Err(own(ErrorKind::Unsupported, "a device without its element")),
+        },
+        Op::DomainVcpus { uuid, count, live, config, .. } => plugs::vcpus(cx, *uuid, *count, *live, *config),
+        Op::DomainMemory { uuid, kib, live, config, .. } => plugs::memory(cx, *uuid, *kib, *live, *config),
+        Op::DomainDiscardSave { uuid, .. } => plugs::discard_save(cx, *uuid),
+        Op::DomainRedefine { .. } => Err(own(ErrorKind::Unsupported, "a patch without its document")),
         Op::DomainShutdown { .. } | Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => {
             Err(own(ErrorKind::Unsupported, format!("{} is no single call", op.word())))
         }

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(400);
 /// How often it is asked again: one that still boots has not heard the first time.
 const AGAIN: Duration = Duration::from_secs(10);
 
-fn lookup(cx: &Cx<'_>, uuid: Uuid) -> Result<Domain, HostError> {
+pub(super) fn lookup(cx: &Cx<'_>, uuid: Uuid) -> Result<Domain, HostError> {
     cx.connect().lookup_domain_by_uuid(uuid).map_err(failed)
 }
 

@@ -15,6 +15,7 @@ mod error;
 mod ffi;
 mod guests;
 mod networks;
+mod plugs;
 mod pools;
 mod read;
 mod runtime;

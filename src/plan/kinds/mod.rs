@@ -6,7 +6,10 @@ mod storage_pool;
 mod template;
 mod virtual_machine;
 mod vm_address;
+mod vm_change;
+mod vm_conduct;
 mod vm_create;
+mod vm_fragment;
 mod vm_power;
 mod volume;
 

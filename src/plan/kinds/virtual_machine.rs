@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::vm_address;
-use super::vm_create;
-use super::vm_power;
-use crate::manifest::{OnChange, Spec, VirtualMachineSpec};
+use super::vm_change::Sides;
+use super::{vm_address, vm_change, vm_conduct, vm_create, vm_fragment, vm_power};
+use crate::manifest::{Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, PowerState};
-use crate::plan::diff::compare;
+use crate::plan::diff::{Differences, compare};
 use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
-use crate::plan::planner::{Draft, Planner, Row};
+use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::{Expect, Lane, Op, Precondition};
+use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Precondition};
 use crate::resolve::{Wanted, claim};
+use crate::xml::domain::{DomainDoc, machine_family};
+use crate::xml::{Mark, MarkVolume};
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     let Spec::VirtualMachine(spec) = &wanted.spec else { return };
@@ -137,19 +138,20 @@ fn wanted_path(p: &Planner<'_>, object: &ObjectRef, node: &Name) -> Option<Strin
     }
 }
 
-/// The leaves of a VM as the node has it, with references instead of paths where they are what is wanted.
+/// The leaves of a VM as one of its documents has it, with references instead of paths where they are what is wanted.
 fn observed(
     p: &mut Planner<'_>,
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
     node: &Name,
     domain: &DomainState,
+    doc: &DomainDoc,
 ) -> BTreeMap<String, Value> {
-    let mut leaves = crate::plan::leaves_of(&Spec::VirtualMachine(Box::new(domain.doc.spec.clone())));
+    let mut leaves = crate::plan::leaves_of(&Spec::VirtualMachine(Box::new(doc.spec.clone())));
     leaves.insert("/autostart".into(), json!(domain.autostart));
     leaves.remove("/node");
     for disk in &spec.disks {
-        let Some(doc) = domain.doc.disks.iter().find(|doc| doc.name.as_ref() == Some(&disk.name)) else { continue };
+        let Some(doc) = doc.disks.iter().find(|doc| doc.name.as_ref() == Some(&disk.name)) else { continue };
         let Some(object) = disk_object(wanted, disk, node) else { continue };
         let field = if object.kind == Kind::Template { "image" } else { "volume" };
         let path = format!("/disks/{}/{field}", disk.name);
@@ -166,7 +168,7 @@ fn observed(
     }
     for interface in &spec.interfaces {
         let Some(network) = &interface.network else { continue };
-        let doc = domain.doc.interfaces.iter().find(|doc| doc.name.as_ref() == Some(&interface.name));
+        let doc = doc.interfaces.iter().find(|doc| doc.name.as_ref() == Some(&interface.name));
         let Some(doc) = doc else { continue };
         let should = p.libvirt_name(Kind::Network, network, node);
         let is = doc.network.clone().or_else(|| doc.bridge.clone()).unwrap_or_default();
@@ -199,101 +201,79 @@ fn update(
     other_writer: Option<uuid::Uuid>,
 ) {
     for (path, object) in wanted.references.iter().map(|r| (r.path.as_str(), &r.object)) {
-        if path.starts_with("/disks/") && p.standing_of(object) == Err(crate::plan::planner::Hold::Blocked(object.clone())) {
+        if path.starts_with("/disks/") && p.standing_of(object) == Err(Hold::Blocked(object.clone())) {
             return p.block(wanted, object);
         }
     }
     let mark = domain.doc.mark.as_ref();
     let entry = p.entry(&wanted.object).cloned();
     let last = entry.as_ref().map(|entry| entry.last.clone()).or_else(|| mark.map(|mark| mark.paths.clone())).unwrap_or_default();
-    let is = observed(p, wanted, spec, node, domain);
     let mut now = with_claims(wanted, spec);
     if p.unfinished(wanted) {
         now.entry("/autostart".into()).or_insert_with(|| json!(vm_create::autostart(spec)));
     }
-    let mut found = compare(Kind::VirtualMachine, &now, &last, &is);
-    found.changed.retain(|(_, difference)| !is_created_later(p, wanted, &difference.path));
-    if p.refuse_later(wanted, &found) {
+    let side = |p: &mut Planner<'_>, doc: &DomainDoc| {
+        let is = observed(p, wanted, spec, node, domain, doc);
+        let mut found = compare(Kind::VirtualMachine, &now, &last, &is);
+        found.changed.retain(|(_, difference)| !is_created_later(p, wanted, &difference.path));
+        found
+    };
+    let sides = Sides { inactive: side(p, &domain.doc), live: domain.live.as_ref().map(|live| side(p, live)) };
+    if p.refuse_later(wanted, &sides.inactive) || refuse_family(p, wanted, &sides.inactive) {
         return;
     }
-    if conduct(p, wanted, spec, domain, entry.as_ref()) {
-        return;
+    let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };
+    let fragment = match vm_fragment::compare(spec, fragment.as_ref(), domain, entry.as_ref()) {
+        Ok(fragment) => fragment,
+        Err(error) => return p.refuse(wanted, RefusalKind::Guard, format!("its definition can't be read: {error}"), &[]),
+    };
+    let mut change = match vm_change::change(p, wanted, spec, node, domain, &sides) {
+        Ok(change) => change,
+        Err(why) => return vm_create::stop(p, wanted, why, sides.inactive.shown()),
+    };
+    let Ok(conduct) = vm_conduct::conduct(p, wanted, spec, node, domain, entry.as_ref(), &mut change) else { return };
+    for (condition, message) in std::mem::take(&mut change.notes) {
+        p.note(&wanted.object, condition, message);
     }
-    notes(p, wanted, domain);
+    if let Some(patch) = fragment.patch {
+        change.patch.fragment = Some(patch);
+        if domain.live.is_some() {
+            change.effects.extend(fragment.fields.iter().map(|field| (field.path.clone(), Effect::NextStart)));
+        }
+        change.fields.extend(fragment.fields);
+    }
+
+    let reservations = vm_address::reservations(p, wanted, spec, node, Some(domain));
+    let mut settled = entry_of(p, wanted, Some(domain.uuid));
+    settled.last.extend(fragment.paths.iter().cloned());
+    settled.reservations = reservations.settled;
+    settled.seed_digest = conduct.seed_digest;
+    settled.fragment_digest = spec.xml.as_deref().map(vm_create::fragment_digest);
+    settled.fragment = fragment.settled;
+    settled.tried_vcpus = change.tried.or(settled.tried_vcpus);
 
     let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
-    row.fields = found.shown();
+    row.fields = std::mem::take(&mut change.fields);
     row.fields.extend(p.inventory_changes(wanted));
-    if domain.live.is_some() && !found.changed.is_empty() {
-        row.effect = Effect::Live;
-    }
-    for (path, object) in wanted.references.iter().map(|r| (r.path.clone(), r.object.clone())) {
-        if path.starts_with("/disks/")
-            && let Ok(ids) = p.standing_of(&object)
-        {
-            row.needs.extend(ids);
-        }
-    }
-    let uuid = domain.uuid;
-    let name = domain.name.clone();
-    let ours = Precondition::Domain { uuid, running: domain.state != PowerState::Off };
-    let text = |path: &str| {
-        found
-            .changed
-            .iter()
-            .find(|(field, _)| field.path == path)
-            .map(|(_, difference)| difference.new.as_ref().and_then(Value::as_str).map(str::to_owned))
-    };
-    let (title, description) = (text("/title"), text("/description"));
-    if title.is_some() || description.is_some() {
-        let mut mark = domain.doc.mark.clone().unwrap_or_else(|| p.mark(wanted));
-        mark.paths = wanted.now.keys().cloned().collect();
-        mark.writer = p.policy.writer;
-        let leaves = [("/title", &title), ("/description", &description)]
-            .into_iter()
-            .filter_map(|(path, value)| value.as_ref()?.as_ref().map(|text| (path.to_owned(), json!(text))))
-            .collect();
-        row.drafts.push(
-            Draft::new(
-                Op::DomainMetadata {
-                    name: name.clone(),
-                    uuid,
-                    title,
-                    description,
-                    mark: Some(mark.to_xml()),
-                    live: domain.live.is_some(),
-                },
-                lane(wanted),
-            )
-            .when(ours.clone())
-            .expect(Expect::Matches { uuid, leaves, disks: BTreeMap::new() }),
-        );
-    }
-    if found.changed.iter().any(|(field, _)| field.path == "/autostart") {
-        let on = vm_create::autostart(spec);
-        row.drafts
-            .push(Draft::new(Op::DomainAutostart { name, uuid, on }, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
-    }
-    let reservations = vm_address::reservations(p, wanted, spec, node, Some(domain));
     row.fields.extend(reservations.fields);
+    row.effects = std::mem::take(&mut change.effects);
+    row.effect = row.effects.values().max().cloned().unwrap_or(Effect::None);
+    row.needs = std::mem::take(&mut change.needs);
+    row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
-    let mut settled = entry_of(p, wanted, Some(uuid));
-    settled.reservations = reservations.settled;
-    settled.seed_digest =
-        entry.as_ref().and_then(|entry| entry.seed_digest.clone()).or_else(|| mark.and_then(|mark| mark.seed.clone()));
-    settled.fragment_digest =
-        entry.as_ref().and_then(|entry| entry.fragment_digest.clone()).or_else(|| mark.and_then(|mark| mark.fragment.clone()));
-
-    if let Some(power) = vm_power::by_strategy(p, wanted, spec, domain) {
-        if row.fields.is_empty() {
-            row.verb = power.verb;
-            row.reason = power.reason;
-        } else {
-            row.reason = format!("it differs from the manifest, and {}", power.reason);
-        }
-        row.effect = power.effect;
-        row.drafts.extend(power.drafts);
-    } else if row.fields.is_empty() {
+    let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
+    let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
+    define(p, wanted, domain, &sides, change, new_mark, &mut row);
+    if sides.inactive.changed.iter().any(|(field, _)| field.path == "/autostart") {
+        let on = vm_create::autostart(spec);
+        let ours = Precondition::Uuid(domain.uuid);
+        let op = Op::DomainAutostart { name: domain.name.clone(), uuid: domain.uuid, on };
+        row.drafts.push(Draft::new(op, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
+    }
+    row.drafts.extend(conduct.after);
+    vm_power::notes(p, wanted, domain, &now);
+    vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
+    if row.fields.is_empty() && row.drafts.is_empty() {
         p.ready(&wanted.object);
         p.made.insert(wanted.object.clone(), settled);
         return;
@@ -305,87 +285,94 @@ fn update(
     p.commit(row);
 }
 
+/// The steps that change a domain's fields: what runs first, for libvirt may refuse that; then the definition, with the mark.
+fn define(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    domain: &DomainState,
+    sides: &Sides,
+    mut change: vm_change::Change,
+    mark: Mark,
+    row: &mut Row<'_>,
+) {
+    let (uuid, name) = (domain.uuid, domain.name.clone());
+    let anything = !change.live.is_empty();
+    row.drafts.append(&mut change.live);
+    let text = |path: &str| {
+        let all = sides.inactive.changed.iter().chain(sides.live.iter().flat_map(|live| &live.changed));
+        all.into_iter()
+            .find(|(_, difference)| difference.path == path)
+            .map(|(_, difference)| difference.new.as_ref().and_then(Value::as_str).map(str::to_owned))
+    };
+    let (title, description) = (text("/title"), text("/description"));
+    let defines = !change.patch.is_empty();
+    if title.is_some() || description.is_some() || (anything && !defines) {
+        let leaves: BTreeMap<String, Option<Value>> = [("/title", &title), ("/description", &description)]
+            .into_iter()
+            .filter_map(|(path, value)| Some((path.to_owned(), value.as_ref()?.as_ref().map(|text| json!(text)))))
+            .collect();
+        let live = domain.live.is_some();
+        let paths = leaves.keys().cloned().collect();
+        let expect = DomainExpect { uuid, live: if live { leaves.clone() } else { BTreeMap::new() }, inactive: leaves };
+        let op = Op::DomainMetadata { name: name.clone(), uuid, title, description, mark: Some(mark.to_xml()), live };
+        let fields = Precondition::Fields(Box::new(vm_change::fields(domain, paths, live)));
+        row.drafts.push(Draft::new(op, lane(wanted)).when(fields).expect(Expect::Domain(Box::new(expect))));
+    }
+    if defines {
+        change.patch.mark = Some(mark);
+        let fields = Precondition::Fields(Box::new(vm_change::fields(domain, change.touched, false)));
+        let expect = DomainExpect { uuid, inactive: change.expect, live: BTreeMap::new() };
+        // What is not jvp's alone is held against libvirt's schema, which else drops what it doesn't know.
+        let validate = change.patch.fragment.is_some() || wanted.now.contains_key("/xml") || wanted.uid != uuid;
+        let op = Op::DomainRedefine { name, uuid, patch: Box::new(change.patch), validate };
+        let mut draft = Draft::new(op, lane(wanted)).when(fields).expect(Expect::Domain(Box::new(expect)));
+        draft.secrets = vm_conduct::secrets(p, wanted, &draft.op);
+        row.drafts.push(draft);
+    }
+}
+
+/// The mark of a domain once it is changed.
+fn marked(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, settled: &Entry, seed: Option<MarkVolume>) -> Mark {
+    let fresh = p.mark(wanted);
+    let mut mark = domain.doc.mark.clone().unwrap_or_else(|| fresh.clone());
+    (mark.fleet, mark.uid, mark.writer) = (fresh.fleet, fresh.uid, fresh.writer);
+    mark.object = fresh.object;
+    mark.paths.clone_from(&settled.last);
+    mark.reservations.clone_from(&settled.reservations);
+    mark.seed.clone_from(&settled.seed_digest);
+    mark.fragment.clone_from(&settled.fragment_digest);
+    let seeds = format!("Volume/{}.seed-", wanted.object.name);
+    if let Some(seed) = seed {
+        mark.volumes.retain(|volume| !volume.name.starts_with(&seeds));
+        mark.volumes.push(seed);
+    }
+    for (object, record) in wanted.references.iter().filter_map(|reference| {
+        let record = p.entry_planned(&reference.object)?.volume.clone()?;
+        (record.owner.as_ref() == Some(&wanted.object)).then(|| (reference.object.to_string(), record))
+    }) {
+        if !mark.volumes.iter().any(|volume| volume.name == object) {
+            mark.volumes.push(vm_create::mark_volume(object, &record));
+        }
+    }
+    mark
+}
+
+/// Refuses another chipset: the devices' addresses mean nothing on it.
+fn refuse_family(p: &mut Planner<'_>, wanted: &Wanted, found: &Differences) -> bool {
+    let machine = |value: Option<&Value>| value.and_then(Value::as_str).map(|machine| machine_family(machine).to_owned());
+    let Some((_, difference)) = found.changed.iter().find(|(_, difference)| difference.path == "/machine") else { return false };
+    let (old, new) = (machine(difference.old.as_ref()), machine(difference.new.as_ref()));
+    if old == new {
+        return false;
+    }
+    let message =
+        format!("/machine: {} → {}: the family never changes once it is made", old.unwrap_or_default(), new.unwrap_or_default());
+    p.refuse(wanted, RefusalKind::Guard, message, &["make a new VM under another name with the same disks".into()]);
+    true
+}
+
 /// A difference that is none: the disk's volume is being made again under the same path.
 fn is_created_later(p: &Planner<'_>, wanted: &Wanted, path: &str) -> bool {
     let Some(reference) = wanted.reference(path) else { return false };
     matches!(p.standing.get(reference), Some(crate::plan::planner::Standing::Deferred))
-}
-
-/// Conduct that is fixed at creation: cloud-init, the fragment, the VNC password. True where a change is refused.
-fn conduct(
-    p: &mut Planner<'_>,
-    wanted: &Wanted,
-    spec: &VirtualMachineSpec,
-    domain: &DomainState,
-    entry: Option<&crate::plan::Entry>,
-) -> bool {
-    let mark = domain.doc.mark.as_ref();
-    if let Some(cloud_init) = &spec.cloud_init
-        && let Ok(seed) = vm_create::seed(p, wanted, cloud_init)
-    {
-        let was = entry.and_then(|entry| entry.seed_digest.clone()).or_else(|| mark.and_then(|mark| mark.seed.clone()));
-        if was.as_deref() != Some(seed.digest.as_str()) {
-            match cloud_init.on_change.unwrap_or(OnChange::Ignore) {
-                OnChange::Ignore => p.note(
-                    &wanted.object,
-                    "CloudInitStale",
-                    "what the manifest tells cloud-init differs from what the VM was made with (onChange: Ignore)",
-                ),
-                OnChange::NextStart | OnChange::Rebuild => {
-                    p.refuse(
-                        wanted,
-                        RefusalKind::Guard,
-                        "/cloudInit: giving an existing VM a new seed comes with a later version",
-                        &["set `onChange: Ignore`, or put the old values back".into()],
-                    );
-                    return true;
-                }
-            }
-        }
-    }
-    let fragment = spec.xml.as_deref().map(vm_create::fragment_digest);
-    let was = entry.and_then(|entry| entry.fragment_digest.clone()).or_else(|| mark.and_then(|mark| mark.fragment.clone()));
-    if fragment != was {
-        p.refuse(
-            wanted,
-            RefusalKind::Guard,
-            "/xml: changing the fragment of an existing VM comes with a later version",
-            &["put the old fragment back".into()],
-        );
-        return true;
-    }
-    let secret = p.sources.secrets.get(&(wanted.object.clone(), vm_create::PASSWORD.to_owned()));
-    let was = entry.and_then(|entry| entry.secrets.get(vm_create::PASSWORD));
-    if let (Some(new), Some(old)) = (secret, was)
-        && new.mac != old.mac
-    {
-        p.refuse(
-            wanted,
-            RefusalKind::Guard,
-            "/console/vnc/password: changing it on an existing VM comes with a later version",
-            &["put the old password back".into()],
-        );
-        return true;
-    }
-    false
-}
-
-fn notes(p: &mut Planner<'_>, wanted: &Wanted, domain: &DomainState) {
-    if domain.live.is_some() && !domain.pending.is_empty() {
-        let fields: Vec<_> = domain.pending.iter().cloned().collect();
-        p.note(
-            &wanted.object,
-            "RestartRequired",
-            format!("it runs with other values than its definition: {}", fields.join(", ")),
-        );
-    }
-    if domain.managed_save {
-        p.note(&wanted.object, "SavedState", "its next start restores a saved state with the configuration of that time");
-    }
-    match domain.state {
-        PowerState::Paused => p.note(&wanted.object, "Paused", "it is paused; nothing is done about it"),
-        PowerState::Suspended => p.note(&wanted.object, "Suspended", "its guest is asleep; nothing is done about it"),
-        PowerState::Crashed => p.note(&wanted.object, "Crashed", "its guest crashed and is kept; nothing is done about it"),
-        PowerState::Running | PowerState::ShuttingDown | PowerState::Off => {}
-    }
 }

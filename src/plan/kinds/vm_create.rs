@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::virtual_machine::{disk_object, lane, seed_object};
 use super::vm_address::{mac_of, reservations};
+use super::vm_fragment::fragment;
 use super::vm_power::start_drafts;
 use crate::manifest::{
-    Accelerator, CloudInit, Cpu, DiskBus, DiskDevice, Firmware, FirmwareType, RunStrategy, VirtualMachineSpec,
+    Accelerator, CloudInit, Cpu, Disk, DiskBus, DiskDevice, Firmware, FirmwareType, RunStrategy, VirtualMachineSpec,
 };
 use crate::name::{ByteSize, Kind, Name, ObjectRef};
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
@@ -24,7 +25,7 @@ use crate::{seed, xml};
 pub(super) const PASSWORD: &str = "/console/vnc/password";
 
 /// What stands for the VNC password in a definition until it is handed to libvirt.
-const PASSWORD_TOKEN: &str = "jvp-secret-vnc";
+pub(super) const PASSWORD_TOKEN: &str = "jvp-secret-vnc";
 
 /// SHA-256 of a fragment's text, hex.
 pub(super) fn fragment_digest(text: &str) -> String {
@@ -105,7 +106,8 @@ struct Disks {
     sources: BTreeMap<String, String>,
 }
 
-enum Stop {
+/// Why a VM can't be planned.
+pub(super) enum Stop {
     Hold(Hold),
     Missing(String, ObjectRef),
     Refused(String, Vec<String>),
@@ -114,55 +116,73 @@ enum Stop {
 fn disks(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Name) -> Result<Disks, Stop> {
     let mut all = Disks { wanted: Vec::new(), needs: BTreeSet::new(), volumes: Vec::new(), sources: BTreeMap::new() };
     for disk in &spec.disks {
-        let bus = disk.bus.unwrap_or(DiskBus::Virtio);
         // Given once, in list order, from the first free letter of the bus.
         let taken: Vec<&str> = all.wanted.iter().map(|disk| disk.target.as_str()).collect();
-        let target = xml::domain::next_target(bus, &taken);
-        let device = disk.device.unwrap_or(DiskDevice::Disk);
-        let mut source = None;
-        let mut format = "raw".to_owned();
-        let mut backing = Vec::new();
+        let new = disk_wanted(p, wanted, disk, node, &taken, "")?;
         if let Some(object) = disk_object(wanted, disk, node) {
             all.needs.extend(p.standing_of(&object).map_err(Stop::Hold)?);
-            let field = if object.kind == Kind::Template { "image" } else { "volume" };
-            let missing = || Stop::Missing(format!("/disks/{}/{field}", disk.name), object.clone());
-            if object.kind == Kind::Template {
-                let record = p.template_record(&object).ok_or_else(missing)?;
-                format = if record.format == "iso" { "raw".into() } else { record.format };
-                source = Some(record.path);
-            } else {
-                let (at, ..) = p.volume_at(&object, node).ok_or_else(missing)?;
-                if disk.read_only != Some(true) {
-                    let others = p.writers(node, &at.path);
-                    if !others.is_empty() {
-                        let message =
-                            format!("its disk {} is {object}, which {} writes to already", disk.name, others.join(", "));
-                        return Err(Stop::Refused(message, vec!["a disk is written to by one VM; give this one its own".into()]));
-                    }
-                }
-                backing = p.chain(node, at.backing.as_ref()).into_iter().map(|(path, format)| Backing { path, format }).collect();
-                format = at.format;
-                source = Some(at.path);
+            if object.kind != Kind::Template {
                 all.volumes.push(object);
             }
         }
-        if let Some(path) = &source {
+        if let Some(path) = &new.path {
             all.sources.insert(disk.name.to_string(), path.clone());
         }
-        all.wanted.push(DiskWanted {
-            name: disk.name.clone(),
-            target,
-            bus: bus_word(bus).into(),
-            device: if device == DiskDevice::Cdrom { "cdrom".into() } else { "disk".into() },
-            path: source,
-            format,
-            backing,
-            read_only: disk.read_only.unwrap_or(device == DiskDevice::Cdrom),
-            boot_order: disk.boot_order,
-            serial: (device == DiskDevice::Disk).then(|| disk.name.as_str().chars().take(20).collect()),
-        });
+        all.wanted.push(new);
     }
     Ok(all)
+}
+
+/// A new disk as it is to be written, with the defaults that hold at creation. `taken` are the targets that others have, `itself`
+/// the domain that may write to the volume already.
+pub(super) fn disk_wanted(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    disk: &Disk,
+    node: &Name,
+    taken: &[&str],
+    itself: &str,
+) -> Result<DiskWanted, Stop> {
+    let device = disk.device.unwrap_or(if disk.image.is_some() { DiskDevice::Cdrom } else { DiskDevice::Disk });
+    let bus = disk.bus.unwrap_or(if device == DiskDevice::Cdrom { DiskBus::Sata } else { DiskBus::Virtio });
+    let read_only = disk.read_only.unwrap_or(disk.image.is_some() || device == DiskDevice::Cdrom);
+    let mut source = None;
+    let mut format = "raw".to_owned();
+    let mut backing = Vec::new();
+    if let Some(object) = disk_object(wanted, disk, node) {
+        p.standing_of(&object).map_err(Stop::Hold)?;
+        let field = if object.kind == Kind::Template { "image" } else { "volume" };
+        let missing = || Stop::Missing(format!("/disks/{}/{field}", disk.name), object.clone());
+        if object.kind == Kind::Template {
+            let record = p.template_record(&object).ok_or_else(missing)?;
+            format = if record.format == "iso" { "raw".into() } else { record.format };
+            source = Some(record.path);
+        } else {
+            let (at, ..) = p.volume_at(&object, node).ok_or_else(missing)?;
+            if !read_only {
+                let others: Vec<String> = p.writers(node, &at.path).into_iter().filter(|name| name != itself).collect();
+                if !others.is_empty() {
+                    let message = format!("its disk {} is {object}, which {} writes to already", disk.name, others.join(", "));
+                    return Err(Stop::Refused(message, vec!["a disk is written to by one VM; give this one its own".into()]));
+                }
+            }
+            backing = p.chain(node, at.backing.as_ref()).into_iter().map(|(path, format)| Backing { path, format }).collect();
+            format = at.format;
+            source = Some(at.path);
+        }
+    }
+    Ok(DiskWanted {
+        name: disk.name.clone(),
+        target: xml::domain::next_target(bus, taken),
+        bus: bus_word(bus).into(),
+        device: if device == DiskDevice::Cdrom { "cdrom".into() } else { "disk".into() },
+        path: source,
+        format,
+        backing,
+        read_only,
+        boot_order: disk.boot_order,
+        serial: (device == DiskDevice::Disk).then(|| disk.name.as_str().chars().take(20).collect()),
+    })
 }
 
 fn volume_entry(p: &Planner<'_>, wanted: &Wanted, object: &ObjectRef, record: VolumeRecord) -> Entry {
@@ -199,15 +219,17 @@ fn seed_pool(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, cloud_
     })
 }
 
-struct SeedPlan {
-    object: ObjectRef,
-    path: String,
-    digest: String,
-    record: VolumeRecord,
-    drafts: Vec<Draft>,
+/// A seed to be made.
+pub(super) struct SeedPlan {
+    pub(super) object: ObjectRef,
+    pub(super) path: String,
+    pub(super) digest: String,
+    pub(super) record: VolumeRecord,
+    pub(super) drafts: Vec<Draft>,
 }
 
-fn seed_plan(
+/// Plans the seed's volume.
+pub(super) fn seed_plan(
     p: &Planner<'_>,
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
@@ -282,7 +304,8 @@ fn seed_plan(
     Ok(SeedPlan { object, path, digest: seed.digest, record, drafts })
 }
 
-fn stop(p: &mut Planner<'_>, wanted: &Wanted, why: Stop, fields: Vec<FieldChange>) {
+/// Says why a VM isn't planned.
+pub(super) fn stop(p: &mut Planner<'_>, wanted: &Wanted, why: Stop, fields: Vec<FieldChange>) {
     match why {
         Stop::Hold(hold) => p.hold(wanted, hold, Verb::Create, fields),
         Stop::Missing(path, object) => p.refuse_missing(wanted, &path, &object),
@@ -339,32 +362,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         Some(Err(why)) => return stop(p, wanted, why, fields),
         None => None,
     };
-    let fragment = match spec.xml.as_deref().map(xml::domain::parse_fragment) {
-        Some(Err(error)) => {
-            return p.refuse(wanted, RefusalKind::Invalid, format!("/xml: {error}"), &[]);
-        }
-        Some(Ok(fragment)) => {
-            let typed: BTreeSet<String> = wanted.now.keys().cloned().collect();
-            let conflicts: Vec<String> = fragment
-                .conflicts(&typed)
-                .into_iter()
-                .map(|conflict| {
-                    let place = conflict.at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default();
-                    format!("{}{place} is what the field {} says", conflict.path, conflict.typed)
-                })
-                .collect();
-            if !conflicts.is_empty() {
-                return p.refuse(
-                    wanted,
-                    RefusalKind::Invalid,
-                    format!("/xml: typed fields manage this: {}", conflicts.join("; ")),
-                    &["say it in one place: the field, or the fragment".into()],
-                );
-            }
-            Some(fragment)
-        }
-        None => None,
-    };
+    let Ok(fragment) = fragment(p, wanted, &spec) else { return };
     let reserved = reservations(p, wanted, &spec, node, None);
 
     let mut mark = p.mark(wanted);
@@ -376,16 +374,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         .iter()
         .filter_map(|object| Some((object, p.entry_planned(object)?.volume.as_ref()?)))
         .chain(seed.as_ref().map(|seed| (&seed.object, &seed.record)))
-        .map(|(object, record)| xml::MarkVolume {
-            name: object.to_string(),
-            pool: record.pool.clone(),
-            file: record.file.clone(),
-            path: record.path.clone(),
-            format: record.format.clone(),
-            capacity: record.capacity,
-            backing: record.backing.clone(),
-            source: record.source.clone(),
-        })
+        .map(|(object, record)| mark_volume(object.to_string(), record))
         .collect();
     let password = spec.console.as_ref().and_then(|console| console.vnc.as_ref()).and_then(|vnc| vnc.password.as_ref());
     let secret = password.and_then(|_| p.sources.secrets.get(&(wanted.object.clone(), PASSWORD.to_owned())).cloned());
@@ -398,31 +387,39 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
             &["set the variable, or put the file beside the manifest".into()],
         );
     }
-    let mut text = xml::domain::render(&DomainWanted {
-        name: &wanted.libvirt_name,
-        uuid: wanted.uid,
-        spec: &spec,
-        accelerator,
-        arch: p.node(node).map_or("x86_64", |state| state.host.arch.as_str()),
-        disks: disks.wanted,
-        interfaces,
-        seed: seed.as_ref().map(|seed| seed.path.clone()),
-        vnc_password_token: secret.as_ref().map(|_| PASSWORD_TOKEN.to_owned()),
-        mark: &mark,
-        spare_ports: 8,
-    });
-    let validate = fragment.is_some();
+    let render = |mark: &xml::Mark| {
+        xml::domain::render(&DomainWanted {
+            name: &wanted.libvirt_name,
+            uuid: wanted.uid,
+            spec: &spec,
+            accelerator,
+            arch: p.node(node).map_or("x86_64", |state| state.host.arch.as_str()),
+            disks: disks.wanted.clone(),
+            interfaces: interfaces.clone(),
+            seed: seed.as_ref().map(|seed| seed.path.clone()),
+            vnc_password_token: secret.as_ref().map(|_| PASSWORD_TOKEN.to_owned()),
+            mark,
+            spare_ports: 8,
+        })
+    };
+    let mut text = render(&mark);
     if let Some(fragment) = &fragment {
-        text = match xml::domain::merge(&text, fragment) {
+        let merged = fragment.remembered(&text, &BTreeSet::new()).and_then(|paths| {
+            mark.paths.extend(paths);
+            xml::domain::merge(&render(&mark), fragment)
+        });
+        text = match merged {
             Ok(text) => text,
             Err(error) => return p.refuse(wanted, RefusalKind::Invalid, format!("/xml: {error}"), &[]),
         };
     }
+    let validate = fragment.is_some();
 
     let mut entry = entry_of(p, wanted, Some(wanted.uid));
     entry.reservations = reserved.settled;
     entry.seed_digest.clone_from(&mark.seed);
     entry.fragment_digest.clone_from(&mark.fragment);
+    entry.last.extend(mark.paths.iter().filter(|path| path.starts_with("/xml/")).cloned());
     let mut row = Row::new(wanted, Verb::Create, "there is no such VM");
     row.fields = fields;
     row.needs = needs;
@@ -469,6 +466,20 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         last.record = Record::Settle(Box::new(entry));
     }
     p.commit(row);
+}
+
+/// A volume that came with a VM, as its mark names it.
+pub(super) fn mark_volume(name: String, record: &VolumeRecord) -> xml::MarkVolume {
+    xml::MarkVolume {
+        name,
+        pool: record.pool.clone(),
+        file: record.file.clone(),
+        path: record.path.clone(),
+        format: record.format.clone(),
+        capacity: record.capacity,
+        backing: record.backing.clone(),
+        source: record.source.clone(),
+    }
 }
 
 /// Whether it starts with libvirt once it is made.

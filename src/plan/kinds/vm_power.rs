@@ -1,9 +1,13 @@
 //! Starting and stopping: the table of DECISIONS F, and the hand's own wishes.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::virtual_machine::lane;
-use crate::manifest::{OnTimeout, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
+use crate::manifest::{OnTimeout, RestartPolicy, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
 use crate::observe::{DomainState, OffReason, PowerState};
-use crate::plan::model::{Effect, RefusalKind, Verb};
+use crate::plan::model::{Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::PowerAct;
 use crate::plan::{Expect, Op, Precondition};
@@ -123,6 +127,109 @@ pub(in crate::plan) fn stop_drafts(
         .when(running)
         .expect(Expect::Active(false)),
     ]
+}
+
+/// Whether a path in which the next start differs is one that the manifest is about.
+fn managed(domain: &DomainState, now: &BTreeMap<String, Value>, path: &str) -> bool {
+    if let Some(part) = path.strip_prefix("xml:") {
+        return now.contains_key("/xml")
+            && domain.doc.mark.as_ref().is_some_and(|mark| {
+                mark.paths.iter().any(|managed| managed.strip_prefix("/xml").is_some_and(|managed| managed.starts_with(part)))
+            });
+    }
+    let docs = || [Some(&domain.doc), domain.live.as_ref()].into_iter().flatten();
+    let mut segments = path.split('/').skip(1);
+    match (segments.next(), segments.next()) {
+        // A device with a name of jvp's came from a manifest, also if it left it since.
+        (Some("disks"), Some("(seed)")) => true,
+        (Some("disks"), Some(name)) => {
+            docs().flat_map(|doc| &doc.disks).any(|disk| disk.name.as_ref().is_some_and(|key| key.as_str() == name))
+        }
+        (Some("interfaces"), Some(name)) => {
+            docs().flat_map(|doc| &doc.interfaces).any(|nic| nic.name.as_ref().is_some_and(|key| key.as_str() == name))
+        }
+        _ => now
+            .keys()
+            .any(|wanted| wanted == path || wanted.starts_with(&format!("{path}/")) || path.starts_with(&format!("{wanted}/"))),
+    }
+}
+
+/// The fields of a running domain that wait for its next start: the manifest's, and others.
+fn pending(domain: &DomainState, now: &BTreeMap<String, Value>) -> (Vec<String>, Vec<String>) {
+    let all = domain.pending.iter().filter(|_| domain.live.is_some()).cloned();
+    all.partition(|path| managed(domain, now, path))
+}
+
+/// What is no change, but worth a line.
+pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, domain: &DomainState, now: &BTreeMap<String, Value>) {
+    let (ours, others) = pending(domain, now);
+    if !ours.is_empty() || !others.is_empty() {
+        let fields: Vec<_> = ours.into_iter().chain(others.into_iter().map(|path| format!("{path} (not ours)"))).collect();
+        let message = format!("it runs with other values than its definition: {}", fields.join(", "));
+        p.note(&wanted.object, "RestartRequired", message);
+    }
+    if domain.managed_save && !p.policy.consents.discard_saved_state.contains(&wanted.object) {
+        let message = format!(
+            "its next start restores a saved state with the configuration of that time; to drop the state: --discard-saved-state {}",
+            wanted.object
+        );
+        p.note(&wanted.object, "SavedState", message);
+    }
+    match domain.state {
+        PowerState::Paused => p.note(&wanted.object, "Paused", "it is paused; nothing is done about it"),
+        PowerState::Suspended => p.note(&wanted.object, "Suspended", "its guest is asleep; nothing is done about it"),
+        PowerState::Crashed => p.note(&wanted.object, "Crashed", "its guest crashed and is kept; nothing is done about it"),
+        PowerState::Running | PowerState::ShuttingDown | PowerState::Off => {}
+    }
+}
+
+/// The start, stop or restart that follows a change: what the strategy asks for, else a restart for what waits for one, where the
+/// manifest or a word on the command line has it so.
+pub(super) fn follow(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    domain: &DomainState,
+    now: &BTreeMap<String, Value>,
+    waits: bool,
+    row: &mut Row<'_>,
+) {
+    if domain.managed_save && p.policy.consents.discard_saved_state.contains(&wanted.object) {
+        row.fields.push(FieldChange { path: "/savedState".into(), old: Some(Shown::Value("kept".into())), new: None });
+        row.data = Data::Lost;
+        let op = Op::DomainDiscardSave { name: domain.name.clone(), uuid: domain.uuid };
+        row.drafts.push(Draft::new(op, lane(wanted)).when(Precondition::Domain { uuid: domain.uuid, running: false }));
+    }
+    if let Some(power) = by_strategy(p, wanted, spec, domain) {
+        if row.fields.is_empty() {
+            row.verb = power.verb;
+            row.reason = power.reason;
+        } else {
+            row.reason = format!("it differs from the manifest, and {}", power.reason);
+        }
+        row.effect = power.effect;
+        row.drafts.extend(power.drafts);
+        return;
+    }
+    let consent = p.policy.consents.allow_restart.contains(&wanted.object);
+    let policy = spec.update_policy.as_ref().and_then(|policy| policy.restart) == Some(RestartPolicy::Now);
+    let (ours, _) = pending(domain, now);
+    let halted = spec.run_strategy == Some(RunStrategy::Halted);
+    if domain.state != PowerState::Running || halted || !(policy || consent) || (ours.is_empty() && !waits) {
+        return;
+    }
+    if row.fields.is_empty() {
+        row.verb = Verb::Restart;
+        row.reason = format!("it runs with other values than its definition: {}", ours.join(", "));
+    } else {
+        row.reason = "it differs from the manifest, and what differs needs a restart".into();
+    }
+    for effect in row.effects.values_mut().filter(|effect| **effect == Effect::NextStart) {
+        *effect = Effect::Restart;
+    }
+    row.effect = Effect::Restart;
+    row.drafts.extend(stop_drafts(p, wanted, spec, domain));
+    row.drafts.extend(start_drafts(p, wanted, domain.uuid, false));
 }
 
 /// Plans what `jvp vm start|stop|restart` asks for.

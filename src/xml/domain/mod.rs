@@ -20,7 +20,7 @@ pub use devices::next_target;
 pub use doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
 pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, parse_fragment};
 pub use merge::{FragmentValue, merge, merge_dropping, paths, read};
-pub use patch::{DomainPatch, disown, patch};
+pub use patch::{DomainPatch, FragmentPatch, device, disown, free_ports, patch, pluggable_vcpus};
 pub use pending::{Both, pending, project_both};
 pub use project::project;
 pub use render::{DiskWanted, DomainWanted, NicSource, NicWanted, SPARE_PORTS, render};

@@ -5,39 +5,83 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use super::devices;
+use super::fragment::parse_fragment;
+use super::merge::merge_dropping;
 use super::patch_devices::{self as device, Found};
 use super::render::{self, DiskWanted, NicWanted};
-use super::{AGENT_CHANNEL, SEED_ALIAS, machine_matches};
+use super::{AGENT_CHANNEL, SEED_ALIAS, machine_family, machine_matches};
 use crate::manifest::{Accelerator, Cpu, Firmware, FirmwareType, VirtualMachineSpec};
 use crate::name::ByteSize;
 use crate::xml::tree::Element;
 use crate::xml::{Mark, XmlError, pointer, read};
 
 /// What is to change in a domain's document. Drops come first, then what is set.
-#[derive(Debug, Clone)]
-pub struct DomainPatch<'a> {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DomainPatch {
     /// The fields to be set. What is unset is left alone; its disks and interfaces are not looked at.
-    pub set: &'a VirtualMachineSpec,
+    pub set: VirtualMachineSpec,
     /// Pointers to what is to be removed: `/title`, `/maxMemory`, `/cpu/topology`, `/disks/data`, `/disks/root/bootOrder`,
     /// `/interfaces/lan`, `/console/vnc/password`, `/cloudInit` (the seed's disk). Others, such as `/machine`, change nothing.
-    pub drop: &'a BTreeSet<String>,
+    pub drop: BTreeSet<String>,
     /// Disks to be added, or brought into this state where there is one of that name.
-    pub disks: &'a [DiskWanted],
+    pub disks: Vec<DiskWanted>,
     /// Interfaces to be added, or brought into this state where there is one of that name.
-    pub interfaces: &'a [NicWanted],
+    pub interfaces: Vec<NicWanted>,
     /// The path of a seed, in the place of the one that is there.
-    pub seed: Option<&'a str>,
+    pub seed: Option<String>,
     /// What is written for the VNC password.
-    pub vnc_password_token: Option<&'a str>,
+    pub vnc_password_token: Option<String>,
+    /// The fragment of the user's, merged after all else.
+    pub fragment: Option<FragmentPatch>,
     /// The new mark, where it changes.
-    pub mark: Option<&'a Mark>,
+    #[serde(serialize_with = "mark_text")]
+    pub mark: Option<Mark>,
 }
 
-impl<'a> DomainPatch<'a> {
+/// What a fragment of the user's is to change in a document.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FragmentPatch {
+    /// The fragment; none where there is none any more. It may hold secrets, so it shows as its digest alone.
+    #[serde(skip)]
+    pub text: Option<String>,
+    /// SHA-256 of the text, hex.
+    pub digest: Option<String>,
+    /// The leaves of an earlier fragment that this one has no more, `…/+` for whole elements.
+    pub drop: BTreeSet<String>,
+}
+
+impl std::fmt::Debug for FragmentPatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FragmentPatch").field("digest", &self.digest).field("drop", &self.drop).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::ref_option, reason = "as serde hands it over")]
+fn mark_text<S: serde::Serializer>(mark: &Option<Mark>, serializer: S) -> Result<S::Ok, S::Error> {
+    mark.as_ref().map(Mark::to_xml).serialize(serializer)
+}
+
+impl DomainPatch {
     /// A patch of plain fields only.
-    pub fn new(set: &'a VirtualMachineSpec, drop: &'a BTreeSet<String>) -> Self {
-        Self { set, drop, disks: &[], interfaces: &[], seed: None, vnc_password_token: None, mark: None }
+    pub fn new(set: VirtualMachineSpec, drop: BTreeSet<String>) -> Self {
+        Self { set, drop, ..Self::default() }
+    }
+
+    /// Whether it changes nothing but, perhaps, the mark.
+    pub fn is_empty(&self) -> bool {
+        let Self { set, drop, disks, interfaces, seed, vnc_password_token, fragment, mark: _ } = self;
+        *set == VirtualMachineSpec::default()
+            && drop.is_empty()
+            && disks.is_empty()
+            && interfaces.is_empty()
+            && seed.is_none()
+            && vnc_password_token.is_none()
+            && fragment.is_none()
     }
 }
 
@@ -46,13 +90,13 @@ impl<'a> DomainPatch<'a> {
 /// # Errors
 ///
 /// It can't be read, or asks for other memory where NUMA cells say how much there is.
-pub fn patch(document: &str, change: &DomainPatch<'_>) -> Result<String, XmlError> {
+pub fn patch(document: &str, change: &DomainPatch) -> Result<String, XmlError> {
     let mut root = Element::parse_root(document, "domain")?;
-    for path in change.drop {
+    for path in &change.drop {
         let segments = pointer::split(path);
         drop_path(&mut root, &segments.iter().map(String::as_str).collect::<Vec<_>>())?;
     }
-    let set = change.set;
+    let set = &change.set;
     for (name, text) in [("title", &set.title), ("description", &set.description)] {
         if let Some(text) = text {
             root.ensure(name).set_text(text);
@@ -77,13 +121,13 @@ pub fn patch(document: &str, change: &DomainPatch<'_>) -> Result<String, XmlErro
         set_firmware(&mut root, firmware);
     }
     let list = root.ensure("devices");
-    for disk in change.disks {
+    for disk in &change.disks {
         device::put_disk(list, disk);
     }
-    for nic in change.interfaces {
+    for nic in &change.interfaces {
         device::put_nic(list, nic);
     }
-    if let Some(path) = change.seed {
+    if let Some(path) = &change.seed {
         device::put_seed(list, path);
     }
     if let Some(console) = &set.console {
@@ -92,7 +136,7 @@ pub fn patch(document: &str, change: &DomainPatch<'_>) -> Result<String, XmlErro
     if let Some(agent) = set.guest_agent {
         put_agent(list, agent);
     }
-    if let Some(token) = change.vnc_password_token
+    if let Some(token) = &change.vnc_password_token
         && let Some(graphics) = device::vnc(list)
     {
         graphics.set("passwd", token);
@@ -102,10 +146,81 @@ pub fn patch(document: &str, change: &DomainPatch<'_>) -> Result<String, XmlErro
     if ordered && let Some(os) = root.child_mut("os") {
         os.remove_named("boot");
     }
-    if let Some(mark) = change.mark {
+    if let Some(mark) = &change.mark {
         mark.put(&mut root);
     }
-    Ok(root.to_xml())
+    match &change.fragment {
+        None => Ok(root.to_xml()),
+        Some(fragment) => {
+            let parsed = parse_fragment(fragment.text.as_deref().unwrap_or("<domain/>"))?;
+            merge_dropping(&root.to_xml(), &parsed, &fragment.drop)
+        }
+    }
+}
+
+/// The element of one device, as it stands in a document: `/disks/NAME`, `/interfaces/NAME`, `/cloudInit` (the seed's disk),
+/// `/console/vnc` or `/guestAgent`.
+///
+/// # Errors
+///
+/// The document can't be read.
+pub fn device(document: &str, path: &str) -> Result<Option<String>, XmlError> {
+    let mut root = Element::parse_root(document, "domain")?;
+    let Some(list) = root.child_mut("devices") else { return Ok(None) };
+    let segments = pointer::split(path);
+    let found = match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["disks", name, ..] => device::find(list, Found::Disk, name),
+        ["interfaces", name, ..] => device::find(list, Found::Nic, name),
+        ["cloudInit", ..] => list.elements_mut().find(|element| device::alias(element) == Some(SEED_ALIAS)),
+        ["console", "vnc", ..] => device::vnc(list),
+        ["guestAgent"] => list.elements_mut().find(|element| is_agent(element)),
+        _ => None,
+    };
+    Ok(found.map(|element| element.to_xml()))
+}
+
+/// How many more devices of a bus can be plugged into a running domain: it has what they hang on, and free ports where they need
+/// one. What libvirt would make up for one (an lsilogic controller for a scsi disk) counts as not there.
+///
+/// # Errors
+///
+/// The document can't be read.
+pub fn free_ports(document: &str, bus: &str) -> Result<usize, XmlError> {
+    let root = Element::parse_root(document, "domain")?;
+    let Some(list) = root.child("devices") else { return Ok(0) };
+    let is = |element: &&Element, name: &str, value: &str| element.name == "controller" && element.get(name) == Some(value);
+    match bus {
+        "scsi" if list.elements().any(|element| is(&element, "model", "virtio-scsi")) => Ok(usize::MAX),
+        "virtio" => {
+            let machine = root.child("os").and_then(|os| os.child("type")).and_then(|kind| kind.get("machine"));
+            // A plain PCI bus has thirty slots.
+            if machine_family(machine.unwrap_or_default()) != "q35" {
+                return Ok(usize::MAX);
+            }
+            let taken: BTreeSet<u64> =
+                list.elements().filter_map(|element| number(element.child("address")?.get("bus")?)).collect();
+            let ports = list.elements().filter(|element| is(element, "model", "pcie-root-port"));
+            Ok(ports.filter_map(|port| number(port.get("index")?)).filter(|index| !taken.contains(index)).count())
+        }
+        _ => Ok(0),
+    }
+}
+
+/// How many vCPUs a guest could be asked to give back: those that were plugged in while it runs.
+///
+/// # Errors
+///
+/// The document can't be read.
+pub fn pluggable_vcpus(document: &str) -> Result<u32, XmlError> {
+    let root = Element::parse_root(document, "domain")?;
+    let all = root.child("vcpus").into_iter().flat_map(Element::elements);
+    let plugged = all.filter(|vcpu| vcpu.get("enabled") == Some("yes") && vcpu.get("hotpluggable") == Some("yes"));
+    Ok(u32::try_from(plugged.count()).unwrap_or(u32::MAX))
+}
+
+/// A number as libvirt writes it, decimal or hexadecimal.
+fn number(text: &str) -> Option<u64> {
+    text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok())
 }
 
 /// A domain's or network's document without jvp's mark: of an object that is given away. Its aliases stay, for they are its
@@ -251,10 +366,11 @@ fn strip_firmware(root: &mut Element, uefi: bool) {
     }
 }
 
+fn is_agent(element: &Element) -> bool {
+    element.name == "channel" && element.child("target").is_some_and(|target| target.get("name") == Some(AGENT_CHANNEL))
+}
+
 fn put_agent(list: &mut Element, wanted: bool) {
-    let is_agent = |element: &Element| {
-        element.name == "channel" && element.child("target").is_some_and(|target| target.get("name") == Some(AGENT_CHANNEL))
-    };
     let there = list.elements().any(is_agent);
     if wanted && !there {
         list.push(devices::channel(AGENT_CHANNEL));

@@ -44,7 +44,7 @@ fn is_named(element: &Element, found: Found, name: &str) -> bool {
     }
 }
 
-fn find<'a>(list: &'a mut Element, found: Found, name: &str) -> Option<&'a mut Element> {
+pub(super) fn find<'a>(list: &'a mut Element, found: Found, name: &str) -> Option<&'a mut Element> {
     list.elements_mut().find(|element| is_named(element, found, name))
 }
 

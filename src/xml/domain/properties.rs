@@ -159,11 +159,11 @@ proptest! {
         }
         to.machine.clone_from(&from.machine);
         let (disks, interfaces) = (disks(&to), nics(&to));
-        let change = DomainPatch { disks: &disks, interfaces: &interfaces, ..DomainPatch::new(&to, &drop) };
+        let change = DomainPatch { disks, interfaces, ..DomainPatch::new(to.clone(), drop) };
         let patched = patch(&text, &change).expect("patches");
         let doc = project(&patched).expect("reads");
         prop_assert_eq!(seen(&doc.spec), seen(&to), "{}", patched);
-        prop_assert_eq!(patch(&patched, &DomainPatch { drop: &std::collections::BTreeSet::new(), ..change }).expect("patches"), patched);
+        prop_assert_eq!(patch(&patched, &DomainPatch { drop: std::collections::BTreeSet::new(), ..change }).expect("patches"), patched);
     }
 
     #[test]

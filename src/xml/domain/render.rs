@@ -1,6 +1,7 @@
 //! A new domain from nothing, with everything spelt out that libvirt would otherwise choose anew at each define, and with what
 //! makes later changes possible while the guest runs (spare ports, controllers, a serial bus).
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::AGENT_CHANNEL;
@@ -44,7 +45,8 @@ pub struct DomainWanted<'a> {
 }
 
 /// A disk to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DiskWanted {
     /// Its name in the manifest.
     pub name: DeviceName,
@@ -89,7 +91,8 @@ impl DiskWanted {
 }
 
 /// What an interface is plugged into.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum NicSource {
     /// A network of libvirt's, by its name there.
     Network(String),
@@ -98,7 +101,8 @@ pub enum NicSource {
 }
 
 /// An interface to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct NicWanted {
     /// Its name in the manifest.
     pub name: DeviceName,

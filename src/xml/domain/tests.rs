@@ -144,7 +144,7 @@ fn an_old_machine_without_serial_and_agent() {
 
 fn patched(document: &str, set: &VirtualMachineSpec, drop: &[&str]) -> String {
     let drop = drop.iter().map(|path| (*path).to_owned()).collect();
-    patch(document, &DomainPatch::new(set, &drop)).expect("patches")
+    patch(document, &DomainPatch::new(set.clone(), drop)).expect("patches")
 }
 
 /// As `virsh dumpxml --inactive --security-info` gives it of a domain made by other tools.
@@ -201,12 +201,12 @@ fn a_patch_sets_what_it_names_and_keeps_the_rest() {
     system.boot_order = None;
     let mark = mark();
     let change = DomainPatch {
-        disks: &[system, disk("extra", "vdc", "virtio", Some("/srv/extra.qcow2"))],
-        interfaces: &[nic("third", 9, NicSource::Network("lan".to_owned()))],
-        seed: Some("/srv/seed.img"),
-        vnc_password_token: Some("@t@"),
-        mark: Some(&mark),
-        ..DomainPatch::new(&set, &drop)
+        disks: vec![system, disk("extra", "vdc", "virtio", Some("/srv/extra.qcow2"))],
+        interfaces: vec![nic("third", 9, NicSource::Network("lan".to_owned()))],
+        seed: Some("/srv/seed.img".into()),
+        vnc_password_token: Some("@t@".into()),
+        mark: Some(mark.clone()),
+        ..DomainPatch::new(set.clone(), drop)
     };
     let text = patch(FOREIGN, &change).expect("patches");
     golden::check("domain-patched", &text);
@@ -254,11 +254,11 @@ fn a_definition_that_libvirt_filled_in_is_patched_without_moving_a_device() {
     cd.boot_order = Some(1);
     let mark = mark();
     let change = DomainPatch {
-        disks: &[root, cd, disk("more", "sdd", "scsi", Some("/srv/slow.qcow2"))],
-        interfaces: &[nic("third", 9, NicSource::Network("lannat".to_owned()))],
-        seed: Some("/srv/web-1.seed-12345678.img"),
-        mark: Some(&mark),
-        ..DomainPatch::new(&set, &drop)
+        disks: vec![root, cd, disk("more", "sdd", "scsi", Some("/srv/slow.qcow2"))],
+        interfaces: vec![nic("third", 9, NicSource::Network("lannat".to_owned()))],
+        seed: Some("/srv/web-1.seed-12345678.img".into()),
+        mark: Some(mark.clone()),
+        ..DomainPatch::new(set.clone(), drop)
     };
     let text = patch(EXPANDED, &change).expect("patches");
     golden::check("domain-expanded", &text);
@@ -288,7 +288,7 @@ fn memory_follows_its_maximum() {
     check(4096, 4096, serde_json::json!({"maxMemory": "2Gi"}), &[], (2048, 2048));
     let numa = "<domain><memory>4096</memory><cpu><numa><cell id='0' memory='4096'/></numa></cpu></domain>";
     let set = spec(serde_json::json!({"memory": "1Gi"}));
-    assert!(patch(numa, &DomainPatch::new(&set, &std::collections::BTreeSet::new())).is_err());
+    assert!(patch(numa, &DomainPatch::new(set, std::collections::BTreeSet::new())).is_err());
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_running_domain_has_nothing_pending_but_what_was_changed() {
     let drop = ["/interfaces/second".to_owned()].into();
     let mut system = DiskWanted::from_doc(&project(FOREIGN).expect("reads").disks[0]).expect("a disk");
     system.path = Some("/srv/new.qcow2".to_owned());
-    let change = DomainPatch { disks: &[system], ..DomainPatch::new(&set, &drop) };
+    let change = DomainPatch { disks: vec![system], ..DomainPatch::new(set, drop) };
     let fragment = parse_fragment("<domain><features><pae/></features></domain>").expect("reads");
     let text = merge(&patch(FOREIGN, &change).expect("patches"), &fragment).expect("merges");
     let found = pending(FOREIGN_LIVE, &text).expect("reads");

@@ -123,6 +123,55 @@ fn bridges(state: &State) -> BTreeMap<String, String> {
     .collect()
 }
 
+/// Gives a device that is plugged into a running domain what only a running one has.
+pub(super) fn plug(state: &mut State, document: &Element, device: &mut Element, name: &str) {
+    match device.name.as_str() {
+        "disk" => plug_disk(state, document, device),
+        "interface" => {
+            plug_nic(state, device);
+            let tap = format!("vnet{}", state.taps);
+            state.taps += 1;
+            device.edit("target", |target| target.default_attr("dev", &tap));
+        }
+        _ => {}
+    }
+    let id = document.attr("id").and_then(|id| id.parse().ok()).unwrap_or(0);
+    let mut list = Element::new("devices").with_child(device.clone());
+    aliases(&mut list);
+    characters(&mut list, name, id, 0);
+    if let Some(plugged) = list.children().next() {
+        *device = plugged.clone();
+    }
+}
+
+/// Numbers a disk's sources past all that the domain has.
+pub(super) fn plug_disk(state: &State, document: &Element, disk: &mut Element) {
+    let devices = document.child("devices");
+    let numbers = devices.iter().flat_map(|devices| devices.all("disk")).map(highest);
+    let path = disk.child("source").and_then(|source| source.attr("file")).map(str::to_owned);
+    let end = numbers.max().unwrap_or(0) + 1 + path.map_or(0, |path| depth(state, &path));
+    disk_sources(state, disk, end);
+}
+
+fn highest(element: &Element) -> u32 {
+    let own = element.attr("index").filter(|_| matches!(element.name.as_str(), "source" | "backingStore"));
+    element.children().map(highest).chain(own.and_then(|index| index.parse().ok())).max().unwrap_or(0)
+}
+
+/// Plugs a running interface into its network's bridge.
+pub(super) fn plug_nic(state: &mut State, interface: &mut Element) {
+    let networks = bridges(state);
+    let mac = interface.child_attr("mac", "address").unwrap_or_default().to_owned();
+    let port = state.make_uuid(&format!("port {mac}")).to_string();
+    if let Some(source) = interface.child_mut("source") {
+        let bridge = source.attr("network").and_then(|network| networks.get(network)).cloned();
+        if let Some(bridge) = bridge {
+            source.set("portid", &port);
+            source.set("bridge", &bridge);
+        }
+    }
+}
+
 /// How many graphics and consoles run already.
 fn counts(state: &State) -> (usize, usize) {
     let of = |what: &str| {

@@ -6,6 +6,7 @@ mod define;
 mod devices;
 mod live;
 mod pci;
+mod plug;
 mod start;
 
 use uuid::Uuid;

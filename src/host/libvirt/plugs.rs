@@ -1,0 +1,106 @@
+//! Running domains as they are changed: devices, vCPUs, memory.
+//!
+//! Each call says which of the two documents it changes. That what it changed was what the plan saw is the executor's to check,
+//! before and after.
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+use virt::domain::Domain;
+use virt::sys;
+
+use super::calls::Cx;
+use super::error::own;
+use super::guests::lookup;
+use super::read::failed;
+use crate::host::{ErrorKind, HostError};
+use crate::plan::Plug;
+
+/// How often a guest is asked to let go of vCPUs, and how long it is looked at each time.
+const TRIES: u32 = 3;
+/// How long each time.
+const TRY: Duration = Duration::from_secs(10);
+/// How long all of it may take, and libvirt's own five seconds each time.
+pub(super) const VCPUS: Duration = Duration::from_mins(1);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(400);
+
+fn flags(live: bool, config: bool) -> sys::virDomainModificationImpact {
+    (if live { sys::VIR_DOMAIN_AFFECT_LIVE } else { 0 }) | (if config { sys::VIR_DOMAIN_AFFECT_CONFIG } else { 0 })
+}
+
+/// Plugs a device in, changes it or unplugs it.
+pub(super) fn device(cx: &Cx<'_>, uuid: Uuid, how: Plug, xml: &str, live: bool, config: bool) -> Result<(), HostError> {
+    let domain = lookup(cx, uuid)?;
+    let flags = flags(live, config);
+    cx.effect()?;
+    match how {
+        Plug::Attach => domain.attach_device_flags(xml, flags),
+        Plug::Update => domain.update_device_flags(xml, flags),
+        Plug::Detach => domain.detach_device_flags(xml, flags),
+    }
+    .map_err(failed)
+}
+
+/// Gives a domain so many of its vCPUs. Those that come keep being pluggable, or no guest could give them back after a restart.
+///
+/// A guest may not let go of what it has: then the definition changes, where that is asked for, and the guest keeps its own.
+pub(super) fn vcpus(cx: &Cx<'_>, uuid: Uuid, count: u32, live: bool, config: bool) -> Result<(), HostError> {
+    let domain = lookup(cx, uuid)?;
+    let running = |domain: &Domain| domain.vcpus_flags(sys::VIR_DOMAIN_VCPU_LIVE).map_err(failed);
+    if !live || running(&domain)? <= count {
+        cx.effect()?;
+        let flags = flags(live, config) | sys::VIR_DOMAIN_VCPU_HOTPLUGGABLE;
+        return domain.set_vcpus_flags(count, flags).map_err(failed);
+    }
+    cx.effect()?;
+    let mut said = None;
+    for _ in 0..TRIES {
+        match domain.set_vcpus_flags(count, sys::VIR_DOMAIN_VCPU_LIVE) {
+            Ok(()) => said = None,
+            Err(error) => said = Some(failed(error)),
+        }
+        let began = Instant::now();
+        while began.elapsed() < TRY && running(&domain)? > count {
+            cx.alive();
+            // Only plugged vCPUs can go: where there are too few, waiting changes nothing.
+            if said.as_ref().is_some_and(|error| error.kind == ErrorKind::Unsupported || error.code == NO_SUCH_CONFIG) {
+                break;
+            }
+            std::thread::sleep(LOOK);
+        }
+        if running(&domain)? <= count {
+            said = None;
+            break;
+        }
+    }
+    if config {
+        // By number alone, as libvirt would else keep which of them are plugged.
+        domain.set_vcpus_flags(count, sys::VIR_DOMAIN_VCPU_CONFIG).map_err(failed)?;
+        return Ok(());
+    }
+    match running(&domain)? {
+        left if left <= count => Ok(()),
+        left => {
+            let why = said.map(|error| format!(": {error}")).unwrap_or_default();
+            Err(own(ErrorKind::Failed, format!("the guest keeps {left} vCPUs and gives none back{why}")))
+        }
+    }
+}
+
+/// libvirt's code for what it can't do with this configuration.
+const NO_SUCH_CONFIG: i32 = 67;
+
+/// Has the balloon leave a domain so much.
+pub(super) fn memory(cx: &Cx<'_>, uuid: Uuid, kib: u64, live: bool, config: bool) -> Result<(), HostError> {
+    let domain = lookup(cx, uuid)?;
+    cx.effect()?;
+    domain.set_memory_flags(kib, flags(live, config)).map_err(failed)
+}
+
+/// Drops a domain's managed save image.
+pub(super) fn discard_save(cx: &Cx<'_>, uuid: Uuid) -> Result<(), HostError> {
+    let domain = lookup(cx, uuid)?;
+    cx.effect()?;
+    domain.managed_save_remove(0).map_err(failed)
+}

@@ -1,0 +1,561 @@
+//! Changing a VirtualMachine that is there. What differs in its definition and in what runs is brought together by unit (a disk, an
+//! interface, a field of its own), and each unit becomes what disturbs least: a call on the running domain, which changes the
+//! definition in the same step where both differ; else a patch of the definition.
+//!
+//! Nothing here starts or stops a guest: it says which fields wait for the next start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::virtual_machine::{disk_object, lane};
+use super::vm_address::mac_of;
+use super::vm_create::{Stop, disk_wanted};
+use crate::manifest::{Console, Cpu, Disk, DiskDevice, Interface, LinkState, VirtualMachineSpec, Vnc};
+use crate::name::{ByteSize, Kind, MacAddr, Name};
+use crate::observe::DomainState;
+use crate::plan::diff::{Difference, Differences, shown};
+use crate::plan::fields::{Field, When};
+use crate::plan::model::{Effect, FieldChange};
+use crate::plan::planner::{Draft, Planner};
+use crate::plan::{ActionId, DomainExpect, Expect, Fields, Op, Plug, Precondition};
+use crate::resolve::Wanted;
+use crate::xml::domain::{
+    DiskDoc, DiskWanted, DomainDoc, DomainPatch, InterfaceDoc, NicSource, NicWanted, free_ports, pluggable_vcpus,
+};
+
+/// What is to be done about a domain that differs.
+#[derive(Default)]
+pub(super) struct Change {
+    /// The fields as a plan shows them.
+    pub(super) fields: Vec<FieldChange>,
+    /// What each of them disturbs, on a running domain.
+    pub(super) effects: BTreeMap<String, Effect>,
+    /// What must be there first.
+    pub(super) needs: BTreeSet<ActionId>,
+    /// Calls on the running domain.
+    pub(super) live: Vec<Draft>,
+    /// What is to be changed in the definition.
+    pub(super) patch: DomainPatch,
+    /// The fields that the patch is about, and what its document must say afterwards.
+    pub(super) touched: BTreeSet<String>,
+    pub(super) expect: BTreeMap<String, Option<Value>>,
+    /// The running domain and its vCPUs that a guest was asked to give back.
+    pub(super) tried: Option<(u32, u32)>,
+    /// Notes: condition and message.
+    pub(super) notes: Vec<(&'static str, String)>,
+}
+
+/// The two documents of a domain, compared with what is wanted.
+pub(super) struct Sides {
+    pub(super) inactive: Differences,
+    /// Of a running domain.
+    pub(super) live: Option<Differences>,
+}
+
+/// What differs of one unit.
+#[derive(Default)]
+struct Unit {
+    inactive: Vec<(&'static Field, Difference)>,
+    live: Vec<(&'static Field, Difference)>,
+}
+
+impl Unit {
+    /// Whether the whole unit goes, in one document.
+    fn goes(side: &[(&'static Field, Difference)], unit: &str) -> bool {
+        side.iter().any(|(_, difference)| difference.new.is_none() && difference.path == format!("{unit}/name"))
+    }
+}
+
+/// The unit of a leaf: disks and interfaces are changed as one.
+pub(super) fn unit(path: &str) -> String {
+    let mut segments = path.split('/');
+    match (segments.nth(1), segments.next()) {
+        (Some(list @ ("disks" | "interfaces")), Some(name)) => format!("/{list}/{name}"),
+        (Some("cpu"), Some("topology")) => "/cpu/topology".into(),
+        _ => path.to_owned(),
+    }
+}
+
+/// What is planned for one VM.
+struct Bench<'a, 'p> {
+    p: &'a mut Planner<'p>,
+    wanted: &'a Wanted,
+    spec: &'a VirtualMachineSpec,
+    node: &'a Name,
+    domain: &'a DomainState,
+    /// Ports that are still free on the running domain.
+    ports: usize,
+    all: Change,
+}
+
+/// Plans the change of a domain's fields. `autostart`, `title` and `description` are left to the caller.
+pub(super) fn change(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    node: &Name,
+    domain: &DomainState,
+    sides: &Sides,
+) -> Result<Change, Stop> {
+    let ports = domain.live_xml.as_ref().and_then(|text| free_ports(text, "virtio").ok()).unwrap_or(0);
+    let mut bench = Bench { p, wanted, spec, node, domain, ports, all: Change::default() };
+    let mut units: BTreeMap<String, Unit> = BTreeMap::new();
+    for (row, difference) in &sides.inactive.changed {
+        units.entry(unit(&difference.path)).or_default().inactive.push((row, difference.clone()));
+    }
+    for (row, difference) in sides.live.iter().flat_map(|live| &live.changed).filter(|(row, _)| row.when == When::Live) {
+        units.entry(unit(&difference.path)).or_default().live.push((row, difference.clone()));
+    }
+    // What goes makes room for what comes.
+    let (gone, rest): (Vec<_>, Vec<_>) =
+        units.iter().partition(|(name, unit)| Unit::goes(&unit.inactive, name) || Unit::goes(&unit.live, name));
+    for (name, unit) in gone.into_iter().chain(rest) {
+        bench.unit(name, unit)?;
+    }
+    for path in &sides.inactive.kept {
+        if !units.keys().any(|unit| path.starts_with(&format!("{unit}/")) && !bench.is_wanted(unit)) {
+            bench.all.notes.push(("Kept", format!("{path} is in the manifest no more and stays as it is")));
+        }
+    }
+    let mut all = bench.all;
+    all.fields.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(all)
+}
+
+impl Bench<'_, '_> {
+    fn running(&self) -> bool {
+        self.domain.live.is_some()
+    }
+
+    fn disk(&self, name: &str) -> Option<&Disk> {
+        self.spec.disks.iter().find(|disk| disk.name.as_str() == name)
+    }
+
+    fn interface(&self, name: &str) -> Option<&Interface> {
+        self.spec.interfaces.iter().find(|interface| interface.name.as_str() == name)
+    }
+
+    /// Whether the manifest has a disk or interface.
+    fn is_wanted(&self, unit: &str) -> bool {
+        match unit.strip_prefix("/disks/") {
+            Some(name) => self.disk(name).is_some(),
+            None => unit.strip_prefix("/interfaces/").is_none_or(|name| self.interface(name).is_some()),
+        }
+    }
+
+    fn unit(&mut self, name: &str, unit: &Unit) -> Result<(), Stop> {
+        if matches!(name, "/title" | "/description" | "/autostart") {
+            self.show(unit, Some(&Effect::Live));
+            return Ok(());
+        }
+        if let Some(disk) = name.strip_prefix("/disks/") {
+            return self.change_disk(disk, name, unit);
+        }
+        if let Some(interface) = name.strip_prefix("/interfaces/") {
+            self.change_interface(interface, name, unit);
+            return Ok(());
+        }
+        match name {
+            "/cpu/count" => self.vcpus(unit),
+            "/memory" => self.memory(unit),
+            "/guestAgent" => self.agent(unit),
+            _ => {
+                if !unit.inactive.is_empty() {
+                    self.show(unit, Some(&Effect::NextStart));
+                    self.define(name, unit);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a unit's leaves into the row: those of the definition, and those of what runs that the definition has right already.
+    fn show(&mut self, unit: &Unit, effect: Option<&Effect>) {
+        let missing = |(_, live): &&(&'static Field, Difference)| !unit.inactive.iter().any(|(_, other)| other.path == live.path);
+        for (row, difference) in unit.inactive.iter().chain(unit.live.iter().filter(missing)) {
+            if let Some(effect) = effect.cloned().filter(|_| self.running()) {
+                self.all.effects.insert(difference.path.clone(), effect);
+            }
+            self.all.fields.push(shown(row, difference));
+        }
+    }
+
+    /// Patches the definition where a unit differs there.
+    fn define(&mut self, name: &str, unit: &Unit) {
+        let spec = self.spec;
+        let set = &mut self.all.patch.set;
+        for (_, difference) in &unit.inactive {
+            let path = difference.path.as_str();
+            self.all.expect.insert(path.to_owned(), difference.new.clone());
+            if difference.new.is_none() {
+                self.all.patch.drop.insert(if name == "/cpu/topology" { name.to_owned() } else { path.to_owned() });
+                continue;
+            }
+            let wanted = spec.cpu.clone().unwrap_or_default();
+            let console = spec.console.clone().unwrap_or_default();
+            let vnc = |set: &mut VirtualMachineSpec, change: &dyn Fn(&mut Vnc)| {
+                change(set.console.get_or_insert_with(Console::default).vnc.get_or_insert_with(Vnc::default));
+            };
+            let cpu = |set: &mut VirtualMachineSpec, change: &dyn Fn(&mut Cpu)| change(set.cpu.get_or_insert_with(Cpu::default));
+            match path {
+                "/cpu/count" => cpu(set, &|cpu| cpu.count = wanted.count),
+                "/cpu/max" => cpu(set, &|cpu| cpu.max = wanted.max),
+                "/cpu/model" => cpu(set, &|cpu| cpu.model.clone_from(&wanted.model)),
+                "/memory" => set.memory = spec.memory,
+                "/maxMemory" => set.max_memory = spec.max_memory,
+                "/machine" => set.machine.clone_from(&spec.machine),
+                "/accelerator" => set.accelerator = spec.accelerator,
+                "/guestAgent" => set.guest_agent = spec.guest_agent,
+                "/console/serial" => set.console.get_or_insert_with(Console::default).serial = console.serial,
+                "/console/vnc" => vnc(set, &|_| {}),
+                "/console/vnc/listen" => vnc(set, &|vnc| vnc.listen = console.vnc.as_ref().and_then(|vnc| vnc.listen)),
+                "/console/vnc/socket" => {
+                    vnc(set, &|vnc| vnc.socket = console.vnc.as_ref().and_then(|vnc| vnc.socket.clone()));
+                }
+                _ if name == "/cpu/topology" => cpu(set, &|cpu| cpu.topology.clone_from(&wanted.topology)),
+                _ => {}
+            }
+        }
+        // libvirt always has a maximum, and what is no leaf of its own reads by another.
+        for path in ["/cpu/max", "/maxMemory", "/console/vnc"] {
+            if self.all.expect.get(path).is_some_and(|value| value.is_none() || path == "/console/vnc") {
+                self.all.expect.remove(path);
+            }
+        }
+        if !unit.inactive.is_empty() {
+            self.all.touched.insert(name.to_owned());
+        }
+    }
+
+    /// What must still be so, and what must be so then, for a call on the running domain.
+    fn call(&mut self, op: Op, touched: &str, inactive: BTreeMap<String, Option<Value>>, live: BTreeMap<String, Option<Value>>) {
+        let paths = BTreeSet::from([touched.to_owned()]);
+        let fields = fields(self.domain, paths, true);
+        let expect = Expect::Domain(Box::new(DomainExpect { uuid: self.domain.uuid, inactive, live }));
+        self.all.live.push(Draft::new(op, lane(self.wanted)).when(Precondition::Fields(Box::new(fields))).expect(expect));
+    }
+
+    fn device(&self, how: Plug, device: &str, patch: DomainPatch, config: bool) -> Op {
+        Op::DomainDevice {
+            name: self.domain.name.clone(),
+            uuid: self.domain.uuid,
+            how,
+            device: device.to_owned(),
+            patch: Box::new(patch),
+            live: true,
+            config,
+            xml: None,
+        }
+    }
+
+    fn unplug(&mut self, name: &str, unit: &Unit, pluggable: bool) {
+        let (config, live) = (Unit::goes(&unit.inactive, name), Unit::goes(&unit.live, name));
+        let gone = BTreeMap::from([(format!("{name}/name"), None)]);
+        let whole = |side: &[(&'static Field, Difference)]| {
+            side.iter().filter(|(_, difference)| difference.path == format!("{name}/name")).cloned().collect()
+        };
+        let shown = Unit { inactive: whole(&unit.inactive), live: whole(&unit.live) };
+        if live && pluggable {
+            self.show(&shown, Some(&Effect::Live));
+            let op = self.device(Plug::Detach, name, DomainPatch::default(), config);
+            self.call(op, name, if config { gone.clone() } else { BTreeMap::new() }, gone);
+        } else if config {
+            self.show(&shown, Some(&Effect::NextStart));
+            self.all.patch.drop.insert(name.to_owned());
+            self.all.touched.insert(name.to_owned());
+            self.all.expect.extend(gone);
+        }
+    }
+
+    fn change_disk(&mut self, name: &str, path: &str, unit: &Unit) -> Result<(), Stop> {
+        let is = |doc: &&DiskDoc| doc.key.as_ref().is_some_and(|key| key.as_str() == name);
+        let domain = self.domain;
+        let defined = domain.doc.disks.iter().find(is);
+        let running = domain.live.as_ref().and_then(|live| live.disks.iter().find(is));
+        let Some(disk) = self.disk(name).cloned() else {
+            let pluggable = running.is_some_and(|disk| matches!(disk.bus.as_str(), "virtio" | "scsi" | "usb"));
+            self.unplug(path, unit, pluggable);
+            return Ok(());
+        };
+        if let Some(object) = disk_object(self.wanted, &disk, self.node) {
+            self.all.needs.extend(self.p.standing_of(&object).map_err(Stop::Hold)?);
+        }
+        let wanted = self.disk_wanted(&disk, defined.or(running), unit)?;
+        let expect = disk_expect(path, &wanted, unit);
+        let pluggable = match wanted.bus.as_str() {
+            "virtio" => self.ports > 0 && wanted.device == "disk",
+            "scsi" => domain.live_xml.as_ref().is_some_and(|text| free_ports(text, "scsi").is_ok_and(|free| free > 0)),
+            _ => false,
+        };
+        if self.running() && running.is_none() && pluggable {
+            self.ports = self.ports.saturating_sub(usize::from(wanted.bus == "virtio"));
+            self.show(unit, Some(&Effect::Live));
+            let patch = DomainPatch { disks: vec![wanted], ..DomainPatch::default() };
+            let config = defined.is_none();
+            let op = self.device(Plug::Attach, path, patch, config);
+            self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
+            if !config {
+                self.define_disk(path, &disk, unit, defined)?;
+            }
+            return Ok(());
+        }
+        let media = |side: &[(&'static Field, Difference)]| {
+            side.iter().any(|(_, difference)| difference.path.ends_with("/volume") || difference.path.ends_with("/image"))
+        };
+        if let Some(running) = running.filter(|running| running.device == "cdrom" && media(&unit.live)) {
+            self.show(unit, Some(&Effect::Live));
+            // The tray stays what it is: only what lies in it changes.
+            let mut tray = DiskWanted::from_doc(running).unwrap_or_else(|| wanted.clone());
+            tray.path.clone_from(&wanted.path);
+            tray.format.clone_from(&wanted.format);
+            tray.backing.clone_from(&wanted.backing);
+            let source = json!(wanted.path.clone().unwrap_or_default());
+            let op = self.device(Plug::Update, path, DomainPatch { disks: vec![tray], ..DomainPatch::default() }, false);
+            self.call(op, path, BTreeMap::new(), BTreeMap::from([(format!("{path}/source"), Some(source))]));
+        } else if !unit.inactive.is_empty() {
+            self.show(unit, Some(&Effect::NextStart));
+        }
+        self.define_disk(path, &disk, unit, defined)
+    }
+
+    fn define_disk(&mut self, path: &str, disk: &Disk, unit: &Unit, defined: Option<&DiskDoc>) -> Result<(), Stop> {
+        if unit.inactive.is_empty() {
+            return Ok(());
+        }
+        let wanted = self.disk_wanted(disk, defined, unit)?;
+        self.all.expect.extend(disk_expect(path, &wanted, unit));
+        self.all.patch.disks.push(wanted);
+        for (_, difference) in unit.inactive.iter().filter(|(_, difference)| difference.new.is_none()) {
+            self.all.patch.drop.insert(difference.path.clone());
+        }
+        self.all.touched.insert(path.to_owned());
+        Ok(())
+    }
+
+    /// The disk as it is to be: what the manifest says, else what it has, else the defaults of a new one.
+    fn disk_wanted(&self, disk: &Disk, doc: Option<&DiskDoc>, unit: &Unit) -> Result<DiskWanted, Stop> {
+        let taken: Vec<&str> = [Some(&self.domain.doc), self.domain.live.as_ref()]
+            .into_iter()
+            .flatten()
+            .flat_map(|doc| doc.disks.iter().map(|disk| disk.target.as_str()))
+            .chain(self.all.patch.disks.iter().map(|disk| disk.target.as_str()))
+            .chain(self.all.live.iter().flat_map(|draft| match &draft.op {
+                Op::DomainDevice { patch, .. } => patch.disks.iter().map(|disk| disk.target.as_str()).collect(),
+                _ => Vec::new(),
+            }))
+            .collect();
+        let mut new = disk_wanted(self.p, self.wanted, disk, self.node, &taken, &self.domain.name)?;
+        let Some(old) = doc.and_then(DiskWanted::from_doc) else { return Ok(new) };
+        let moved = |field: &str| unit.inactive.iter().any(|(_, difference)| difference.path.ends_with(field));
+        if !moved("/bus") {
+            new.bus = old.bus;
+            new.target = old.target;
+        }
+        if !moved("/device") {
+            new.device = old.device;
+        }
+        if disk.read_only.is_none() && !moved("/readOnly") {
+            new.read_only = old.read_only;
+        }
+        new.boot_order = disk.boot_order.or(old.boot_order).filter(|_| disk.boot_order.is_some() || !moved("/bootOrder"));
+        new.serial = old.serial;
+        if disk.volume.is_none() && disk.claim.is_none() && disk.image.is_none() && !moved("/volume") && !moved("/image") {
+            new.path = old.path;
+            new.format = old.format;
+        }
+        Ok(new)
+    }
+
+    fn change_interface(&mut self, name: &str, path: &str, unit: &Unit) {
+        let is = |doc: &&InterfaceDoc| doc.key.as_ref().is_some_and(|key| key.as_str() == name);
+        let domain = self.domain;
+        let defined = domain.doc.interfaces.iter().find(is);
+        let running = domain.live.as_ref().and_then(|live| live.interfaces.iter().find(is));
+        let Some(interface) = self.interface(name).cloned() else {
+            return self.unplug(path, unit, true);
+        };
+        let wanted = self.nic_wanted(&interface, defined, unit);
+        if self.running() && running.is_none() && self.ports > 0 {
+            self.ports -= 1;
+            self.show(unit, Some(&Effect::Live));
+            let config = defined.is_none();
+            let expect = nic_expect(path, &wanted, unit);
+            let patch = DomainPatch { interfaces: vec![wanted], ..DomainPatch::default() };
+            let op = self.device(Plug::Attach, path, patch, config);
+            self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
+            if config {
+                return;
+            }
+        } else if let Some(running) = running.filter(|_| {
+            let live = |field: &str| unit.live.iter().any(|(_, difference)| difference.path.ends_with(field));
+            live("/network") || live("/linkState")
+        }) {
+            // Only the plug and the cable move; the card stays what it is.
+            let mut nic = NicWanted::from_doc(running).unwrap_or_else(|| wanted.clone());
+            nic.source.clone_from(&wanted.source);
+            nic.link_state = wanted.link_state.or(nic.link_state);
+            let waits = unit.inactive.iter().any(|(row, _)| row.when != When::Live);
+            self.show(unit, Some(if waits { &Effect::NextStart } else { &Effect::Live }));
+            for (_, difference) in &unit.live {
+                self.all.effects.insert(difference.path.clone(), Effect::Live);
+            }
+            let mut expect = BTreeMap::from([(format!("{path}/network"), Some(source(&nic)))]);
+            if let Some(state) = nic.link_state {
+                expect.insert(format!("{path}/linkState"), Some(json!(state)));
+            }
+            let op = self.device(Plug::Update, path, DomainPatch { interfaces: vec![nic], ..DomainPatch::default() }, false);
+            self.call(op, path, BTreeMap::new(), expect);
+        } else if !unit.inactive.is_empty() {
+            self.show(unit, Some(&Effect::NextStart));
+        }
+        if unit.inactive.is_empty() {
+            return;
+        }
+        let wanted = self.nic_wanted(&interface, defined, unit);
+        self.all.expect.extend(nic_expect(path, &wanted, unit));
+        self.all.patch.interfaces.push(wanted);
+        self.all.touched.insert(path.to_owned());
+    }
+
+    fn nic_wanted(&self, interface: &Interface, doc: Option<&InterfaceDoc>, unit: &Unit) -> NicWanted {
+        let network = interface.network.as_ref().map(|network| self.p.libvirt_name(Kind::Network, network, self.node));
+        let old = doc.and_then(NicWanted::from_doc);
+        let found: MacAddr = mac_of(self.wanted, interface, Some(self.domain));
+        let reset = unit.inactive.iter().chain(&unit.live).any(|(_, difference)| {
+            difference.path.ends_with("/linkState") && difference.new.as_ref() == Some(&json!(LinkState::Up))
+        });
+        NicWanted {
+            name: interface.name.clone(),
+            mac: interface.mac.unwrap_or(found),
+            source: network
+                .map(NicSource::Network)
+                .or_else(|| old.as_ref().map(|old| old.source.clone()))
+                .unwrap_or(NicSource::Network(String::new())),
+            model: interface
+                .model
+                .clone()
+                .or_else(|| old.as_ref().map(|old| old.model.clone()))
+                .unwrap_or_else(|| "virtio".into()),
+            link_state: interface.link_state.or(reset.then_some(LinkState::Up)),
+            boot_order: old.and_then(|old| old.boot_order),
+        }
+    }
+
+    fn vcpus(&mut self, unit: &Unit) {
+        let Some(count) = self.spec.cpu.as_ref().and_then(|cpu| cpu.count) else { return };
+        let cpu = |doc: &DomainDoc| doc.spec.cpu.clone().unwrap_or_default();
+        let maximum = |cpu: &Cpu| cpu.max.or(cpu.count).unwrap_or(1);
+        let (defined, running) = (cpu(&self.domain.doc), self.domain.live.as_ref().map(cpu));
+        let config = !unit.inactive.is_empty();
+        let id = self.domain.live.as_ref().and_then(|live| live.id);
+        let can = running.as_ref().filter(|_| !unit.live.is_empty()).is_some_and(|running| {
+            let has = running.count.unwrap_or(1);
+            let spare = || self.domain.live_xml.as_ref().and_then(|text| pluggable_vcpus(text).ok()).unwrap_or(0);
+            count <= maximum(running) && (count >= has || has - count <= spare())
+        });
+        // A guest that was asked once, and kept them, keeps them until its next start.
+        let asked = id.map(|id| (id, count));
+        let tried =
+            self.p.entry(&self.wanted.object).is_some_and(|entry| entry.tried_vcpus.is_some() && entry.tried_vcpus == asked);
+        let down = running.as_ref().is_some_and(|running| running.count.unwrap_or(1) > count);
+        if !can || (tried && !config) {
+            if config {
+                self.show(unit, Some(&Effect::NextStart));
+                self.define("/cpu/count", unit);
+            }
+            return;
+        }
+        self.show(unit, Some(&Effect::Live));
+        let both = config
+            && count <= maximum(&defined)
+            && self.spec.cpu.as_ref().is_some_and(|cpu| cpu.max.is_none_or(|max| max == maximum(&defined)));
+        let value = || BTreeMap::from([("/cpu/count".to_owned(), Some(json!(count)))]);
+        let op = Op::DomainVcpus { name: self.domain.name.clone(), uuid: self.domain.uuid, count, live: true, config: both };
+        // Going down, the guest decides; where the definition changes too, that is enough.
+        let live = if down && both { BTreeMap::new() } else { value() };
+        self.call(op, "/cpu/count", if both { value() } else { BTreeMap::new() }, live);
+        if down {
+            self.all.tried = asked;
+        }
+        if config && !both {
+            self.define("/cpu/count", unit);
+        }
+    }
+
+    /// The balloon of a running guest moves by itself, so what it has right now is no difference; what it is to have is.
+    fn memory(&mut self, unit: &Unit) {
+        if unit.inactive.is_empty() {
+            return;
+        }
+        let max = |doc: &DomainDoc| doc.spec.max_memory.map_or(0, ByteSize::kib);
+        let wanted = self.spec.memory.map_or(0, ByteSize::kib);
+        let fits = self.domain.live.as_ref().is_some_and(|live| wanted <= max(live));
+        let balloon =
+            self.spec.max_memory.is_some_and(|limit| limit.kib() == max(&self.domain.doc)) && wanted <= max(&self.domain.doc);
+        if fits && balloon {
+            self.show(unit, Some(&Effect::Live));
+            let (name, uuid) = (self.domain.name.clone(), self.domain.uuid);
+            let op = Op::DomainMemory { name, uuid, kib: wanted, live: true, config: true };
+            let expect = BTreeMap::from([("/memory".to_owned(), unit.inactive.first().and_then(|(_, d)| d.new.clone()))]);
+            return self.call(op, "/maxMemory", expect, BTreeMap::new());
+        }
+        self.show(unit, Some(&Effect::NextStart));
+        self.define("/memory", unit);
+    }
+
+    fn agent(&mut self, unit: &Unit) {
+        let wanted = self.spec.guest_agent.unwrap_or(false);
+        if unit.live.is_empty() || !self.running() {
+            self.show(unit, Some(&Effect::NextStart));
+            return self.define("/guestAgent", unit);
+        }
+        self.show(unit, Some(&Effect::Live));
+        let config = !unit.inactive.is_empty();
+        let mut patch = DomainPatch::default();
+        patch.set.guest_agent = Some(wanted);
+        let value = BTreeMap::from([("/guestAgent".to_owned(), Some(json!(wanted)))]);
+        let op = self.device(if wanted { Plug::Attach } else { Plug::Detach }, "/guestAgent", patch, config);
+        self.call(op, "/guestAgent", if config { value.clone() } else { BTreeMap::new() }, value);
+    }
+}
+
+/// Fields of a domain as they are.
+pub(super) fn fields(domain: &DomainState, paths: BTreeSet<String>, live: bool) -> Fields {
+    let mut fields = Fields { uuid: domain.uuid, running: domain.is_active(), paths, ..Fields::default() };
+    fields.inactive = fields.of(&domain.doc);
+    fields.live = domain.live.as_ref().filter(|_| live).map(|doc| fields.of(doc));
+    fields
+}
+
+fn source(nic: &NicWanted) -> Value {
+    match &nic.source {
+        NicSource::Network(name) | NicSource::Bridge(name) => json!(name),
+    }
+}
+
+fn disk_expect(path: &str, wanted: &DiskWanted, unit: &Unit) -> BTreeMap<String, Option<Value>> {
+    let device = if wanted.device == "cdrom" { DiskDevice::Cdrom } else { DiskDevice::Disk };
+    let mut all = BTreeMap::from([
+        (format!("{path}/source"), Some(json!(wanted.path.clone().unwrap_or_default()))),
+        (format!("{path}/readOnly"), Some(json!(wanted.read_only || device == DiskDevice::Cdrom))),
+        (format!("{path}/device"), Some(json!(device))),
+        (format!("{path}/bus"), Some(json!(wanted.bus))),
+    ]);
+    if wanted.boot_order.is_some() || unit.inactive.iter().any(|(_, difference)| difference.path.ends_with("/bootOrder")) {
+        all.insert(format!("{path}/bootOrder"), wanted.boot_order.map(Value::from));
+    }
+    all
+}
+
+fn nic_expect(path: &str, wanted: &NicWanted, unit: &Unit) -> BTreeMap<String, Option<Value>> {
+    let mut all = BTreeMap::from([
+        (format!("{path}/network"), Some(source(wanted))),
+        (format!("{path}/mac"), Some(json!(wanted.mac))),
+        (format!("{path}/model"), Some(json!(wanted.model))),
+    ]);
+    if unit.inactive.iter().any(|(_, difference)| difference.path.ends_with("/linkState")) {
+        all.insert(format!("{path}/linkState"), wanted.link_state.map(|state| json!(state)));
+    }
+    all
+}

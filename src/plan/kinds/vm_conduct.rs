@@ -1,0 +1,228 @@
+//! What a VM's definition holds in other words than the manifest's: the cloud-init seed and the VNC password.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::virtual_machine::lane;
+use super::vm_change::Change;
+use super::vm_create::{self, PASSWORD, PASSWORD_TOKEN};
+use crate::manifest::{OnChange, VirtualMachineSpec};
+use crate::name::{Kind, Name};
+use crate::observe::DomainState;
+use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown};
+use crate::plan::planner::{Draft, Planner};
+use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Plug, Precondition, Record, SecretRef};
+use crate::resolve::Wanted;
+use crate::xml::MarkVolume;
+use crate::xml::domain::DomainPatch;
+
+/// What is to be done besides the fields.
+#[derive(Default)]
+pub(super) struct Conduct {
+    /// Before the definition changes.
+    pub(super) before: Vec<Draft>,
+    /// After it.
+    pub(super) after: Vec<Draft>,
+    /// The digest of the seed that the VM has then.
+    pub(super) seed_digest: Option<String>,
+    /// The new seed's volume.
+    pub(super) seed: Option<MarkVolume>,
+}
+
+/// Plans them. The error says that it was refused.
+pub(super) fn conduct(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    node: &Name,
+    domain: &DomainState,
+    entry: Option<&Entry>,
+    change: &mut Change,
+) -> Result<Conduct, ()> {
+    let mut conduct = Conduct::default();
+    password(p, wanted, spec, domain, entry, change)?;
+    seed(p, wanted, spec, node, domain, entry, change, &mut conduct)?;
+    Ok(conduct)
+}
+
+/// The secrets that an operation's document holds as tokens.
+pub(super) fn secrets(p: &Planner<'_>, wanted: &Wanted, op: &Op) -> BTreeMap<String, SecretRef> {
+    let (Op::DomainRedefine { patch, .. } | Op::DomainDevice { patch, .. }) = op else { return BTreeMap::new() };
+    let secret =
+        patch.vnc_password_token.as_ref().and_then(|_| p.sources.secrets.get(&(wanted.object.clone(), PASSWORD.to_owned())));
+    secret.map(|secret| (PASSWORD_TOKEN.to_owned(), secret.clone())).into_iter().collect()
+}
+
+/// The password of the screen. Its value is no input of a plan, so a password that was changed by hand is not seen; one that is
+/// missing is, and so is another one in its source.
+fn password(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    domain: &DomainState,
+    entry: Option<&Entry>,
+    change: &mut Change,
+) -> Result<(), ()> {
+    let has = |doc: &crate::xml::domain::DomainDoc| doc.vnc.as_ref().is_some_and(|vnc| vnc.password.is_some());
+    let screen = spec.console.as_ref().and_then(|console| console.vnc.as_ref());
+    let asked = screen.is_some_and(|vnc| vnc.password.is_some());
+    let before = entry.map(|entry| &entry.last).or_else(|| domain.doc.mark.as_ref().map(|mark| &mark.paths));
+    let was = before.is_some_and(|last| last.iter().any(|path| path.starts_with(PASSWORD)));
+    let running = domain.live.as_ref();
+    let field = |old: bool, new: bool| FieldChange {
+        path: PASSWORD.into(),
+        old: old.then_some(Shown::Sensitive),
+        new: new.then_some(Shown::Sensitive),
+    };
+    if !asked {
+        // A password that was never ours stays.
+        if was && screen.is_some() && (has(&domain.doc) || running.is_some_and(has)) {
+            change.fields.push(field(true, false));
+            change.patch.drop.insert(PASSWORD.into());
+            if running.is_some_and(has) {
+                change.effects.insert(PASSWORD.into(), Effect::Live);
+                let patch = DomainPatch::new(VirtualMachineSpec::default(), [PASSWORD.to_owned()].into());
+                change.live.push(screen_update(p, wanted, domain, patch));
+            }
+        }
+        return Ok(());
+    }
+    let Some(secret) = p.sources.secrets.get(&(wanted.object.clone(), PASSWORD.to_owned())) else {
+        let help = ["set the variable, or put the file beside the manifest".to_owned()];
+        p.refuse(wanted, RefusalKind::Invalid, format!("{PASSWORD}: its source can't be read"), &help);
+        return Err(());
+    };
+    let recorded = entry.and_then(|entry| entry.secrets.get(PASSWORD));
+    let moved = recorded.is_some_and(|recorded| recorded.mac != secret.mac);
+    let (config, live) = (moved || !has(&domain.doc), running.is_some_and(|doc| doc.vnc.is_some() && (moved || !has(doc))));
+    if !config && !live {
+        return Ok(());
+    }
+    change.fields.push(field(has(&domain.doc), true));
+    let token = Some(PASSWORD_TOKEN.to_owned());
+    if running.is_some() {
+        change.effects.insert(PASSWORD.into(), if live { Effect::Live } else { Effect::NextStart });
+    }
+    if live {
+        let patch = DomainPatch { vnc_password_token: token.clone(), ..DomainPatch::default() };
+        change.live.push(screen_update(p, wanted, domain, patch));
+    }
+    if config {
+        change.patch.vnc_password_token = token;
+    }
+    Ok(())
+}
+
+fn screen_update(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, patch: DomainPatch) -> Draft {
+    let op = Op::DomainDevice {
+        name: domain.name.clone(),
+        uuid: domain.uuid,
+        how: Plug::Update,
+        device: "/console/vnc".into(),
+        patch: Box::new(patch),
+        live: true,
+        config: false,
+        xml: None,
+    };
+    let expect = DomainExpect { uuid: domain.uuid, ..DomainExpect::default() };
+    let mut draft = Draft::new(op, lane(wanted))
+        .when(Precondition::Domain { uuid: domain.uuid, running: true })
+        .expect(Expect::Domain(Box::new(expect)));
+    draft.secrets = secrets(p, wanted, &draft.op);
+    draft
+}
+
+/// The seed, where the manifest tells cloud-init something else than the VM was made with.
+#[expect(clippy::too_many_arguments, reason = "what is looked at, and the two places that it goes to")]
+fn seed(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    node: &Name,
+    domain: &DomainState,
+    entry: Option<&Entry>,
+    change: &mut Change,
+    conduct: &mut Conduct,
+) -> Result<(), ()> {
+    let mark = domain.doc.mark.as_ref();
+    let was = entry.and_then(|entry| entry.seed_digest.clone()).or_else(|| mark.and_then(|mark| mark.seed.clone()));
+    conduct.seed_digest.clone_from(&was);
+    let Some(cloud_init) = &spec.cloud_init else { return Ok(()) };
+    let Ok(new) = vm_create::seed(p, wanted, cloud_init) else { return Ok(()) };
+    if was.as_deref() == Some(new.digest.as_str()) {
+        return Ok(());
+    }
+    match cloud_init.on_change.unwrap_or(OnChange::Ignore) {
+        OnChange::Ignore => {
+            let message = "what the manifest tells cloud-init differs from what the VM was made with (onChange: Ignore)";
+            p.note(&wanted.object, "CloudInitStale", message);
+            return Ok(());
+        }
+        OnChange::Rebuild => {
+            let help = [
+                "set `onChange: NextStart` to hand it to the guest as it is".to_owned(),
+                "or delete the VM `--with-data` and apply again".into(),
+            ];
+            let message = "/cloudInit: a rebuild of its system disk is not done by an apply";
+            p.refuse(wanted, RefusalKind::Guard, message, &help);
+            return Err(());
+        }
+        OnChange::NextStart => {}
+    }
+    let planned = match vm_create::seed_plan(p, wanted, spec, cloud_init, node) {
+        Ok(planned) => planned,
+        Err(why) => {
+            vm_create::stop(p, wanted, why, Vec::new());
+            return Err(());
+        }
+    };
+    p.note(
+        &wanted.object,
+        "NewInstance",
+        "cloud-init takes its next start for the first one of a new instance, and runs all of its modules",
+    );
+    let short = |digest: &str| digest.chars().take(8).collect::<String>();
+    change.fields.push(FieldChange {
+        path: "/cloudInit".into(),
+        old: was.as_deref().map(|digest| Shown::Value(format!("seed {}", short(digest)))),
+        new: Some(Shown::Value(format!("seed {}", short(&new.digest)))),
+    });
+    if domain.live.is_some() {
+        change.effects.insert("/cloudInit".into(), Effect::NextStart);
+    }
+    change.patch.seed = Some(planned.path.clone());
+    change.touched.insert("/cloudInit".into());
+    change.expect.insert("/cloudInit/seed".into(), Some(json!(planned.path)));
+    conduct.before.extend(planned.drafts);
+    conduct.seed_digest = Some(planned.digest);
+    conduct.seed = Some(vm_create::mark_volume(planned.object.to_string(), &planned.record));
+    if domain.live.is_none() {
+        conduct.after.extend(old_seeds(p, wanted, &planned.path));
+    }
+    Ok(())
+}
+
+/// Deletes the VM's earlier seeds, which only it ever used.
+fn old_seeds(p: &Planner<'_>, wanted: &Wanted, but: &str) -> Vec<Draft> {
+    let prefix = format!("{}.seed-", wanted.object.name);
+    let seeds = p
+        .owned
+        .entries
+        .values()
+        .filter(|entry| entry.object.kind == Kind::Volume && entry.object.name.as_str().starts_with(&prefix));
+    seeds
+        .filter_map(|entry| {
+            let record = entry.volume.as_ref()?;
+            let ours = record.owner.as_ref() == Some(&wanted.object) && record.path != but;
+            let op = Op::VolumeDelete { pool: record.pool.clone(), name: record.file.clone() };
+            let lane = Lane::PoolShared { pool: record.pool.clone(), volume: record.file.clone() };
+            ours.then(|| {
+                let mut draft =
+                    Draft::new(op, lane).when(Precondition::VolumeUnused { path: record.path.clone() }).expect(Expect::Gone);
+                draft.record = Record::Remove(entry.object.clone());
+                draft
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,117 @@
+//! The `xml:` fragment of a VM: read, held against typed fields, and compared leaf by leaf with the definition.
+//!
+//! A leaf is as it should be where the definition has what was written, or where it was written so before and the definition still
+//! has what libvirt made of it then. Values may be secrets, so the inventory has digests of them only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::vm_create::fragment_digest;
+use crate::manifest::VirtualMachineSpec;
+use crate::observe::DomainState;
+use crate::plan::model::{FieldChange, RefusalKind, Shown};
+use crate::plan::planner::Planner;
+use crate::plan::{Accepted, Entry};
+use crate::resolve::Wanted;
+use crate::xml;
+use crate::xml::domain::{Fragment, FragmentPatch, parse_fragment, read};
+
+/// The fragment, checked; the outer error says that it was refused.
+pub(super) fn fragment(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec) -> Result<Option<Fragment>, ()> {
+    let Some(text) = spec.xml.as_deref() else { return Ok(None) };
+    let fragment = match parse_fragment(text) {
+        Ok(fragment) => fragment,
+        Err(error) => {
+            p.refuse(wanted, RefusalKind::Invalid, format!("/xml: {error}"), &[]);
+            return Err(());
+        }
+    };
+    let typed: BTreeSet<String> = wanted.now.keys().cloned().collect();
+    let conflicts: Vec<String> = fragment
+        .conflicts(&typed)
+        .into_iter()
+        .map(|conflict| {
+            let place = conflict.at.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default();
+            format!("{}{place} is what the field {} says", conflict.path, conflict.typed)
+        })
+        .collect();
+    if conflicts.is_empty() {
+        return Ok(Some(fragment));
+    }
+    p.refuse(
+        wanted,
+        RefusalKind::Invalid,
+        format!("/xml: typed fields manage this: {}", conflicts.join("; ")),
+        &["say it in one place: the field, or the fragment".into()],
+    );
+    Err(())
+}
+
+/// What a fragment comes to for a domain that is there.
+#[derive(Default)]
+pub(super) struct FragmentChange {
+    pub(super) fields: Vec<FieldChange>,
+    /// What is to be merged; none where the definition has it.
+    pub(super) patch: Option<FragmentPatch>,
+    /// What the inventory remembers then.
+    pub(super) settled: BTreeMap<String, Accepted>,
+    /// What the mark remembers: the paths, and which elements the fragment brought.
+    pub(super) paths: BTreeSet<String>,
+}
+
+/// Compares a fragment with a domain's definition.
+///
+/// # Errors
+///
+/// The definition can't be read.
+pub(super) fn compare(
+    spec: &VirtualMachineSpec,
+    fragment: Option<&Fragment>,
+    domain: &DomainState,
+    entry: Option<&Entry>,
+) -> Result<FragmentChange, xml::XmlError> {
+    let mark = domain.doc.mark.as_ref();
+    let before = |path: &&String| path.starts_with("/xml/");
+    let mut last: BTreeSet<String> = entry.into_iter().flat_map(|entry| &entry.last).filter(before).cloned().collect();
+    if last.is_empty() {
+        last = mark.into_iter().flat_map(|mark| &mark.paths).filter(before).cloned().collect();
+    }
+    let digest = spec.xml.as_deref().map(fragment_digest);
+    let written = entry.and_then(|entry| entry.fragment_digest.clone()).or_else(|| mark.and_then(|mark| mark.fragment.clone()));
+    let mut change = FragmentChange::default();
+    if let Some(fragment) = fragment {
+        change.paths = fragment.remembered(domain.inactive_xml.text(), &last)?;
+        for (path, value) in read(domain.inactive_xml.text(), fragment)? {
+            let (wanted, found) = (hash(value.wanted.as_deref()), hash(value.found.as_deref()));
+            let known = entry.and_then(|entry| entry.fragment.get(&path));
+            let accepted = match known {
+                // Written by this very fragment, and not looked at since.
+                None => digest == written,
+                Some(known) => known.written == wanted && (known.accepted == found || known.accepted.is_empty()),
+            };
+            let settled = Accepted {
+                written: wanted.clone(),
+                accepted: if wanted == found || accepted { found.clone() } else { String::new() },
+            };
+            change.settled.insert(path.clone(), settled);
+            if wanted != found && !accepted {
+                let show = |text: &Option<String>| {
+                    text.as_ref().map(|text| if value.sensitive { Shown::Sensitive } else { Shown::Value(text.clone()) })
+                };
+                change.fields.push(FieldChange { path, old: show(&value.found), new: show(&value.wanted) });
+            }
+        }
+    }
+    let gone: BTreeSet<String> = last.difference(&change.paths).cloned().collect();
+    for path in gone.iter().filter(|path| !path.ends_with("/+")) {
+        // A leaf is gone with the element that the fragment had brought.
+        change.fields.push(FieldChange { path: path.clone(), old: Some(Shown::Value("written".into())), new: None });
+    }
+    if !change.fields.is_empty() || !gone.is_empty() {
+        change.patch = Some(FragmentPatch { text: spec.xml.clone(), digest, drop: gone });
+    }
+    Ok(change)
+}
+
+fn hash(value: Option<&str>) -> String {
+    value.map_or_else(|| "none".into(), |value| fragment_digest(value).chars().take(32).collect())
+}
