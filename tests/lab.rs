@@ -28,5 +28,9 @@ mod host_storage;
 mod host_test_driver;
 #[path = "lab_suite/kill.rs"]
 mod kill;
+#[path = "lab_suite/leaf_cases.rs"]
+mod leaf_cases;
+#[path = "lab_suite/leaves.rs"]
+mod leaves;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;

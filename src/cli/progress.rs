@@ -114,6 +114,13 @@ fn words(op: &str) -> (&'static str, &'static str) {
         "fetch" => ("fetching", "fetched"),
         "keypair-generate" => ("making the key pair", "key pair made"),
         "inventory" => ("recording", "recorded"),
+        "domain-redefine" => ("changing its definition", "definition changed"),
+        "domain-attach" => ("plugging in", "plugged in"),
+        "domain-update" => ("changing a device", "device changed"),
+        "domain-detach" => ("unplugging", "unplugged"),
+        "domain-vcpus" => ("changing its vCPUs", "vCPUs changed"),
+        "domain-memory" => ("changing its memory", "memory changed"),
+        "domain-discard-save" => ("dropping its saved state", "saved state dropped"),
         _ => ("working", "done"),
     }
 }

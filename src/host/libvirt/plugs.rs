@@ -10,7 +10,6 @@ use virt::domain::Domain;
 use virt::sys;
 
 use super::calls::Cx;
-use super::error::own;
 use super::guests::lookup;
 use super::read::failed;
 use crate::host::{ErrorKind, HostError};
@@ -44,7 +43,7 @@ pub(super) fn device(cx: &Cx<'_>, uuid: Uuid, how: Plug, xml: &str, live: bool, 
 
 /// Gives a domain so many of its vCPUs. Those that come keep being pluggable, or no guest could give them back after a restart.
 ///
-/// A guest may not let go of what it has: then the definition changes, where that is asked for, and the guest keeps its own.
+/// A guest may not let go of what it has. That is no error: it keeps its own until its next start, which the next plan says.
 pub(super) fn vcpus(cx: &Cx<'_>, uuid: Uuid, count: u32, live: bool, config: bool) -> Result<(), HostError> {
     let domain = lookup(cx, uuid)?;
     let running = |domain: &Domain| domain.vcpus_flags(sys::VIR_DOMAIN_VCPU_LIVE).map_err(failed);
@@ -54,38 +53,29 @@ pub(super) fn vcpus(cx: &Cx<'_>, uuid: Uuid, count: u32, live: bool, config: boo
         return domain.set_vcpus_flags(count, flags).map_err(failed);
     }
     cx.effect()?;
-    let mut said = None;
     for _ in 0..TRIES {
-        match domain.set_vcpus_flags(count, sys::VIR_DOMAIN_VCPU_LIVE) {
-            Ok(()) => said = None,
-            Err(error) => said = Some(failed(error)),
+        let asked = domain.set_vcpus_flags(count, sys::VIR_DOMAIN_VCPU_LIVE).map_err(failed);
+        // Where too few of them can be unplugged, waiting changes nothing.
+        if asked.as_ref().is_err_and(|error| error.kind == ErrorKind::Unsupported || error.code == NO_SUCH_CONFIG) {
+            break;
         }
         let began = Instant::now();
         while began.elapsed() < TRY && running(&domain)? > count {
             cx.alive();
-            // Only plugged vCPUs can go: where there are too few, waiting changes nothing.
-            if said.as_ref().is_some_and(|error| error.kind == ErrorKind::Unsupported || error.code == NO_SUCH_CONFIG) {
-                break;
-            }
             std::thread::sleep(LOOK);
         }
         if running(&domain)? <= count {
-            said = None;
             break;
+        }
+        if let Err(error) = asked {
+            tracing::debug!(%uuid, %error, "the guest keeps its vCPUs so far");
         }
     }
     if config {
         // By number alone, as libvirt would else keep which of them are plugged.
         domain.set_vcpus_flags(count, sys::VIR_DOMAIN_VCPU_CONFIG).map_err(failed)?;
-        return Ok(());
     }
-    match running(&domain)? {
-        left if left <= count => Ok(()),
-        left => {
-            let why = said.map(|error| format!(": {error}")).unwrap_or_default();
-            Err(own(ErrorKind::Failed, format!("the guest keeps {left} vCPUs and gives none back{why}")))
-        }
-    }
+    Ok(())
 }
 
 /// libvirt's code for what it can't do with this configuration.

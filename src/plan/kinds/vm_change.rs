@@ -86,6 +86,8 @@ struct Bench<'a, 'p> {
     domain: &'a DomainState,
     /// Ports that are still free on the running domain.
     ports: usize,
+    /// The leaves in which what runs differs from what is wanted.
+    runs_otherwise: BTreeSet<String>,
     all: Change,
 }
 
@@ -99,7 +101,9 @@ pub(super) fn change(
     sides: &Sides,
 ) -> Result<Change, Stop> {
     let ports = domain.live_xml.as_ref().and_then(|text| free_ports(text, "virtio").ok()).unwrap_or(0);
-    let mut bench = Bench { p, wanted, spec, node, domain, ports, all: Change::default() };
+    let runs_otherwise =
+        sides.live.iter().flat_map(|live| &live.changed).map(|(_, difference)| difference.path.clone()).collect();
+    let mut bench = Bench { p, wanted, spec, node, domain, ports, runs_otherwise, all: Change::default() };
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     for (row, difference) in &sides.inactive.changed {
         units.entry(unit(&difference.path)).or_default().inactive.push((row, difference.clone()));
@@ -174,7 +178,9 @@ impl Bench<'_, '_> {
     fn show(&mut self, unit: &Unit, effect: Option<&Effect>) {
         let missing = |(_, live): &&(&'static Field, Difference)| !unit.inactive.iter().any(|(_, other)| other.path == live.path);
         for (row, difference) in unit.inactive.iter().chain(unit.live.iter().filter(missing)) {
-            if let Some(effect) = effect.cloned().filter(|_| self.running()) {
+            // What runs already as it is wanted waits for nothing.
+            let waits = effect != Some(&Effect::NextStart) || self.runs_otherwise.contains(&difference.path);
+            if let Some(effect) = effect.cloned().filter(|_| self.running() && waits) {
                 self.all.effects.insert(difference.path.clone(), effect);
             }
             self.all.fields.push(shown(row, difference));
@@ -451,7 +457,9 @@ impl Bench<'_, '_> {
         let id = self.domain.live.as_ref().and_then(|live| live.id);
         let can = running.as_ref().filter(|_| !unit.live.is_empty()).is_some_and(|running| {
             let has = running.count.unwrap_or(1);
-            let spare = || self.domain.live_xml.as_ref().and_then(|text| pluggable_vcpus(text).ok()).unwrap_or(0);
+            // QEMU without KVM may corrupt its memory and end when a vCPU is unplugged (seen with 7.2).
+            let kvm = self.domain.doc.virt_type == "kvm";
+            let spare = || self.domain.live_xml.as_ref().filter(|_| kvm).and_then(|text| pluggable_vcpus(text).ok()).unwrap_or(0);
             count <= maximum(running) && (count >= has || has - count <= spare())
         });
         // A guest that was asked once, and kept them, keeps them until its next start.
@@ -472,8 +480,8 @@ impl Bench<'_, '_> {
             && self.spec.cpu.as_ref().is_some_and(|cpu| cpu.max.is_none_or(|max| max == maximum(&defined)));
         let value = || BTreeMap::from([("/cpu/count".to_owned(), Some(json!(count)))]);
         let op = Op::DomainVcpus { name: self.domain.name.clone(), uuid: self.domain.uuid, count, live: true, config: both };
-        // Going down, the guest decides; where the definition changes too, that is enough.
-        let live = if down && both { BTreeMap::new() } else { value() };
+        // Going down, the guest decides.
+        let live = if down { BTreeMap::new() } else { value() };
         self.call(op, "/cpu/count", if both { value() } else { BTreeMap::new() }, live);
         if down {
             self.all.tried = asked;

@@ -137,6 +137,12 @@ fn managed(domain: &DomainState, now: &BTreeMap<String, Value>, path: &str) -> b
                 mark.paths.iter().any(|managed| managed.strip_prefix("/xml").is_some_and(|managed| managed.starts_with(part)))
             });
     }
+    // libvirt always has a maximum: where none is written, it goes with what is.
+    if let Some((_, least)) = [("/cpu/max", "/cpu/count"), ("/maxMemory", "/memory")].iter().find(|(max, _)| *max == path)
+        && now.contains_key(*least)
+    {
+        return true;
+    }
     let docs = || [Some(&domain.doc), domain.live.as_ref()].into_iter().flatten();
     let mut segments = path.split('/').skip(1);
     match (segments.next(), segments.next()) {

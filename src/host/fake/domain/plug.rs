@@ -225,11 +225,8 @@ impl State {
             Ok::<_, HostError>(document.print())
         };
         let inactive = config.then(|| set(&domain.inactive)).transpose()?;
-        // One without an OS keeps what it has; libvirt says so in its own time.
+        // One without an OS keeps what it has.
         let down = domain.manners == Manners::Ignores && vcpus(domain.live.as_deref()) > count;
-        if down && !config {
-            return Err(libvirt(ErrorKind::Failed, 0, "the guest keeps its vCPUs and gives none back"));
-        }
         let running = domain.live.as_deref().filter(|_| live && !down).map(set).transpose()?;
         self.put(&name, inactive, running);
         Ok(())
