@@ -210,9 +210,9 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
     let acted = act(host.as_ref(), op.as_ref().unwrap_or(&action.op), &progress).await;
     super::failpoint::hit("after", action);
     match acted {
-        Ok(()) => read_back(action, host.as_ref()).await,
+        Ok(()) => read_back(action, op.as_ref(), host.as_ref()).await,
         // Nobody knows: what is there decides.
-        Err(error) if error.kind == ErrorKind::Unknown => match read_back(action, host.as_ref()).await {
+        Err(error) if error.kind == ErrorKind::Unknown => match read_back(action, op.as_ref(), host.as_ref()).await {
             Ok(()) => Ok(()),
             Err(_) => Err(error.into()),
         },
@@ -388,8 +388,19 @@ fn uuid_of(state: &NodeState, target: &Target) -> Option<uuid::Uuid> {
     }
 }
 
+/// Asks once more for a device to be unplugged from what runs. That it is on its way already is no failure.
+async fn ask_again(host: &dyn Host, made: Option<&Op>) {
+    let Some(mut op) = made.cloned() else { return };
+    if let Op::DomainDevice { config, .. } = &mut op {
+        *config = false;
+    }
+    if let Err(error) = host.act(&op, &crate::host::NoProgress).await {
+        tracing::debug!(%error, "asked again for a device to be unplugged");
+    }
+}
+
 /// Reads what is there, and looks whether it is what was planned. What may come late is waited for.
-async fn read_back(action: &Action, host: &dyn Host) -> Result<(), Failure> {
+async fn read_back(action: &Action, made: Option<&Op>, host: &dyn Host) -> Result<(), Failure> {
     let Some(target) = action.op.target() else { return Ok(()) };
     if action.expect == Expect::Nothing {
         return Ok(());
@@ -407,6 +418,12 @@ async fn read_back(action: &Action, host: &dyn Host) -> Result<(), Failure> {
     for attempt in 0..patience {
         if attempt > 0 {
             tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        // A guest that was still starting has not heard the first request.
+        if attempt % 40 == 39
+            && let Some(Op::DomainDevice { how: Plug::Detach, live: true, .. }) = made
+        {
+            ask_again(host, made).await;
         }
         let state = read_target(host, target.clone()).await?;
         match verify(&action.op, &action.expect, &state) {

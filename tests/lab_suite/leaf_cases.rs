@@ -15,6 +15,8 @@ pub struct Hand {
 pub struct Case {
     /// Its VM's name, after `vm-`.
     pub name: &'static str,
+    /// Whether its guest must have started, for it has a part in it.
+    pub guest: bool,
     /// The rows of the field table that it shows.
     pub leaves: &'static [&'static str],
     /// What the spec has besides, from the start.
@@ -43,6 +45,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case {
             name: "title",
+            guest: false,
             leaves: &["/title"],
             base: &[],
             set: &[("/title", || json!("One line"))],
@@ -57,6 +60,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "description",
+            guest: false,
             leaves: &["/description"],
             base: &[],
             set: &[("/description", || json!("What it is for"))],
@@ -67,6 +71,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "autostart",
+            guest: false,
             leaves: &["/autostart"],
             base: &[("/autostart", || json!(false))],
             set: &[("/autostart", || json!(true))],
@@ -77,6 +82,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "memory",
+            guest: false,
             leaves: &["/memory"],
             base: &[],
             set: &[("/memory", || json!("112Mi"))],
@@ -87,6 +93,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "balloon",
+            guest: true,
             leaves: &["/memory", "/maxMemory"],
             base: &[("/maxMemory", || json!("160Mi"))],
             set: &[("/memory", || json!("128Mi"))],
@@ -100,6 +107,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "max-memory",
+            guest: false,
             leaves: &["/maxMemory"],
             base: &[],
             set: &[("/maxMemory", || json!("128Mi"))],
@@ -110,6 +118,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "vcpus",
+            guest: true,
             leaves: &["/cpu/count", "/cpu/max"],
             base: &[("/cpu/count", || json!(1)), ("/cpu/max", || json!(4))],
             set: &[("/cpu/count", || json!(2))],
@@ -121,6 +130,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "max-vcpus",
+            guest: false,
             leaves: &["/cpu/max"],
             base: &[("/cpu/count", || json!(1))],
             set: &[("/cpu/max", || json!(2))],
@@ -131,6 +141,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "topology",
+            guest: false,
             leaves: &["/cpu/topology/sockets", "/cpu/topology/cores", "/cpu/topology/threads"],
             base: &[("/cpu/count", || json!(2))],
             set: &[("/cpu/topology", || json!({"sockets": 1, "cores": 2, "threads": 1}))],
@@ -141,6 +152,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "cpu-model",
+            guest: false,
             leaves: &["/cpu/model"],
             base: &[],
             set: &[("/cpu/model", || json!("Westmere"))],
@@ -151,6 +163,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "machine",
+            guest: false,
             leaves: &["/machine"],
             base: &[],
             set: &[("/machine", || json!("pc-q35-6.2"))],
@@ -161,6 +174,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "serial",
+            guest: false,
             leaves: &["/console/serial"],
             base: &[],
             set: &[("/console/serial", || json!(false))],
@@ -171,6 +185,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "screen",
+            guest: false,
             leaves: &["/console/vnc", "/console/vnc/listen"],
             base: &[],
             set: &[("/console/vnc", || json!({"listen": "127.0.0.1"}))],
@@ -181,6 +196,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "screen-socket",
+            guest: false,
             leaves: &["/console/vnc/socket"],
             base: &[("/console/vnc", || json!({"listen": "127.0.0.1"}))],
             set: &[("/console/vnc", || json!({"socket": "/run/screen-a.sock"}))],
@@ -191,9 +207,10 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "screen-password",
+            guest: false,
             leaves: &["/console/vnc/password/**"],
-            base: &[("/console/vnc", || json!({"listen": "127.0.0.1"}))],
-            set: &[("/console/vnc/password", || json!({"valueFrom": {"env": "JVP_VAR_SCREEN"}}))],
+            base: &[("/console/vnc", || json!({"listen": "127.0.0.1", "password": {"valueFrom": {"env": "JVP_VAR_SCREEN"}}}))],
+            set: &[("/console/vnc/password", || json!({"valueFrom": {"env": "JVP_VAR_OTHER"}}))],
             change: &[],
             effect: LIVE,
             removed: None,
@@ -201,6 +218,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "agent",
+            guest: true,
             leaves: &["/guestAgent"],
             base: &[("/guestAgent", || json!(false))],
             set: &[("/guestAgent", || json!(true))],
@@ -211,6 +229,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "disk",
+            guest: true,
             leaves: &["/disks/*/name", "/disks/*/volume"],
             base: &[],
             set: &[("/disks/more", || json!({"name": "more", "volume": "extra"}))],
@@ -225,6 +244,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "scsi-disk",
+            guest: true,
             leaves: &["/disks/*/name"],
             base: &[],
             set: &[("/disks/more", || json!({"name": "more", "volume": "extra", "bus": "scsi"}))],
@@ -235,6 +255,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "sata-disk",
+            guest: false,
             leaves: &["/disks/*/name"],
             base: &[],
             set: &[("/disks/more", || json!({"name": "more", "volume": "extra", "bus": "sata"}))],
@@ -245,6 +266,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "claim",
+            guest: true,
             leaves: &["/disks/*/claim/capacity"],
             base: &[("/disks/data", || json!({"name": "data", "claim": {"pool": "main", "capacity": "16Mi"}}))],
             set: &[("/disks/second", || json!({"name": "second", "claim": {"pool": "main", "capacity": "16Mi"}}))],
@@ -255,6 +277,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "disk-source",
+            guest: false,
             leaves: &["/disks/*/volume"],
             base: &[("/disks/more", || json!({"name": "more", "volume": "extra"}))],
             set: &[("/disks/more/volume", || json!("other"))],
@@ -265,6 +288,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "media",
+            guest: false,
             leaves: &["/disks/*/image"],
             base: &[("/disks/cd", || json!({"name": "cd", "device": "cdrom"}))],
             set: &[("/disks/cd/image", || json!("cd1"))],
@@ -279,6 +303,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "disk-device",
+            guest: false,
             leaves: &["/disks/*/device"],
             base: &[("/disks/more", || json!({"name": "more", "volume": "extra", "bus": "scsi"}))],
             set: &[("/disks/more/device", || json!("cdrom")), ("/disks/more/readOnly", || json!(true))],
@@ -289,6 +314,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "disk-bus",
+            guest: false,
             leaves: &["/disks/*/bus"],
             base: &[("/disks/more", || json!({"name": "more", "volume": "extra", "bus": "virtio"}))],
             set: &[("/disks/more/bus", || json!("scsi"))],
@@ -299,6 +325,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "boot-order",
+            guest: false,
             leaves: &["/disks/*/bootOrder"],
             base: &[("/disks/more", || json!({"name": "more", "volume": "extra"})), ("/disks/root/bootOrder", || json!(1))],
             set: &[("/disks/more/bootOrder", || json!(2))],
@@ -309,6 +336,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "read-only",
+            guest: false,
             leaves: &["/disks/*/readOnly"],
             base: &[("/disks/more", || json!({"name": "more", "volume": "extra"}))],
             set: &[("/disks/more/readOnly", || json!(true))],
@@ -319,6 +347,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "interface",
+            guest: true,
             leaves: &["/interfaces/*/name", "/interfaces/*/network"],
             base: &[],
             set: &[("/interfaces/eth1", || json!({"name": "eth1", "network": "lan2"}))],
@@ -329,6 +358,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "plug",
+            guest: false,
             leaves: &["/interfaces/*/network"],
             base: &[("/interfaces/eth0/mac", || json!("52:54:00:31:00:01"))],
             set: &[("/interfaces/eth0/network", || json!("lan2"))],
@@ -357,6 +387,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "cable",
+            guest: false,
             leaves: &["/interfaces/*/linkState"],
             base: &[("/interfaces/eth0/mac", || json!("52:54:00:31:00:02"))],
             set: &[("/interfaces/eth0/linkState", || json!("down"))],
@@ -370,6 +401,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "mac",
+            guest: false,
             leaves: &["/interfaces/*/mac"],
             base: &[],
             set: &[("/interfaces/eth0/mac", || json!("52:54:00:31:00:03"))],
@@ -380,6 +412,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "card",
+            guest: false,
             leaves: &["/interfaces/*/model"],
             base: &[],
             set: &[("/interfaces/eth0/model", || json!("e1000e"))],
@@ -390,6 +423,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "address",
+            guest: false,
             leaves: &["/interfaces/*/ip"],
             base: &[],
             set: &[("/interfaces/eth0/ip", || json!("198.18.31.20"))],
@@ -400,6 +434,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "xml",
+            guest: false,
             leaves: &["/xml"],
             base: &[],
             set: &[("/xml", || {
@@ -418,6 +453,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "seed",
+            guest: false,
             leaves: &["/cloudInit/**"],
             base: &[("/cloudInit", || json!({"hostname": "one", "onChange": "NextStart"}))],
             set: &[("/cloudInit/hostname", || json!("two"))],
@@ -428,6 +464,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "conduct",
+            guest: false,
             leaves: &["/shutdown/method", "/shutdown/timeout", "/shutdown/onTimeout", "/updatePolicy/restart", "/accelerator"],
             base: &[],
             set: &[
@@ -441,6 +478,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "restart",
+            guest: false,
             leaves: &["/updatePolicy/restart"],
             base: &[("/updatePolicy/restart", || json!("Now"))],
             set: &[("/memory", || json!("112Mi"))],
@@ -451,6 +489,7 @@ pub fn cases() -> Vec<Case> {
         },
         Case {
             name: "strategy",
+            guest: false,
             leaves: &["/runStrategy"],
             base: &[],
             set: &[("/runStrategy", || json!("Manual"))],

@@ -74,7 +74,9 @@ impl Bench {
             object("Volume", "extra", json!({"pool": "main", "capacity": "64Mi", "format": "qcow2"})),
             object("Volume", "other", json!({"pool": "main", "capacity": "64Mi", "format": "raw"})),
         ]);
-        let checkout = Checkout::new(&documents(base.as_array().unwrap())).with_env("JVP_VAR_SCREEN", "first");
+        let checkout = Checkout::new(&documents(base.as_array().unwrap()))
+            .with_env("JVP_VAR_SCREEN", "first")
+            .with_env("JVP_VAR_OTHER", "second");
         // One that takes nothing for a power button.
         checkout.copy(&tiny(true), "tiny.qcow2");
         for (name, byte) in [("one.iso", b'1'), ("two.iso", b'2')] {
@@ -127,6 +129,19 @@ impl Bench {
         effects
     }
 
+    /// Waits until a guest has asked for an address.
+    fn started(&self, name: &str) {
+        let nics = self.lab.virsh("a", &["domiflist", name]);
+        let mac = nics.split_whitespace().last().expect("an interface").to_owned();
+        for _ in 0..300 {
+            if self.lab.virsh("a", &["net-dhcp-leases", "lan"]).contains(&mac) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        panic!("{name} did not start within a minute");
+    }
+
     fn check(&self, case: &Case) {
         let name = format!("vm-{}", case.name);
         let mut base = self.spec();
@@ -136,6 +151,9 @@ impl Bench {
         self.write(&name, &base);
         let made = self.checkout.jvp(&["apply", "-y"]);
         assert_eq!(made.code, Some(0), "{name}: made:\n{}", made.text);
+        if case.guest && self.running {
+            self.started(&name);
+        }
         let with = |edits: &[(&str, fn() -> Value)]| {
             let mut spec = base.clone();
             for (path, value) in edits {

@@ -152,7 +152,13 @@ fn observed(
     leaves.remove("/node");
     for disk in &spec.disks {
         let Some(doc) = doc.disks.iter().find(|doc| doc.name.as_ref() == Some(&disk.name)) else { continue };
-        let Some(object) = disk_object(wanted, disk, node) else { continue };
+        let Some(object) = disk_object(wanted, disk, node) else {
+            // What lies in a tray that is to be empty.
+            for field in ["image", "volume"] {
+                doc.source.iter().for_each(|source| drop(leaves.insert(format!("/disks/{}/{field}", disk.name), json!(source))));
+            }
+            continue;
+        };
         let field = if object.kind == Kind::Template { "image" } else { "volume" };
         let path = format!("/disks/{}/{field}", disk.name);
         let Some(source) = doc.source.as_deref() else { continue };

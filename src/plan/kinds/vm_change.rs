@@ -519,12 +519,16 @@ impl Bench<'_, '_> {
             return self.define("/guestAgent", unit);
         }
         self.show(unit, Some(&Effect::Live));
-        let config = !unit.inactive.is_empty();
+        // As it runs, the channel has a path that its definition hasn't, so libvirt would not find it there.
+        let config = wanted && !unit.inactive.is_empty();
         let mut patch = DomainPatch::default();
         patch.set.guest_agent = Some(wanted);
         let value = BTreeMap::from([("/guestAgent".to_owned(), Some(json!(wanted)))]);
         let op = self.device(if wanted { Plug::Attach } else { Plug::Detach }, "/guestAgent", patch, config);
         self.call(op, "/guestAgent", if config { value.clone() } else { BTreeMap::new() }, value);
+        if !wanted {
+            self.define("/guestAgent", unit);
+        }
     }
 }
 

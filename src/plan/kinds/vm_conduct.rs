@@ -76,14 +76,12 @@ fn password(
         new: new.then_some(Shown::Sensitive),
     };
     if !asked {
-        // A password that was never ours stays.
-        if was && screen.is_some() && (has(&domain.doc) || running.is_some_and(has)) {
+        // A password that was never ours stays. A running screen that has none any more would let nobody in, so that waits.
+        if was && screen.is_some() && has(&domain.doc) {
             change.fields.push(field(true, false));
             change.patch.drop.insert(PASSWORD.into());
             if running.is_some_and(has) {
-                change.effects.insert(PASSWORD.into(), Effect::Live);
-                let patch = DomainPatch::new(VirtualMachineSpec::default(), [PASSWORD.to_owned()].into());
-                change.live.push(screen_update(p, wanted, domain, patch));
+                change.effects.insert(PASSWORD.into(), Effect::NextStart);
             }
         }
         return Ok(());
@@ -95,7 +93,8 @@ fn password(
     };
     let recorded = entry.and_then(|entry| entry.secrets.get(PASSWORD));
     let moved = recorded.is_some_and(|recorded| recorded.mac != secret.mac);
-    let (config, live) = (moved || !has(&domain.doc), running.is_some_and(|doc| doc.vnc.is_some() && (moved || !has(doc))));
+    // QEMU takes a password at once only on a screen that asks for one.
+    let (config, live) = (moved || !has(&domain.doc), running.is_some_and(|doc| moved && has(doc)));
     if !config && !live {
         return Ok(());
     }

@@ -270,8 +270,13 @@ pub(super) fn seed_plan(
     let lane = Lane::PoolShared { pool: pool.name.clone(), volume: file.clone() };
     let mut drafts = Vec::new();
     if let Some(left) = pool.volumes.as_ref().and_then(|volumes| volumes.get(&file)) {
-        let ours = p.entry(&object).is_some()
-            || p.owned.intents.iter().any(|intent| intent.details.get("path").and_then(|v| v.as_str()) == Some(path.as_str()));
+        let open =
+            p.owned.intents.iter().any(|intent| intent.details.get("path").and_then(|v| v.as_str()) == Some(path.as_str()));
+        if p.entry(&object).is_some() && !open && left.physical.is_none_or(|physical| physical == size) {
+            // It was told this before, and the image is there still.
+            return Ok(SeedPlan { object, path, digest: seed.digest, record, drafts: Vec::new() });
+        }
+        let ours = p.entry(&object).is_some() || open;
         let users = p.users(Some(node), &left.path);
         if !ours || !users.is_empty() {
             let message = format!("a file `{file}` is in the pool `{}` that jvp didn't make for it", pool.name);

@@ -67,6 +67,7 @@ pub(super) fn put_disk(list: &mut Element, wanted: &DiskWanted) {
     if moved || format.is_some_and(|format| format != wanted.format) {
         disk.ensure("driver").set("type", &wanted.format);
     }
+    disk.set("device", &wanted.device);
     let target = disk.ensure("target");
     if target.get("bus") != Some(&wanted.bus) {
         target.set("bus", &wanted.bus);
