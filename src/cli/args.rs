@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::explain::ExplainArgs;
+
 /// Keeps virtual machines on plain libvirt exactly as a Git checkout says.
 #[derive(Debug, Parser)]
 #[command(name = "jvp", version, max_term_width = 110, propagate_version = false)]
@@ -77,6 +79,8 @@ pub(super) enum Command {
     ///
     /// Exits with 0 where nothing differs, 1 where something does and more than 1 on an error, as kubectl has it.
     Diff(DiffArgs),
+    /// Tell what a field is and what a change of it does, or what a code means
+    Explain(ExplainArgs),
     /// Print the JSON Schema of a kind
     Schema(SchemaArgs),
     /// Start, stop and restart VMs

@@ -6,6 +6,7 @@ mod difference;
 
 mod error;
 mod exit;
+mod explain;
 mod gather;
 mod node;
 mod output;
@@ -29,6 +30,8 @@ use clap::error::ErrorKind;
 use args::{Cli, Command, LogFormat};
 use exit::Exit;
 use output::Out;
+
+pub use explain::documents;
 
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {
@@ -72,6 +75,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Validate(args) if args.watch => simple::watch(args, global, out),
         Command::Validate(args) => Ok(simple::validate(args, global, out)),
         Command::Schema(args) => simple::schema(args, out),
+        Command::Explain(args) => explain::explain(args, out),
         Command::Completion(args) => Ok(simple::completion(args, out)),
         Command::Version(args) => Ok(simple::version(args, out)),
         Command::Plan(args) => runtime(plan::plan(args, global, out)),

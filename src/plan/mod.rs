@@ -6,6 +6,7 @@ mod action;
 mod delete;
 mod diff;
 mod display;
+pub mod explain;
 mod fields;
 mod identity;
 mod inventory;

@@ -23,6 +23,8 @@ use super::session::{Seen, Session, now};
 use crate::name::{Kind, Name};
 use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Consents, Mode, Plan};
+pub(super) use table::set as columns;
+
 use facts::Index;
 use item::{Item, View};
 use select::{Selector, What};
