@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use similar::{ChangeTag, TextDiff};
 
-use super::session::Seen;
+use crate::apply::Seen;
 use crate::name::{Name, ObjectRef};
 use crate::observe::{NodeState, Observed};
 use crate::plan::{Action, Change, FieldChange, Op, Plan, Shown, Verb};

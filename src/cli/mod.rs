@@ -1,5 +1,6 @@
 //! The command line: one file a command. The only room that prints, and the only one that turns errors into exit codes.
 
+mod advice;
 mod apply;
 mod args;
 mod difference;

@@ -9,14 +9,14 @@ use super::args::{ConsentArgs, Files, Global};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use crate::apply::observe;
+use crate::apply::{Seen, observe};
 use crate::diag::{self, Code, Diagnostic};
 use crate::host::libvirt::LibvirtConnector;
 use crate::host::{Connector, Host};
 use crate::manifest::Spec;
 use crate::name::{Kind, Name, ObjectRef, Uid};
-use crate::observe::{Observed, Scope};
-use crate::plan::{Consents, Entry, Mode, Owned, Plan, Policy, Sources, complete, plan};
+use crate::observe::Scope;
+use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, plan};
 use crate::resolve::{self, Desired, Implied, Problem};
 use crate::source::{ManifestSet, read_set};
 use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
@@ -39,18 +39,6 @@ pub(super) struct Session {
     pub fleet_declared: bool,
     store: Option<Store>,
     lock_timeout: Duration,
-}
-
-/// What a plan was made from, beside the manifests.
-pub(super) struct Seen {
-    /// What the nodes have.
-    pub observed: Observed,
-    /// The inventory, made whole from the marks.
-    pub owned: Owned,
-    /// Entries that only the marks told.
-    pub rebuilt: Vec<Entry>,
-    /// What is known of sources.
-    pub sources: Sources,
 }
 
 /// The state directory that a command uses.
