@@ -16,6 +16,8 @@ mod checkout;
 #[path = "lab_suite/support.rs"]
 mod support;
 
+#[path = "lab_suite/bad_luck.rs"]
+mod bad_luck;
 #[path = "lab_suite/host_domains.rs"]
 mod host_domains;
 #[path = "lab_suite/host_hangs.rs"]

@@ -128,6 +128,31 @@ impl Planner<'_> {
         );
     }
 
+    /// Refuses an object for each of its references that leads nowhere whatever else is done. Volumes may come to light with their pool.
+    pub(super) fn refuse_what_leads_nowhere(&mut self, wanted: &Wanted) -> bool {
+        let state = wanted.node.as_ref().and_then(|node| self.node(node));
+        let there = |object: &ObjectRef| match (object.kind, &object.node) {
+            (Kind::Template | Kind::KeyPair, _) => false,
+            (Kind::StoragePool, Some(node)) => self.pool(&object.name, node).is_some(),
+            (Kind::Network, Some(node)) => {
+                let name = self.libvirt_name(object.kind, &object.name, node);
+                state.is_some_and(|state| state.networks.contains_key(&name))
+            }
+            _ => true,
+        };
+        let nowhere: Vec<_> = wanted
+            .references
+            .iter()
+            .filter(|reference| !self.desired.objects.contains_key(&reference.object) && self.entry(&reference.object).is_none())
+            .filter(|reference| !there(&reference.object))
+            .cloned()
+            .collect();
+        for reference in &nowhere {
+            self.refuse_missing(wanted, &reference.path, &reference.object);
+        }
+        !nowhere.is_empty()
+    }
+
     /// Refuses what is to change in ways that nothing does yet, or nothing ever will. True where it was refused.
     pub(super) fn refuse_later(&mut self, wanted: &Wanted, found: &super::diff::Differences) -> bool {
         use super::fields::Change;

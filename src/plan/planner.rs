@@ -264,6 +264,8 @@ impl<'a> Planner<'a> {
     /// Handles a hold: defers or blocks.
     pub(super) fn hold(&mut self, wanted: &Wanted, hold: Hold, expected: Verb, fields: Vec<FieldChange>) {
         match hold {
+            // What is to wait for one thing and can't be without another is refused now, not when half of the set is done.
+            Hold::Deferred(_) if expected == Verb::Create && self.refuse_what_leads_nowhere(wanted) => {}
             Hold::Deferred(on) => {
                 let until = format!("once {on} is there");
                 self.defer(wanted, on, until, expected, fields);
