@@ -248,9 +248,10 @@ pub fn settle(world: &World, seen: &Seen, plan: &Plan) -> Result<(), StoreError>
         let open = plan.changes.iter().any(|change| change.object == intent.object)
             || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
             || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
+            || plan.notes.iter().any(|note| note.object == intent.object && note.condition == "Suspended")
             || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref());
         if !open {
-            ledger.complete(&intent.id, store::Outcome::Failed, Vec::new())?;
+            ledger.complete(&intent.id, store::Outcome::Settled, Vec::new())?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{NodeState, PowerState, Scope, Target};
 use crate::plan::{Action, ActionId, Expect, Intent, Op, Precondition, Record, UploadSource, verify};
-use crate::store::{Change, Ledger, Outcome};
+use crate::store::{Change, Ending, Ledger, Outcome};
 
 /// What steps reach: nodes, ledger, and the controller's own deeds.
 pub struct World {
@@ -126,7 +126,7 @@ pub(super) fn may_be_intended_early(action: &Action) -> bool {
 
 /// Ends the intent of an action that was never begun. Should that fail, the next run decides by looking.
 pub(super) fn never_begun(action: &Action, world: &World, run_id: &str) {
-    if let Err(error) = world.ledger.complete(&intent_id(action, run_id), Outcome::Failed, Vec::new()) {
+    if let Err(error) = world.ledger.complete(&intent_id(action, run_id), ending(Outcome::NotBegun, None, world), Vec::new()) {
         tracing::warn!(object = %action.object, %error, "the intent of a step that was never begun stays open");
     }
 }
@@ -157,9 +157,14 @@ pub(super) async fn perform(action: &Action, world: &World, run_id: &str, sink: 
     super::failpoint::hit("recorded", action);
     world
         .ledger
-        .complete(&id, outcome, changes)
+        .complete(&id, ending(outcome, result.as_ref().err(), world), changes)
         .map_err(|error| Failure::new(FailureKind::Journal, format!("it was done, but the ledger can't be written: {error}")))?;
     result
+}
+
+/// An end as the history has it.
+fn ending(outcome: Outcome, failure: Option<&Failure>, world: &World) -> Ending {
+    Ending { outcome, at: (world.clock)().to_string(), why: failure.map(|failure| failure.message.clone()) }
 }
 
 /// What the ledger records of a verified action. Until an object's steps are all verified, `last` only grows (D4).

@@ -9,6 +9,7 @@ mod error;
 mod exit;
 mod explain;
 mod gather;
+mod history;
 mod node;
 mod output;
 mod plan;
@@ -20,6 +21,7 @@ mod saved;
 mod session;
 mod signals;
 mod simple;
+mod suspend;
 mod words;
 
 use std::process::ExitCode;
@@ -79,6 +81,9 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Explain(args) => explain::explain(args, out),
         Command::Completion(args) => Ok(simple::completion(args, out)),
         Command::Version(args) => Ok(simple::version(args, out)),
+        Command::History(args) => history::history(args, global, out),
+        Command::Suspend(args) => suspend::suspend(args, global, out),
+        Command::Resume(args) => suspend::resume(args, global, out),
         Command::Plan(args) => runtime(plan::plan(args, global, out)),
         Command::Apply(args) => runtime(apply::apply(args, global, out)),
         Command::Delete(args) => runtime(apply::delete(args, global, out)),

@@ -60,7 +60,10 @@ pub(super) fn now() -> jiff::Timestamp {
 
 /// How this process is called, for whoever waits for its lock.
 fn command_line() -> String {
-    std::env::args().take(3).collect::<Vec<_>>().join(" ")
+    let mut words = std::env::args().take(4);
+    let program = words.next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default().to_owned();
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads manifests and checks all that can be checked without a node. What is wrong is shown, all of it.

@@ -29,6 +29,9 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
         let needs: BTreeSet<ActionId> =
             done.iter().filter(|(user, _)| uses(p, user, &object)).flat_map(|(_, ids)| ids.iter().copied()).collect();
         debug_assert!(needs.is_subset(&all), "needs come from what was planned before");
+        if super::suspension::refused(p, &wanted) {
+            continue;
+        }
         if wanted.prevent_destroy {
             p.refuse(
                 &wanted,

@@ -18,6 +18,7 @@ mod planner;
 mod policy;
 mod record;
 mod sources;
+mod suspension;
 mod usage;
 mod verify;
 
@@ -30,7 +31,7 @@ pub use display::{render, summary};
 pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};
 pub use inventory::complete;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
-pub use owned::{Entry, Intent, NodeRecord, Owned, SecretRef, TemplateRecord, VolumeRecord};
+pub use owned::{Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord};
 pub use policy::{Consents, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
 pub use usage::{running_users, users};
@@ -75,11 +76,13 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     continue;
                 }
                 let Some(wanted) = desired.objects.get(object) else { continue };
-                if out_of_reach(&mut p, wanted) {
+                if out_of_reach(&mut p, wanted) || suspension::noted(&mut p, wanted) {
                     continue;
                 }
                 if let Some((_, plan_kind)) = kinds::TABLE.iter().find(|(kind, _)| *kind == object.kind) {
+                    let before = p.plan.actions.len();
                     plan_kind(&mut p, wanted);
+                    suspension::take_back(&mut p, wanted, before);
                 }
             }
         }
@@ -88,6 +91,7 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
             for object in objects {
                 let Some(wanted) = desired.objects.get(object) else { continue };
                 if !out_of_reach(&mut p, wanted) {
+                    suspension::by_hand(&mut p, wanted);
                     kinds::power(&mut p, wanted, *what);
                 }
             }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::manifest::{Spec, VirtualMachineSpec};
-use crate::name::ObjectRef;
 use crate::observe::{NodeState, OffReason, PowerState, RawDomain, RawLease, RawNetwork, RawNode, RawPool, RawVolume};
 use crate::plan::{Entry, Note, Owned, VolumeRecord};
 use crate::resolve::{Desired, DesiredNode, Wanted};
