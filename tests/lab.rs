@@ -30,5 +30,7 @@ mod host_storage;
 mod host_test_driver;
 #[path = "lab_suite/kill.rs"]
 mod kill;
+#[path = "lab_suite/networks.rs"]
+mod networks;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;

@@ -208,7 +208,7 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
         return Err(Failure::new(FailureKind::Unreachable, "its node is not in the set"));
     };
     precondition(action, host.as_ref()).await?;
-    let op = with_secrets(action, world)?.or(with_image(action, world).await?);
+    let op = with_secrets(action, world)?.or(with_image(action, world).await?).or(with_fresh(action, host.as_ref()).await?);
     super::failpoint::hit("before", action);
     let acted = act(host.as_ref(), op.as_ref().unwrap_or(&action.op), &progress).await;
     super::failpoint::hit("after", action);
@@ -249,6 +249,32 @@ async fn with_image(action: &Action, world: &World) -> Result<Option<Op>, Failur
         .map_err(|message| Failure::new(FailureKind::Conflict, message))?;
     let source = UploadSource::Image { path, digest: digest.clone(), size: *size };
     Ok(Some(Op::VolumeUpload { pool: pool.clone(), name: name.clone(), source }))
+}
+
+/// The operation as it is made out of what is there right now; none for one that says all by itself.
+async fn with_fresh(action: &Action, host: &dyn Host) -> Result<Option<Op>, Failure> {
+    let conflict = |message: String| Failure::new(FailureKind::Conflict, message);
+    let gone = || conflict("it is not there any more".into());
+    match &action.op {
+        Op::NetworkPatch { name, patch, was } => {
+            let state = read_target(host, Target::Network(name.clone())).await?;
+            let network = state.networks.get(name).ok_or_else(gone)?;
+            let text = crate::plan::patched_network(network, patch, was).map_err(conflict)?;
+            Ok(Some(Op::NetworkDefine { name: name.clone(), xml: text }))
+        }
+        Op::NetworkReplug { name, direct, .. } => {
+            let state = read(host, &Scope::Everything).await?;
+            let nics = crate::plan::unplugged(&state, name, *direct);
+            Ok(Some(Op::NetworkReplug { name: name.clone(), direct: *direct, nics }))
+        }
+        Op::PoolRetarget { name, path } => {
+            let state = read_target(host, Target::Pool(name.clone())).await?;
+            let pool = state.pools.get(name).ok_or_else(gone)?;
+            let xml = crate::xml::pool::patch(pool.xml.text(), path).map_err(|error| conflict(error.to_string()))?;
+            Ok(Some(Op::PoolDefine { name: name.clone(), xml }))
+        }
+        _ => Ok(None),
+    }
 }
 
 async fn act(host: &dyn Host, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
@@ -322,6 +348,55 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<(), Failure> {
                 state.pools.values().flat_map(|pool| pool.volumes.iter().flat_map(|v| v.values())).any(|v| v.path == *path);
             if there { Ok(()) } else { conflict(format!("{path} is not there any more")) }
         }
+        Precondition::NetworkGuests { uuid, guests } => {
+            let Target::Network(name) = &target else { return Ok(()) };
+            // Whoever was plugged in since would be cut off without a word.
+            let state = read(host, &Scope::Everything).await?;
+            match state.networks.get(name) {
+                None => return conflict("it is not there any more".into()),
+                Some(network) if network.uuid != *uuid => {
+                    return conflict(format!("it is another object now: its UUID is {}", network.uuid));
+                }
+                Some(_) => {}
+            }
+            let more: Vec<String> = crate::plan::running_guests(&state, name).difference(guests).cloned().collect();
+            if more.is_empty() {
+                Ok(())
+            } else {
+                conflict(format!("{} came to hang on it since the plan was made", more.join(", ")))
+            }
+        }
+        Precondition::PoolUnused { uuid } => {
+            let Target::Pool(name) = &target else { return Ok(()) };
+            let state = read(host, &Scope::Everything).await?;
+            match state.pools.get(name) {
+                None => conflict("it is not there any more".into()),
+                Some(pool) if pool.uuid != *uuid => conflict(format!("it is another object now: its UUID is {}", pool.uuid)),
+                Some(pool) => {
+                    let users = crate::plan::pool_users(&state, pool);
+                    if users.is_empty() { Ok(()) } else { conflict(format!("its volumes are used by {}", users.join(", "))) }
+                }
+            }
+        }
+        Precondition::VolumeIdle { path } => {
+            let state = read(host, &Scope::Everything).await?;
+            let users = crate::plan::running_users(&state, path);
+            let there = state.volume_by_path(path).is_some();
+            match (there, users.is_empty()) {
+                (true, true) => Ok(()),
+                (true, false) => conflict(format!("{} runs on it since the plan was made", users.join(", "))),
+                (false, _) => conflict(format!("{path} is not there any more")),
+            }
+        }
+        Precondition::Disk { uuid, target, path } => {
+            let state = read(host, &Scope::Everything).await?;
+            let disks = crate::plan::running_disks(&state, path);
+            match disks.as_slice() {
+                [(_, domain, disk, false)] if domain == uuid && disk == target => Ok(()),
+                [] => conflict("the guest that it was a disk of does not run on it any more".into()),
+                _ => conflict(format!("who runs on {path} is not as when the plan was made")),
+            }
+        }
         Precondition::VolumeUnused { path } => {
             // libvirt protects no volume that is in use: everything is read again.
             let state = read(host, &Scope::Everything).await?;
@@ -360,7 +435,7 @@ async fn read_back(action: &Action, host: &dyn Host) -> Result<(), Failure> {
     let patience = match &action.expect {
         // libvirt refreshes the pool after an upload in its own time.
         Expect::Uploaded { .. } | Expect::Volume { .. } => 40,
-        Expect::Active(_) | Expect::Gone => 10,
+        Expect::Active(_) | Expect::Gone | Expect::Plugged => 10,
         _ => 1,
     };
     let mut last = String::new();
@@ -368,7 +443,11 @@ async fn read_back(action: &Action, host: &dyn Host) -> Result<(), Failure> {
         if attempt > 0 {
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
-        let state = read_target(host, target.clone()).await?;
+        let state = match &action.expect {
+            // Who is plugged in stands in the guests' documents.
+            Expect::Plugged => read(host, &Scope::Everything).await?,
+            _ => read_target(host, target.clone()).await?,
+        };
         match verify(&action.op, &action.expect, &state) {
             Ok(()) => return Ok(()),
             Err(difference) => last = difference,

@@ -15,6 +15,7 @@ mod lookup;
 mod model;
 mod owned;
 mod planner;
+mod plugs;
 mod policy;
 mod record;
 mod sources;
@@ -26,15 +27,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use action::{Action, ActionId, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource};
+pub use action::{
+    Action, ActionId, Edit, Expect, Lane, NetworkExpect, Op, Precondition, Record, Replug, Section, SeedBytes, Side, UploadSource,
+};
 pub use display::{render, summary};
 pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};
 pub use inventory::complete;
+pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
 pub use owned::{Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord};
+pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
-pub use usage::{running_users, users};
+pub use usage::{pool_users, running_disks, running_users, users};
 pub use verify::verify;
 
 use crate::manifest::Spec;

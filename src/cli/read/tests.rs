@@ -183,6 +183,7 @@ fn node() -> NodeState {
             persistent: true,
             inactive: with(NETWORK, uid("net/lan@a")),
             live: None,
+            ports: None,
             leases: vec![RawLease { mac: "52:54:00:00:00:01".into(), ip: "10.10.0.21".into(), hostname: Some("web-1".into()) }],
         }],
         domains: vec![RawDomain {

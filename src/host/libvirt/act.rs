@@ -52,6 +52,7 @@ fn limit(op: &Op) -> Duration {
         Op::PoolBuild { .. } | Op::PoolStart { .. } | Op::PoolRefresh { .. } | Op::PoolStop { .. } => START,
         Op::NetworkStart { .. } | Op::NetworkStop { .. } | Op::DomainStart { .. } => START,
         Op::DomainDestroy { .. } => guests::DESTROY,
+        Op::NetworkReplug { .. } | Op::DomainBlockResize { .. } => START,
         Op::VolumeCreate { .. } | Op::VolumeGrow { .. } | Op::VolumeDelete { .. } => CREATE,
         Op::VolumeClone { .. } => COPY,
         Op::VolumeUpload { .. } => volumes::STREAM,
@@ -71,7 +72,10 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
         Op::NetworkDefine { xml, .. } => networks::define(cx, xml),
         Op::NetworkStart { name } => networks::start(cx, name),
         Op::NetworkAutostart { name, on } => networks::autostart(cx, name, *on),
-        Op::NetworkDhcpHost { name, add, xml, parent_index } => networks::dhcp_host(cx, name, *add, xml, *parent_index),
+        Op::NetworkUpdate { name, section, edit, xml, parent_index, side } => {
+            networks::update(cx, name, (*section, *edit, *side), xml, *parent_index)
+        }
+        Op::NetworkReplug { nics, .. } => networks::replug(cx, nics),
         Op::NetworkStop { name } => networks::stop(cx, name),
         Op::NetworkUndefine { name } => networks::undefine(cx, name),
         Op::VolumeCreate { pool, xml, .. } => volumes::create(cx, pool, xml),
@@ -79,6 +83,7 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
         Op::VolumeUpload { pool, name, source } => volumes::upload(cx, pool, name, source),
         Op::VolumeGrow { pool, name, capacity } => volumes::grow(cx, pool, name, *capacity),
         Op::VolumeDelete { pool, name } => volumes::delete(cx, pool, name),
+        Op::DomainBlockResize { uuid, target, capacity, .. } => volumes::block_resize(cx, *uuid, target, *capacity),
         Op::DomainDefine { xml, validate, .. } => guests::define(cx, xml, *validate),
         Op::DomainStart { uuid, .. } => guests::start(cx, *uuid),
         Op::DomainDestroy { uuid, .. } => guests::destroy(cx, *uuid),
@@ -89,8 +94,11 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
             guests::metadata(cx, *uuid, title, description, mark.as_deref(), *live)
         }
         Op::DomainRename { uuid, to, .. } => guests::rename(cx, *uuid, to),
-        Op::DomainShutdown { .. } | Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => {
-            Err(own(ErrorKind::Unsupported, format!("{} is no single call", op.word())))
-        }
+        Op::DomainShutdown { .. }
+        | Op::NetworkPatch { .. }
+        | Op::PoolRetarget { .. }
+        | Op::Fetch { .. }
+        | Op::KeyPairGenerate { .. }
+        | Op::Inventory => Err(own(ErrorKind::Unsupported, format!("{} is no single call", op.word()))),
     }
 }

@@ -97,7 +97,12 @@ impl State {
     pub fn turn_off(&mut self, name: &str, reason: OffReason) {
         let Some(domain) = self.domains.get_mut(name) else { return };
         domain.power = None;
-        domain.live = None;
+        let live = domain.live.take().and_then(|text| Element::parse(&text).ok());
+        for interface in live.iter().filter_map(|live| live.child("devices")).flat_map(|devices| devices.all("interface")) {
+            if let Some(port) = interface.child_attr("source", "portid").and_then(|text| text.parse::<Uuid>().ok()) {
+                self.networks.values_mut().for_each(|network| network.ports.retain(|other| *other != port));
+            }
+        }
         domain.off_reason = reason;
         domain.agent_addresses = None;
         if !domain.persistent {
