@@ -16,6 +16,8 @@ mod checkout;
 #[path = "lab_suite/support.rs"]
 mod support;
 
+#[path = "lab_suite/bad_luck.rs"]
+mod bad_luck;
 #[path = "lab_suite/host_domains.rs"]
 mod host_domains;
 #[path = "lab_suite/host_hangs.rs"]
@@ -32,5 +34,7 @@ mod kill;
 mod leaf_cases;
 #[path = "lab_suite/leaves.rs"]
 mod leaves;
+#[path = "lab_suite/networks.rs"]
+mod networks;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;

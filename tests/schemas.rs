@@ -1,4 +1,5 @@
-//! The schemas in `schemas/` are those of the spec types. `JVP_UPDATE=1 cargo test --test schemas` writes them anew.
+//! What is made of tables and types in the program: the schemas in `schemas/`, and the pages of `docs/`.
+//! `JVP_UPDATE=1 cargo test --test schemas` writes them anew.
 
 use std::fs;
 use std::path::Path;
@@ -26,4 +27,25 @@ fn the_schemas_in_the_checkout_are_those_of_the_language() {
         assert!(now == Some(text), "schemas/{name} is stale: run `JVP_UPDATE=1 cargo test --test schemas`");
     }
     assert_eq!(found.len(), expected.len(), "schemas/ holds files that belong to no kind");
+}
+
+#[test]
+fn the_pages_in_the_checkout_are_those_of_the_tables() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for (name, text) in jvp::cli::documents() {
+        if std::env::var_os("JVP_UPDATE").is_some() {
+            fs::write(folder.join(name), &text).unwrap();
+        }
+        let found = fs::read_to_string(folder.join(name)).unwrap_or_default();
+        assert!(found == text, "docs/{name} is stale: run `JVP_UPDATE=1 cargo test --test schemas`");
+    }
+}
+
+#[test]
+fn the_readme_has_the_exit_codes_of_the_program() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, page) = jvp::cli::documents().into_iter().find(|(name, _)| *name == "exit-codes.md").unwrap();
+    for row in page.lines().filter(|line| line.starts_with("| ")) {
+        assert!(readme.contains(row), "README.md lacks `{row}`");
+    }
 }

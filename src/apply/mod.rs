@@ -1,11 +1,14 @@
 //! Apply: plans carried out, step by step, each verified by reading back.
 
 mod failpoint;
+mod fresh;
 mod observe;
 pub mod progress;
+mod rounds;
 mod run;
 mod step;
 
 pub use observe::observe;
+pub use rounds::{End, Outlook, ROUNDS, Rounds, Seen, refresh, settle};
 pub use run::{DEFAULT_PARALLELISM, Halt, Outcome, run};
 pub use step::{Failure, FailureKind, Local, World};

@@ -62,17 +62,22 @@ impl Outcome {
     }
 }
 
-/// Walks a plan.
+/// Walks a plan, without the actions in `held` and all that needs them.
 pub async fn run(
     plan: &Plan,
     world: &Arc<World>,
     run_id: &str,
     parallelism: usize,
+    held: &BTreeSet<ActionId>,
     halt: &watch::Receiver<Halt>,
     sink: &Sink,
 ) -> Outcome {
     let mut outcome = Outcome::default();
     let mut waiting: BTreeSet<ActionId> = plan.actions.iter().map(|action| action.id).collect();
+    for id in held {
+        waiting.remove(id);
+        skip(plan, &mut waiting, &mut outcome, sink, *id);
+    }
     let mut running: BTreeMap<ActionId, (Option<Name>, Lane)> = BTreeMap::new();
     let mut tasks: JoinSet<(ActionId, Result<(), Failure>, Duration)> = JoinSet::new();
     let mut halt = halt.clone();
@@ -165,6 +170,11 @@ pub async fn run(
 /// Records a failure and skips all that needs it.
 fn fail(plan: &Plan, waiting: &mut BTreeSet<ActionId>, outcome: &mut Outcome, sink: &Sink, id: ActionId, failure: Failure) {
     outcome.failed.insert(id, failure);
+    skip(plan, waiting, outcome, sink, id);
+}
+
+/// Skips all that needs an action that isn't done.
+fn skip(plan: &Plan, waiting: &mut BTreeSet<ActionId>, outcome: &mut Outcome, sink: &Sink, id: ActionId) {
     let mut broken = BTreeSet::from([id]);
     for action in &plan.actions {
         if waiting.contains(&action.id) && action.needs.iter().any(|need| broken.contains(need)) {

@@ -9,8 +9,7 @@ use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{NodeState, PowerState, Scope, Target};
 use crate::plan::{Action, ActionId, Expect, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify};
-use crate::store::{Change, Ledger, Outcome};
-use crate::xml::{self, XmlError};
+use crate::store::{Change, Ending, Ledger, Outcome};
 
 /// What steps reach: nodes, ledger, and the controller's own deeds.
 pub struct World {
@@ -127,7 +126,7 @@ pub(super) fn may_be_intended_early(action: &Action) -> bool {
 
 /// Ends the intent of an action that was never begun. Should that fail, the next run decides by looking.
 pub(super) fn never_begun(action: &Action, world: &World, run_id: &str) {
-    if let Err(error) = world.ledger.complete(&intent_id(action, run_id), Outcome::Failed, Vec::new()) {
+    if let Err(error) = world.ledger.complete(&intent_id(action, run_id), ending(Outcome::NotBegun, None, world), Vec::new()) {
         tracing::warn!(object = %action.object, %error, "the intent of a step that was never begun stays open");
     }
 }
@@ -158,9 +157,14 @@ pub(super) async fn perform(action: &Action, world: &World, run_id: &str, sink: 
     super::failpoint::hit("recorded", action);
     world
         .ledger
-        .complete(&id, outcome, changes)
+        .complete(&id, ending(outcome, result.as_ref().err(), world), changes)
         .map_err(|error| Failure::new(FailureKind::Journal, format!("it was done, but the ledger can't be written: {error}")))?;
     result
+}
+
+/// An end as the history has it.
+fn ending(outcome: Outcome, failure: Option<&Failure>, world: &World) -> Ending {
+    Ending { outcome, at: (world.clock)().to_string(), why: failure.map(|failure| failure.message.clone()) }
 }
 
 /// What the ledger records of a verified action. Until an object's steps are all verified, `last` only grows (D4).
@@ -204,7 +208,7 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
         return Err(Failure::new(FailureKind::Unreachable, "its node is not in the set"));
     };
     let seen = precondition(action, host.as_ref()).await?;
-    let made = with_document(action, seen.as_ref())?;
+    let made = super::fresh::made(action, seen.as_ref(), host.as_ref()).await?;
     let op = with_secrets(action, made.as_ref(), world)?.or(made).or(with_image(action, world).await?);
     super::failpoint::hit("before", action);
     let acted = act(host.as_ref(), op.as_ref().unwrap_or(&action.op), &progress).await;
@@ -220,36 +224,6 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
     }
 }
 
-/// The operation with what a patch makes of the domain's document, as it was read right before; none where it has no patch. What
-/// nobody wanted changed stays as it is now, not as it was when the plan was made.
-fn with_document(action: &Action, seen: Option<&NodeState>) -> Result<Option<Op>, Failure> {
-    let (Op::DomainRedefine { name, patch, .. } | Op::DomainDevice { name, patch, .. }) = &action.op else { return Ok(None) };
-    let conflict = || Failure::new(FailureKind::Conflict, "it is not there any more");
-    let domain = seen.and_then(|state| state.domains.get(name)).ok_or_else(conflict)?;
-    let wrong = |error: XmlError| Failure::new(FailureKind::Failed, format!("its document can't be changed: {error}"));
-    match &action.op {
-        Op::DomainRedefine { name, uuid, validate, .. } => {
-            let xml = xml::domain::patch(domain.inactive_xml.text(), patch).map_err(wrong)?;
-            Ok(Some(Op::DomainDefine { name: name.clone(), uuid: *uuid, xml, validate: *validate }))
-        }
-        Op::DomainDevice { how, device, live, .. } => {
-            let document = match &domain.live_xml {
-                Some(document) if *live => document.text(),
-                _ => domain.inactive_xml.text(),
-            };
-            let changed = if *how == Plug::Detach { None } else { Some(xml::domain::patch(document, patch).map_err(wrong)?) };
-            let element =
-                xml::domain::device(changed.as_deref().unwrap_or(document), device).map_err(wrong)?.ok_or_else(conflict)?;
-            let mut op = action.op.clone();
-            if let Op::DomainDevice { xml, .. } = &mut op {
-                *xml = Some(element);
-            }
-            Ok(Some(op))
-        }
-        _ => Ok(None),
-    }
-}
-
 /// The operation with its secrets in it; none where it has none. `made` is the operation where a patch made it.
 fn with_secrets(action: &Action, made: Option<&Op>, world: &World) -> Result<Option<Op>, Failure> {
     if action.secrets.is_empty() {
@@ -259,7 +233,7 @@ fn with_secrets(action: &Action, made: Option<&Op>, world: &World) -> Result<Opt
     for (token, reference) in &action.secrets {
         let secret = world.local.secret(reference).map_err(|message| Failure::new(FailureKind::Conflict, message))?;
         if let Op::DomainDefine { xml, .. } | Op::DomainDevice { xml: Some(xml), .. } = &mut op {
-            *xml = xml.replace(token.as_str(), &xml::escape(&secret));
+            *xml = xml.replace(token.as_str(), &crate::xml::escape(&secret));
         }
     }
     Ok(Some(op))
@@ -294,12 +268,12 @@ async fn act(host: &dyn Host, op: &Op, progress: &dyn Progress) -> Result<(), Ho
     }
 }
 
-async fn read(host: &dyn Host, scope: &Scope) -> Result<NodeState, Failure> {
+pub(super) async fn read(host: &dyn Host, scope: &Scope) -> Result<NodeState, Failure> {
     Ok(NodeState::read(host.read(scope).await?))
 }
 
 /// Reads the one object that an operation is about.
-async fn read_target(host: &dyn Host, target: Target) -> Result<NodeState, Failure> {
+pub(super) async fn read_target(host: &dyn Host, target: Target) -> Result<NodeState, Failure> {
     read(host, &Scope::Objects(BTreeSet::from([target]))).await
 }
 
@@ -359,6 +333,55 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeSta
                 state.pools.values().flat_map(|pool| pool.volumes.iter().flat_map(|v| v.values())).any(|v| v.path == *path);
             if there { Ok(None) } else { conflict(format!("{path} is not there any more")) }
         }
+        Precondition::NetworkGuests { uuid, guests } => {
+            let Target::Network(name) = &target else { return Ok(None) };
+            // Whoever was plugged in since would be cut off without a word.
+            let state = read(host, &Scope::Everything).await?;
+            match state.networks.get(name) {
+                None => return conflict("it is not there any more".into()),
+                Some(network) if network.uuid != *uuid => {
+                    return conflict(format!("it is another object now: its UUID is {}", network.uuid));
+                }
+                Some(_) => {}
+            }
+            let more: Vec<String> = crate::plan::running_guests(&state, name).difference(guests).cloned().collect();
+            if more.is_empty() {
+                Ok(None)
+            } else {
+                conflict(format!("{} came to hang on it since the plan was made", more.join(", ")))
+            }
+        }
+        Precondition::PoolUnused { uuid } => {
+            let Target::Pool(name) = &target else { return Ok(None) };
+            let state = read(host, &Scope::Everything).await?;
+            match state.pools.get(name) {
+                None => conflict("it is not there any more".into()),
+                Some(pool) if pool.uuid != *uuid => conflict(format!("it is another object now: its UUID is {}", pool.uuid)),
+                Some(pool) => {
+                    let users = crate::plan::pool_users(&state, pool);
+                    if users.is_empty() { Ok(None) } else { conflict(format!("its volumes are used by {}", users.join(", "))) }
+                }
+            }
+        }
+        Precondition::VolumeIdle { path } => {
+            let state = read(host, &Scope::Everything).await?;
+            let users = crate::plan::running_users(&state, path);
+            let there = state.volume_by_path(path).is_some();
+            match (there, users.is_empty()) {
+                (true, true) => Ok(None),
+                (true, false) => conflict(format!("{} runs on it since the plan was made", users.join(", "))),
+                (false, _) => conflict(format!("{path} is not there any more")),
+            }
+        }
+        Precondition::Disk { uuid, target, path } => {
+            let state = read(host, &Scope::Everything).await?;
+            let disks = crate::plan::running_disks(&state, path);
+            match disks.as_slice() {
+                [(_, domain, disk, false)] if domain == uuid && disk == target => Ok(None),
+                [] => conflict("the guest that it was a disk of does not run on it any more".into()),
+                _ => conflict(format!("who runs on {path} is not as when the plan was made")),
+            }
+        }
         Precondition::VolumeUnused { path } => {
             // libvirt protects no volume that is in use: everything is read again.
             let state = read(host, &Scope::Everything).await?;
@@ -408,7 +431,7 @@ async fn read_back(action: &Action, made: Option<&Op>, host: &dyn Host) -> Resul
     let patience = match &action.expect {
         // libvirt refreshes the pool after an upload in its own time.
         Expect::Uploaded { .. } | Expect::Volume { .. } => 40,
-        Expect::Active(_) | Expect::Gone => 10,
+        Expect::Active(_) | Expect::Gone | Expect::Plugged => 10,
         // A guest takes its time to let go of a device.
         Expect::Domain(expect) if expect.live.values().any(Option::is_none) => 240,
         Expect::Domain(expect) if !expect.live.is_empty() => 20,
@@ -425,7 +448,11 @@ async fn read_back(action: &Action, made: Option<&Op>, host: &dyn Host) -> Resul
         {
             ask_again(host, made).await;
         }
-        let state = read_target(host, target.clone()).await?;
+        let state = match &action.expect {
+            // Who is plugged in stands in the guests' documents.
+            Expect::Plugged => read(host, &Scope::Everything).await?,
+            _ => read_target(host, target.clone()).await?,
+        };
         match verify(&action.op, &action.expect, &state) {
             Ok(()) => return Ok(()),
             Err(difference) => last = difference,

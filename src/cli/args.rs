@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::explain::ExplainArgs;
+use super::history::HistoryArgs;
+use super::suspend::SuspendArgs;
+
 /// Keeps virtual machines on plain libvirt exactly as a Git checkout says.
 #[derive(Debug, Parser)]
 #[command(name = "jvp", version, max_term_width = 110, propagate_version = false)]
@@ -73,10 +77,18 @@ pub(super) enum Command {
     Get(GetArgs),
     /// Tell all that is known of an object
     Describe(DescribeArgs),
+    /// Show what was done: when, by which run, and how it ended
+    History(HistoryArgs),
+    /// Have nothing be done to objects until they are resumed
+    Suspend(SuspendArgs),
+    /// Have suspended objects be kept true again
+    Resume(SuspendArgs),
     /// Show what differs between the manifests and libvirt
     ///
     /// Exits with 0 where nothing differs, 1 where something does and more than 1 on an error, as kubectl has it.
     Diff(DiffArgs),
+    /// Tell what a field is and what a change of it does, or what a code means
+    Explain(ExplainArgs),
     /// Print the JSON Schema of a kind
     Schema(SchemaArgs),
     /// Start, stop and restart VMs

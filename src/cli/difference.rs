@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use similar::{ChangeTag, TextDiff};
 
-use super::session::Seen;
+use crate::apply::Seen;
 use crate::name::{Name, ObjectRef};
 use crate::observe::{NodeState, Observed};
 use crate::plan::{Action, Change, FieldChange, Op, Plan, Shown, Verb};
@@ -120,6 +120,10 @@ fn texts(action: &Action, node: Option<&NodeState>) -> Option<(String, String)> 
         }
         Op::DomainUndefine { uuid, .. } => Some((domain(*uuid), String::new())),
         Op::NetworkDefine { name, xml } => Some((network(name), xml.clone())),
+        Op::NetworkPatch { name, patch, .. } => {
+            let found = network(name);
+            crate::xml::network::patch(&found, patch).ok().map(|text| (found, text))
+        }
         Op::NetworkUndefine { name } => Some((network(name), String::new())),
         // A pool or volume is only ever defined anew.
         Op::PoolDefine { xml, .. } | Op::VolumeCreate { xml, .. } | Op::VolumeClone { xml, .. } => {
@@ -133,11 +137,14 @@ fn texts(action: &Action, node: Option<&NodeState>) -> Option<(String, String)> 
         | Op::PoolUndefine { .. }
         | Op::NetworkStart { .. }
         | Op::NetworkAutostart { .. }
-        | Op::NetworkDhcpHost { .. }
+        | Op::PoolRetarget { .. }
+        | Op::NetworkUpdate { .. }
+        | Op::NetworkReplug { .. }
         | Op::NetworkStop { .. }
         | Op::VolumeUpload { .. }
         | Op::VolumeGrow { .. }
         | Op::VolumeDelete { .. }
+        | Op::DomainBlockResize { .. }
         | Op::DomainStart { .. }
         | Op::DomainShutdown { .. }
         | Op::DomainDestroy { .. }

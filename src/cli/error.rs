@@ -1,5 +1,7 @@
 //! Errors as a person reads them: what failed, why, what to do, and which exit code it means.
 
+use std::io::ErrorKind;
+
 use super::exit::Exit;
 use crate::store::StoreError;
 
@@ -50,6 +52,18 @@ impl CommandError {
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
-        Self::new(Exit::Error, error.to_string())
+        let help = match &error {
+            StoreError::Io { source, .. } => match source.kind() {
+                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+                    Some("have the state directory writable, or choose another with --state-dir")
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    Some("make room where the state directory lies, or choose another with --state-dir")
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        Self { help: help.map(str::to_owned).into_iter().collect(), ..Self::new(Exit::Error, error.to_string()) }
     }
 }

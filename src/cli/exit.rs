@@ -53,6 +53,35 @@ impl Exit {
     }
 }
 
+/// What each code means, and with which commands.
+const MEANINGS: &[(Exit, &str)] = &[
+    (Exit::Ok, "all is well"),
+    (Exit::Error, "an error that no other code tells; with `jvp diff`: differences"),
+    (Exit::Changes, "with `--detailed-exitcode`: there are changes; with `jvp diff`: an error"),
+    (Exit::Invalid, "the manifests are invalid"),
+    (Exit::Unreachable, "a node is out of reach"),
+    (Exit::Partly, "not all of it was done"),
+    (Exit::Refused, "a guard refused"),
+    (Exit::Usage, "the command line is wrong"),
+];
+
+/// The codes, for a terminal.
+pub(super) fn table() -> String {
+    let rows: Vec<Vec<String>> =
+        MEANINGS.iter().map(|(exit, says)| vec![format!("  {}", exit.code()), (*says).to_owned()]).collect();
+    format!("Exit codes:\n{}\nWhere several fit, the first of 64, 3, 6, 5, 4, 1, 2 wins.\n", super::read::columns(&rows))
+}
+
+/// The codes, as a page of Markdown.
+pub(super) fn page() -> String {
+    let mut page = String::from(
+        "# Exit codes\n\nThey are an API. Where several fit, the first of 64, 3, 6, 5, 4, 1, 2 wins.\n\n\
+         <!-- Made from the table of codes: JVP_UPDATE=1 cargo test --test schemas -->\n\n| code | meaning |\n|---|---|\n",
+    );
+    page.extend(MEANINGS.iter().map(|(exit, says)| format!("| {} | {says} |\n", exit.code())));
+    page
+}
+
 #[cfg(test)]
 mod tests {
     use super::Exit;

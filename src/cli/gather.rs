@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use super::error::CommandError;
 use super::exit::Exit;
-use super::session::{Seen, Session, now};
-use crate::apply::Local;
+use super::session::{Session, now};
+use crate::apply::{Local, Seen};
 use crate::host::Progress;
 use crate::image::word;
 use crate::manifest::{SecretSource, Spec, TemplateFormat, TemplateSpec};

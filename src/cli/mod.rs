@@ -1,12 +1,15 @@
 //! The command line: one file a command. The only room that prints, and the only one that turns errors into exit codes.
 
+mod advice;
 mod apply;
 mod args;
 mod difference;
 
 mod error;
 mod exit;
+mod explain;
 mod gather;
+mod history;
 mod node;
 mod output;
 mod plan;
@@ -18,6 +21,7 @@ mod saved;
 mod session;
 mod signals;
 mod simple;
+mod suspend;
 mod words;
 
 use std::process::ExitCode;
@@ -29,6 +33,8 @@ use clap::error::ErrorKind;
 use args::{Cli, Command, LogFormat};
 use exit::Exit;
 use output::Out;
+
+pub use explain::documents;
 
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {
@@ -72,8 +78,12 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Validate(args) if args.watch => simple::watch(args, global, out),
         Command::Validate(args) => Ok(simple::validate(args, global, out)),
         Command::Schema(args) => simple::schema(args, out),
+        Command::Explain(args) => explain::explain(args, out),
         Command::Completion(args) => Ok(simple::completion(args, out)),
         Command::Version(args) => Ok(simple::version(args, out)),
+        Command::History(args) => history::history(args, global, out),
+        Command::Suspend(args) => suspend::suspend(args, global, out),
+        Command::Resume(args) => suspend::resume(args, global, out),
         Command::Plan(args) => runtime(plan::plan(args, global, out)),
         Command::Apply(args) => runtime(apply::apply(args, global, out)),
         Command::Delete(args) => runtime(apply::delete(args, global, out)),

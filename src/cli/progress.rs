@@ -96,6 +96,12 @@ fn words(op: &str) -> (&'static str, &'static str) {
         "network-define" => ("defining the network", "network defined"),
         "network-start" => ("starting the network", "network started"),
         "network-dhcp-host" => ("changing a DHCP host", "DHCP host changed"),
+        "network-dhcp-range" => ("changing a DHCP range", "DHCP range changed"),
+        "network-dns-host" => ("changing a DNS host", "DNS host changed"),
+        "network-patch" => ("changing the network's definition", "network defined"),
+        "network-replug" => ("plugging guests in again", "guests plugged in"),
+        "pool-retarget" => ("moving the pool", "pool moved"),
+        "domain-block-resize" => ("growing the disk of a running guest", "disk grown"),
         "network-stop" => ("stopping the network", "network stopped"),
         "network-undefine" => ("undefining the network", "network undefined"),
         "volume-create" => ("creating the volume", "volume created"),
@@ -354,7 +360,20 @@ mod tests {
 
     #[test]
     fn every_operation_has_words_of_its_own() {
-        for op in ["domain-start", "volume-upload", "fetch", "inventory", "pool-build", "network-dhcp-host"] {
+        for op in [
+            "domain-start",
+            "volume-upload",
+            "fetch",
+            "inventory",
+            "pool-build",
+            "network-dhcp-host",
+            "network-dhcp-range",
+            "network-dns-host",
+            "network-patch",
+            "network-replug",
+            "pool-retarget",
+            "domain-block-resize",
+        ] {
             assert_ne!(words(op).0, "working", "{op}");
         }
     }

@@ -1,21 +1,19 @@
 //! From a plan to its outcome: show, ask, do, round by round. What apply, delete and the power commands share.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::args::Global;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use super::session::{Seen, Session, now};
+use super::session::{Session, now};
 use crate::apply::progress::Sink;
-use crate::apply::{Failure, FailureKind, Halt, Outcome, World, run};
-use crate::host::NoProgress;
-use crate::name::{Kind, ObjectRef};
-use crate::observe::{NodeView, Scope};
-use crate::plan::{Action, Change, Data, Mode, NodeRecord, Op, Plan, Policy, RefusalKind, Verb, render};
+use crate::apply::{End, FailureKind, Halt, Outlook, Rounds, Seen, World, refresh, settle};
+use crate::observe::Scope;
+use crate::plan::{Data, Mode, Plan, Policy, RefusalKind, render};
 
 /// How a plan is to be carried out.
 pub(super) struct Manner {
@@ -28,9 +26,6 @@ pub(super) struct Manner {
     /// The plan must have this fingerprint.
     pub fingerprint: Option<String>,
 }
-
-/// Rounds after which an apply ends, whatever is still deferred.
-const ROUNDS: u32 = 4;
 
 /// The exit code that a plan by itself means.
 pub(super) fn judge(plan: &Plan) -> Exit {
@@ -58,7 +53,7 @@ pub(super) async fn carry_out(
     let mut seen = session.look(&Scope::Everything, out).await?;
     let policy = make_policy(&session, &seen)?;
     let mut plan = session.plan(&seen, &policy);
-    if !manner.dry_run && refresh(&session, &plan).await {
+    if !manner.dry_run && refresh(&session.hosts, &plan).await {
         // What lay in these pools without libvirt's knowledge is known now, and the guards look again.
         seen = session.look(&Scope::Everything, out).await?;
         plan = session.plan(&seen, &policy);
@@ -87,7 +82,7 @@ pub(super) async fn carry_out(
         return Ok(exit);
     }
     if plan.is_empty() {
-        settle(&session, &seen, &plan)?;
+        settle(world(&session)?.as_ref(), &seen, &plan)?;
         session.close()?;
         return Ok(exit);
     }
@@ -101,29 +96,6 @@ pub(super) async fn carry_out(
     exit = exit.or(result?);
     session.close()?;
     Ok(exit)
-}
-
-/// Refreshes each pool that holds a volume which the plan makes, fills, grows or deletes. True where there was one.
-async fn refresh(session: &Session, plan: &Plan) -> bool {
-    let pools: BTreeSet<(&crate::name::Name, &str)> = plan
-        .actions
-        .iter()
-        .filter_map(|action| match &action.op {
-            Op::VolumeCreate { pool, .. }
-            | Op::VolumeClone { pool, .. }
-            | Op::VolumeUpload { pool, .. }
-            | Op::VolumeGrow { pool, .. }
-            | Op::VolumeDelete { pool, .. } => Some((action.node.as_ref()?, pool.as_str())),
-            _ => None,
-        })
-        .collect();
-    for (node, pool) in &pools {
-        let Some(host) = session.hosts.get(*node) else { continue };
-        if let Err(error) = host.act(&Op::PoolRefresh { name: (*pool).to_owned() }, &NoProgress).await {
-            tracing::warn!(%node, pool, %error, "the pool was not refreshed");
-        }
-    }
-    !pools.is_empty()
 }
 
 /// Asks before anything is done. Each destructive line is confirmed by the object's name.
@@ -145,55 +117,6 @@ fn confirm(plan: &Plan, yes: bool, out: &Out) -> Result<(), CommandError> {
     if answer == "yes" { Ok(()) } else { Err(CommandError::new(Exit::Error, "nothing was done")) }
 }
 
-/// Records the hosts that were met for the first time, and objects that are as wanted and that the ledger didn't know so.
-fn settle(session: &Session, seen: &Seen, plan: &Plan) -> Result<(), CommandError> {
-    let Some(ledger) = session.ledger() else { return Ok(()) };
-    for (name, view) in &seen.observed.nodes {
-        let NodeView::Reached(state) = view else { continue };
-        if let (None, Some(host_uuid)) = (ledger.node(name), state.host.uuid) {
-            ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: now().to_string() })?;
-        }
-    }
-    for entry in seen.rebuilt.iter().chain(&plan.settled) {
-        let known = ledger.entry(&entry.object);
-        let mut entry = entry.clone();
-        entry.date(known.as_ref(), || now().to_string());
-        if known.as_ref() != Some(&entry) {
-            ledger.put_entry(entry)?;
-        }
-    }
-    // An intent whose object needs nothing any more was decided by looking.
-    for intent in ledger.open_intents() {
-        let open = plan.changes.iter().any(|change| change.object == intent.object)
-            || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
-            || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
-            || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref());
-        if !open {
-            ledger.complete(&intent.id, crate::store::Outcome::Failed, Vec::new())?;
-        }
-    }
-    Ok(())
-}
-
-/// What a round after the first may do: create, start or change live what was named as deferred.
-fn may(action: &Action, plan: &Plan, named: &BTreeSet<ObjectRef>) -> bool {
-    let implied = plan
-        .changes
-        .iter()
-        .any(|change| change.actions.contains(&action.id) && change.implied_by.as_ref().is_some_and(|by| named.contains(by)));
-    let harmless = !matches!(
-        action.op,
-        Op::DomainDestroy { .. }
-            | Op::DomainShutdown { .. }
-            | Op::DomainUndefine { .. }
-            | Op::NetworkStop { .. }
-            | Op::NetworkUndefine { .. }
-            | Op::PoolStop { .. }
-            | Op::PoolUndefine { .. }
-    );
-    harmless && (named.contains(&action.object) || implied)
-}
-
 async fn rounds(
     session: &Session,
     seen: Seen,
@@ -203,92 +126,83 @@ async fn rounds(
     halted: &watch::Receiver<Halt>,
     out: &Arc<Out>,
 ) -> Result<Exit, CommandError> {
-    let Some(ledger) = session.ledger() else { return Err(CommandError::new(Exit::Error, "the ledger is not held")) };
-    let world = Arc::new(World {
-        hosts: session.hosts.clone(),
-        ledger,
-        local: Arc::new(super::gather::Controller::of(session)),
-        clock: now,
-    });
-    let run_id = now().as_millisecond().to_string();
-    let mut named: BTreeSet<ObjectRef> = plan.changes.iter().map(|change| change.object.clone()).collect();
-    named.extend(plan.deferred.iter().map(|deferred| deferred.object.clone()));
-    let (mut seen, mut plan) = (seen, plan);
-    let mut failures: Vec<(Action, Failure)> = Vec::new();
-    let mut done = 0;
-    let mut skipped = 0;
-    for round in 1..=ROUNDS {
-        settle(session, &seen, &plan)?;
+    let outlook = Looking { session, policy, out };
+    let mut rounds = Rounds::new(world(session)?, now().as_millisecond().to_string(), seen, plan);
+    loop {
+        rounds.settle()?;
         session.publish()?;
-        let (sink, bars) = super::progress::sink(out, &plan);
-        let outcome: Outcome = run(&plan, &world, &format!("{run_id}-{round}"), manner.parallelism, halted, &sink).await;
+        let (sink, bars) = super::progress::sink(out, rounds.plan());
+        rounds.run(manner.parallelism, halted, &sink).await;
         drop::<Sink>(sink);
         bars.finish();
-        done += outcome.done.len();
-        skipped += outcome.skipped.len();
-        for (id, failure) in &outcome.failed {
-            if let Some(action) = plan.actions.get(id.0) {
-                failures.push((action.clone(), failure.clone()));
-            }
+        if !rounds.next(&outlook, halted).await? {
+            break;
         }
-        if !outcome.stopped.is_empty() {
-            report(out, done, skipped, &failures);
+    }
+    let exit = match rounds.end().clone() {
+        End::Done => {
+            if rounds.finish(&outlook).await? {
+                super::gather::write_metadata(session, rounds.seen());
+            }
+            report(out, &rounds);
+            return Ok(code(&rounds));
+        }
+        End::Refused => {
+            out.print(&render(rounds.plan(), out.colour));
+            report(out, &rounds);
+            return Ok(judge(rounds.plan()).or(Exit::Partly));
+        }
+        End::Stopped => {
+            report(out, &rounds);
             out.say("stopped as asked; the journal tells the next run where it was\n");
-            return Ok(Exit::Partly);
+            Exit::Partly
         }
-        if plan.deferred.is_empty() || outcome.done.is_empty() || *halted.borrow() != Halt::No {
-            break;
+        End::Unannounced(object) => {
+            report(out, &rounds);
+            out.say(&format!("{object}: what is to be done for it was not in the plan that was shown; plan again\n"));
+            Exit::Partly
         }
-        // What was awaited is there: look again, and plan what was deferred with the same function.
-        seen = session.look(&Scope::Everything, out).await?;
-        let next = session.plan(&seen, policy);
-        if !matches!(judge(&next), Exit::Ok | Exit::Unreachable) {
-            out.print(&render(&next, out.colour));
-            report(out, done, skipped, &failures);
-            return Ok(judge(&next).or(Exit::Partly));
-        }
-        if let Some(action) = next.actions.iter().find(|action| !may(action, &next, &named)) {
-            let failed = failures.iter().any(|(failed, _)| failed.object == action.object);
-            if !failed {
-                report(out, done, skipped, &failures);
-                out.say(&format!(
-                    "{}: what is to be done for it was not in the plan that was shown; plan again\n",
-                    action.object
-                ));
-                return Ok(Exit::Partly);
+        End::Unfinished => {
+            report(out, &rounds);
+            for deferred in &rounds.plan().deferred {
+                out.say(&format!("{}: what it waits for didn't come about; plan again\n", deferred.object));
             }
+            Exit::Partly
         }
-        named.extend(next.changes.iter().map(|change| change.object.clone()));
-        if next.is_empty() {
-            plan = next;
-            break;
-        }
-        // What failed in this run isn't tried again in it.
-        if next.actions.iter().all(|action| failures.iter().any(|(failed, _)| failed.object == action.object)) {
-            break;
-        }
-        plan = next;
-    }
-    if failures.is_empty() && skipped == 0 {
-        if !(leaves_nothing_to_settle(&plan) && world.ledger.open_intents().is_empty()) {
-            seen = session.look(&Scope::Everything, out).await?;
-            let after = session.plan(&seen, policy);
-            settle(session, &seen, &after)?;
-        }
-        super::gather::write_metadata(session, &seen);
-    }
-    report(out, done, skipped, &failures);
-    Ok(code(&failures, skipped))
+    };
+    Ok(exit)
 }
 
-/// Whether a plan that was carried out recorded all that looking once more could: new VMs are read back and settled one by one.
-fn leaves_nothing_to_settle(plan: &Plan) -> bool {
-    let new_vm = |change: &Change| change.object.kind == Kind::VirtualMachine && change.verb == Verb::Create;
-    !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(new_vm)
+/// Looking and planning in the rounds of a session.
+struct Looking<'a> {
+    session: &'a Session,
+    policy: &'a Policy,
+    out: &'a Out,
 }
 
-fn code(failures: &[(Action, Failure)], skipped: usize) -> Exit {
-    if failures.is_empty() && skipped == 0 {
+#[async_trait(?Send)]
+impl Outlook for Looking<'_> {
+    type Error = CommandError;
+
+    async fn look(&self) -> Result<Seen, CommandError> {
+        self.session.look(&Scope::Everything, self.out).await
+    }
+
+    fn plan(&self, seen: &Seen) -> Plan {
+        self.session.plan(seen, self.policy)
+    }
+}
+
+/// What the steps of a session reach.
+fn world(session: &Session) -> Result<Arc<World>, CommandError> {
+    let Some(ledger) = session.ledger() else { return Err(CommandError::new(Exit::Error, "the ledger is not held")) };
+    let local = Arc::new(super::gather::Controller::of(session));
+    Ok(Arc::new(World { hosts: session.hosts.clone(), ledger, local, clock: now }))
+}
+
+fn code(rounds: &Rounds) -> Exit {
+    let failures = rounds.failures();
+    if failures.is_empty() && rounds.skipped() == 0 {
         return Exit::Ok;
     }
     if !failures.is_empty() && failures.iter().all(|(_, failure)| failure.kind == FailureKind::Unreachable) {
@@ -297,11 +211,12 @@ fn code(failures: &[(Action, Failure)], skipped: usize) -> Exit {
     Exit::Partly
 }
 
-fn report(out: &Out, done: usize, skipped: usize, failures: &[(Action, Failure)]) {
+fn report(out: &Out, rounds: &Rounds) {
+    let (done, skipped, failures) = (rounds.done(), rounds.skipped(), rounds.failures());
     for (action, failure) in failures {
         let node = action.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
         out.say(&format!("error: {}: {}{node} failed: {failure}\n", action.object, action.op.word()));
-        for help in advice(action, failure) {
+        for help in super::advice::advice(action, failure) {
             out.say(&format!("  help: {help}\n"));
         }
     }
@@ -314,21 +229,4 @@ fn report(out: &Out, done: usize, skipped: usize, failures: &[(Action, Failure)]
     }
     text.push_str(".\n");
     out.print(&text);
-}
-
-/// What to do about a failure.
-fn advice(action: &Action, failure: &Failure) -> Vec<String> {
-    match failure.kind {
-        FailureKind::Conflict => vec!["something changed it since the plan was made: plan again".into()],
-        FailureKind::Unreachable | FailureKind::Unknown => {
-            vec!["once the node is back, run it again: it looks at what was done and goes on from there".into()]
-        }
-        FailureKind::StopTimeout => vec![
-            format!("the guest runs on; to cut its power: --force-stop {}", action.object),
-            "or give it longer: spec.shutdown.timeout".into(),
-        ],
-        FailureKind::Mismatch => vec!["look at it with `jvp diff`, then run it again".into()],
-        FailureKind::Journal => vec!["make room or mend the state directory, then run it again".into()],
-        FailureKind::Failed => vec!["mend the cause, then run it again".into()],
-    }
 }

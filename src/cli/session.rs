@@ -9,14 +9,14 @@ use super::args::{ConsentArgs, Files, Global};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use crate::apply::observe;
+use crate::apply::{Seen, observe};
 use crate::diag::{self, Code, Diagnostic};
 use crate::host::libvirt::LibvirtConnector;
 use crate::host::{Connector, Host};
 use crate::manifest::Spec;
 use crate::name::{Kind, Name, ObjectRef, Uid};
-use crate::observe::{Observed, Scope};
-use crate::plan::{Consents, Entry, Mode, Owned, Plan, Policy, Sources, complete, plan};
+use crate::observe::Scope;
+use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, plan};
 use crate::resolve::{self, Desired, Implied, Problem};
 use crate::source::{ManifestSet, read_set};
 use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
@@ -41,18 +41,6 @@ pub(super) struct Session {
     lock_timeout: Duration,
 }
 
-/// What a plan was made from, beside the manifests.
-pub(super) struct Seen {
-    /// What the nodes have.
-    pub observed: Observed,
-    /// The inventory, made whole from the marks.
-    pub owned: Owned,
-    /// Entries that only the marks told.
-    pub rebuilt: Vec<Entry>,
-    /// What is known of sources.
-    pub sources: Sources,
-}
-
 /// The state directory that a command uses.
 pub(super) fn state_path(global: &Global) -> PathBuf {
     if let Some(path) = &global.state_dir {
@@ -72,7 +60,10 @@ pub(super) fn now() -> jiff::Timestamp {
 
 /// How this process is called, for whoever waits for its lock.
 fn command_line() -> String {
-    std::env::args().take(3).collect::<Vec<_>>().join(" ")
+    let mut words = std::env::args().take(4);
+    let program = words.next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default().to_owned();
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Reads manifests and checks all that can be checked without a node. What is wrong is shown, all of it.

@@ -4,12 +4,16 @@
 //! diagnostic.
 
 mod code;
+mod example;
+mod explain;
 pub mod render;
 mod source;
 
 use std::collections::BTreeSet;
 
 pub use code::{Code, CodeRow};
+pub use example::Example;
+pub use explain::page;
 pub use source::{FileId, Position, SourceMap, Span};
 
 /// How bad it is.

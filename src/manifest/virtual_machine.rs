@@ -190,7 +190,7 @@ pub enum OnTimeout {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct UpdatePolicy {
-    /// Default: Never.
+    /// Whether it is restarted for a change that needs that, or the change waits for its next start. Default: Never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
 }

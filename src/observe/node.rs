@@ -66,6 +66,8 @@ pub struct PoolState {
     pub persistent: bool,
     /// What its document says; `autostart` and `running` of its spec are as above.
     pub doc: PoolDoc,
+    /// Its document.
+    pub xml: Document,
     /// Its volumes by file name, without sub-folders; `None` where they can't be seen.
     pub volumes: Option<BTreeMap<String, VolumeDoc>>,
 }
@@ -91,6 +93,8 @@ pub struct NetworkState {
     pub inactive_xml: Document,
     /// The leaves of the spec in which its next start will differ from what runs.
     pub pending: BTreeSet<String>,
+    /// The ports that are plugged into it; `None` while it is stopped, and where libvirt can't tell.
+    pub ports: Option<BTreeSet<Uuid>>,
     /// Who has an address of it.
     pub leases: Vec<RawLease>,
 }
@@ -201,8 +205,9 @@ impl NodeState {
             }
             all
         });
-        let RawPool { name, uuid, active, autostart, persistent, .. } = raw;
-        self.pools.insert(name.clone(), PoolState { uuid, name, active, autostart, persistent, doc, volumes });
+        let RawPool { name, uuid, active, autostart, persistent, xml, .. } = raw;
+        let xml = xml.into();
+        self.pools.insert(name.clone(), PoolState { uuid, name, active, autostart, persistent, doc, xml, volumes });
     }
 
     /// The volume that lies at a path, with its pool's name.
@@ -271,6 +276,7 @@ fn read_network(raw: RawNetwork) -> Result<NetworkState, XmlError> {
         live,
         inactive_xml: raw.inactive.into(),
         pending,
+        ports: raw.ports,
         leases: raw.leases,
     })
 }

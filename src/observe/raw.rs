@@ -106,6 +106,8 @@ pub struct RawNetwork {
     pub inactive: String,
     /// The document that it runs with.
     pub live: Option<String>,
+    /// The ports that are plugged into it; `None` while it is stopped, and where libvirt can't tell.
+    pub ports: Option<BTreeSet<Uuid>>,
     /// Who has an address of it; only with [`Scope::WithGuests`].
     pub leases: Vec<RawLease>,
 }

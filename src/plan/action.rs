@@ -10,6 +10,7 @@ use crate::manifest::{OnTimeout, ShutdownMethod};
 use crate::name::{Name, ObjectRef};
 use crate::observe::Target;
 use crate::xml::domain::DomainPatch;
+use crate::xml::network::NetworkPatch;
 
 /// The place of an action in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -55,6 +56,11 @@ pub enum Op {
         name: String,
         xml: String,
     },
+    /// Define a pool anew, at another path, out of its document right before the call.
+    PoolRetarget {
+        name: String,
+        path: String,
+    },
     /// Make a pool's folder.
     PoolBuild {
         name: String,
@@ -86,12 +92,31 @@ pub enum Op {
         name: String,
         on: bool,
     },
-    /// Add (or remove) a DHCP host, live and persistent.
-    NetworkDhcpHost {
+    /// Change one entry of a network's DHCP or DNS; its guests' links stay.
+    NetworkUpdate {
         name: String,
-        add: bool,
+        section: Section,
+        edit: Edit,
         xml: String,
+        /// The place of the `<ip>` that the entry stands in.
         parent_index: i32,
+        side: Side,
+    },
+    /// Define a network anew out of the document that its next start uses right before the call.
+    NetworkPatch {
+        name: String,
+        patch: Box<NetworkPatch>,
+        /// Managed leaves as they were found: where one moved since, nothing is done.
+        was: BTreeMap<String, Option<serde_json::Value>>,
+    },
+    /// Plug running guests in again that were cut off when the network was restarted beneath them.
+    NetworkReplug {
+        name: String,
+        /// Also those that hang on its bridge by their own definition.
+        direct: bool,
+        /// What is done, found out right before it.
+        #[serde(skip)]
+        nics: Vec<Replug>,
     },
     NetworkStop {
         name: String,
@@ -128,6 +153,15 @@ pub enum Op {
     VolumeDelete {
         pool: String,
         name: String,
+    },
+    /// Grow a disk of a running domain, and the volume beneath it with it; never to less.
+    DomainBlockResize {
+        name: String,
+        uuid: Uuid,
+        target: String,
+        capacity: u64,
+        pool: String,
+        volume: String,
     },
     /// Define a domain; `validate` where the text is not jvp's alone.
     DomainDefine {
@@ -241,6 +275,7 @@ impl Op {
     pub fn word(&self) -> &'static str {
         match self {
             Self::PoolDefine { .. } => "pool-define",
+            Self::PoolRetarget { .. } => "pool-retarget",
             Self::PoolBuild { .. } => "pool-build",
             Self::PoolStart { .. } => "pool-start",
             Self::PoolAutostart { .. } => "pool-autostart",
@@ -250,7 +285,11 @@ impl Op {
             Self::NetworkDefine { .. } => "network-define",
             Self::NetworkStart { .. } => "network-start",
             Self::NetworkAutostart { .. } => "network-autostart",
-            Self::NetworkDhcpHost { .. } => "network-dhcp-host",
+            Self::NetworkUpdate { section: Section::DhcpHost, .. } => "network-dhcp-host",
+            Self::NetworkUpdate { section: Section::DhcpRange, .. } => "network-dhcp-range",
+            Self::NetworkUpdate { section: Section::DnsHost, .. } => "network-dns-host",
+            Self::NetworkPatch { .. } => "network-patch",
+            Self::NetworkReplug { .. } => "network-replug",
             Self::NetworkStop { .. } => "network-stop",
             Self::NetworkUndefine { .. } => "network-undefine",
             Self::VolumeCreate { .. } => "volume-create",
@@ -258,6 +297,7 @@ impl Op {
             Self::VolumeUpload { .. } => "volume-upload",
             Self::VolumeGrow { .. } => "volume-grow",
             Self::VolumeDelete { .. } => "volume-delete",
+            Self::DomainBlockResize { .. } => "domain-block-resize",
             Self::DomainDefine { .. } => "domain-define",
             Self::DomainStart { .. } => "domain-start",
             Self::DomainShutdown { .. } => "domain-shutdown",
@@ -283,6 +323,7 @@ impl Op {
     pub fn target(&self) -> Option<Target> {
         match self {
             Self::PoolDefine { name, .. }
+            | Self::PoolRetarget { name, .. }
             | Self::PoolBuild { name }
             | Self::PoolStart { name }
             | Self::PoolAutostart { name, .. }
@@ -292,7 +333,9 @@ impl Op {
             Self::NetworkDefine { name, .. }
             | Self::NetworkStart { name }
             | Self::NetworkAutostart { name, .. }
-            | Self::NetworkDhcpHost { name, .. }
+            | Self::NetworkUpdate { name, .. }
+            | Self::NetworkPatch { name, .. }
+            | Self::NetworkReplug { name, .. }
             | Self::NetworkStop { name }
             | Self::NetworkUndefine { name } => Some(Target::Network(name.clone())),
             Self::VolumeCreate { pool, name, .. }
@@ -300,6 +343,7 @@ impl Op {
             | Self::VolumeUpload { pool, name, .. }
             | Self::VolumeGrow { pool, name, .. }
             | Self::VolumeDelete { pool, name } => Some(Target::Volume { pool: pool.clone(), name: name.clone() }),
+            Self::DomainBlockResize { pool, volume, .. } => Some(Target::Volume { pool: pool.clone(), name: volume.clone() }),
             Self::DomainDefine { name, .. }
             | Self::DomainStart { name, .. }
             | Self::DomainShutdown { name, .. }
@@ -328,6 +372,51 @@ pub enum Plug {
     Update,
     /// It is unplugged; the guest may take its time.
     Detach,
+}
+
+/// What kind of entry a network's update is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Section {
+    /// An address kept for a guest.
+    DhcpHost,
+    /// A range that addresses are given from.
+    DhcpRange,
+    /// A name that the network's DNS answers.
+    DnsHost,
+}
+
+/// What happens to an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each variant is the word itself")]
+pub enum Edit {
+    Add,
+    Modify,
+    Delete,
+}
+
+/// Which of a network's two documents is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// The definition, and in the same call what runs, where it does.
+    Both,
+    /// What runs alone.
+    Live,
+    /// The definition alone.
+    Definition,
+}
+
+/// One interface of a running domain that is plugged in again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replug {
+    /// The domain's name.
+    pub domain: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// The device as it is moved first, and as it is to end.
+    pub texts: crate::xml::domain::PlugTexts,
 }
 
 /// Where the bytes of an upload come from.
@@ -392,6 +481,32 @@ pub enum Precondition {
     Absent,
     /// The object with this UUID.
     Uuid(Uuid),
+    /// The network with this UUID, and no running guest on it but these.
+    NetworkGuests {
+        /// Its UUID.
+        uuid: Uuid,
+        /// The names of their domains.
+        guests: BTreeSet<String>,
+    },
+    /// The pool with this UUID, none of whose volumes a domain uses.
+    PoolUnused {
+        /// Its UUID.
+        uuid: Uuid,
+    },
+    /// The volume with this path, which no running domain uses.
+    VolumeIdle {
+        /// Its path.
+        path: String,
+    },
+    /// The running domain with this UUID, to whose disk at `target` the volume is directly attached.
+    Disk {
+        /// The domain's UUID.
+        uuid: Uuid,
+        /// The disk's target.
+        target: String,
+        /// The volume's path.
+        path: String,
+    },
     /// The domain with this UUID, running or not.
     Domain {
         /// Its UUID.
@@ -458,6 +573,10 @@ pub enum Expect {
     },
     /// The domain's two documents say this.
     Domain(Box<DomainExpect>),
+    /// The network's documents have these leaves and none below those.
+    Network(Box<NetworkExpect>),
+    /// Every running guest of the network is plugged in.
+    Plugged,
     /// It runs, or doesn't.
     Active(bool),
     /// It starts with libvirt, or doesn't.
@@ -476,6 +595,19 @@ pub enum Expect {
         /// Length in bytes.
         size: u64,
     },
+}
+
+/// What a network's documents must show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkExpect {
+    /// Its UUID.
+    pub uuid: Uuid,
+    /// Which of them; where it isn't running, there is the definition only.
+    pub side: Side,
+    /// Leaves as they must read.
+    pub leaves: BTreeMap<String, serde_json::Value>,
+    /// Paths below which there must be nothing.
+    pub gone: BTreeSet<String>,
 }
 
 /// What the ledger records once an action is verified.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::kinds::{parse_reservation, reserve, stop_drafts};
 use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
+use super::policy::given;
 use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record};
 use crate::manifest::{ReclaimPolicy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
@@ -29,6 +30,9 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
         let needs: BTreeSet<ActionId> =
             done.iter().filter(|(user, _)| uses(p, user, &object)).flat_map(|(_, ids)| ids.iter().copied()).collect();
         debug_assert!(needs.is_subset(&all), "needs come from what was planned before");
+        if super::suspension::refused(p, &wanted) {
+            continue;
+        }
         if wanted.prevent_destroy {
             p.refuse(
                 &wanted,
@@ -390,7 +394,7 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     let gone = users_going(&p.plan.actions, Some(&node));
     let guests: Vec<String> =
         p.guests_of_network(&node, &network.name).into_iter().map(|(name, _)| name).filter(|name| !gone.contains(name)).collect();
-    if !guests.is_empty() && !p.policy.consents.allow_disconnect.contains(&wanted.object) {
+    if !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
         return p.refuse(
             wanted,
             RefusalKind::Guard,
@@ -400,6 +404,7 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     }
     let mut row = Row::new(wanted, Verb::Delete, "asked for");
     row.needs = needs;
+    let going = super::running_guests(state, &network.name);
     if !guests.is_empty() {
         row.effect = Effect::Disconnect(guests);
     }
@@ -408,7 +413,7 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     if network.active {
         row.drafts.push(
             Draft::new(Op::NetworkStop { name: network.name.clone() }, lane.clone())
-                .when(ours.clone())
+                .when(Precondition::NetworkGuests { uuid, guests: going })
                 .expect(Expect::Active(false)),
         );
     }
@@ -461,7 +466,9 @@ fn pool(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     row.needs = needs;
     if pool.active {
         row.drafts.push(
-            Draft::new(Op::PoolStop { name: pool.name.clone() }, lane.clone()).when(ours.clone()).expect(Expect::Active(false)),
+            Draft::new(Op::PoolStop { name: pool.name.clone() }, lane.clone())
+                .when(Precondition::PoolUnused { uuid })
+                .expect(Expect::Active(false)),
         );
     }
     row.drafts.push(

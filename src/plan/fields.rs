@@ -28,13 +28,11 @@ pub enum OnRemoval {
     Keep,
 }
 
-/// How a change of an existing object is done today.
+/// Whether a change of an existing object is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// By an action.
     Done,
-    /// Refused with the field's name: changing it comes with a later version.
-    Later,
     /// Refused for good; the text says the way.
     Never(&'static str),
 }
@@ -65,7 +63,7 @@ pub struct Field {
     pub on_removal: OnRemoval,
     /// When a change takes effect.
     pub when: When,
-    /// How a change is done today.
+    /// Whether a change is done.
     pub change: Change,
     /// What its absence on the node means, as JSON; empty where absence is a value of its own.
     pub absent: &'static str,
@@ -88,7 +86,7 @@ impl Field {
     }
 }
 
-use Change::{Done, Later, Never};
+use Change::{Done, Never};
 use Class::{Behaviour, CreateOnly, Inventory, Managed, Seed};
 use Kind::{Fleet, KeyPair, Network, Node, StoragePool, Template, VirtualMachine, Volume};
 use OnRemoval::{Drop, Keep, Set};
@@ -104,20 +102,20 @@ pub const FIELDS: &[Field] = &[
     row(KeyPair, "/publicKey", Inventory, Keep, When::Nothing, Done),
     row(KeyPair, "/generate", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
     row(StoragePool, "/type", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
-    row(StoragePool, "/target/path", Managed, Keep, When::Restart, Later),
+    row(StoragePool, "/target/path", Managed, Keep, When::Restart, Done),
     row(StoragePool, "/autostart", Managed, Keep, When::Nothing, Done),
     row(StoragePool, "/running", Managed, Keep, When::Nothing, Done),
     row(StoragePool, "/nodes", Behaviour, Keep, When::Nothing, Done),
     row(StoragePool, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
-    row(Network, "/mode", Managed, Keep, When::Disconnect, Later),
-    row(Network, "/bridge", Managed, Keep, When::Disconnect, Later),
-    row(Network, "/domain", Managed, Drop, When::Disconnect, Later),
-    row(Network, "/mtu", Managed, Drop, When::Disconnect, Later),
-    row(Network, "/ips/*/address", Managed, Drop, When::Disconnect, Later),
-    row(Network, "/ips/*/dhcp/ranges/**", Managed, Drop, When::Live, Later),
-    row(Network, "/ips/*/dhcp/hosts/**", Managed, Drop, When::Live, Later),
-    row(Network, "/dns/forwarders", Managed, Drop, When::Disconnect, Later),
-    row(Network, "/dns/hosts/**", Managed, Drop, When::Live, Later),
+    row(Network, "/mode", Managed, Keep, When::Disconnect, Done),
+    row(Network, "/bridge", Managed, Keep, When::Disconnect, Done),
+    row(Network, "/domain", Managed, Drop, When::Disconnect, Done),
+    row(Network, "/mtu", Managed, Drop, When::Disconnect, Done),
+    row(Network, "/ips/*/address", Managed, Drop, When::Disconnect, Done),
+    row(Network, "/ips/*/dhcp/ranges/**", Managed, Drop, When::Live, Done),
+    row(Network, "/ips/*/dhcp/hosts/**", Managed, Drop, When::Live, Done),
+    row(Network, "/dns/forwarders", Managed, Drop, When::Disconnect, Done),
+    row(Network, "/dns/hosts/**", Managed, Drop, When::Live, Done),
     row(Network, "/autostart", Managed, Keep, When::Nothing, Done),
     row(Network, "/nodes", Behaviour, Keep, When::Nothing, Done),
     row(Network, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),

@@ -128,35 +128,46 @@ impl Planner<'_> {
         );
     }
 
-    /// Refuses what is to change in ways that nothing does yet, or nothing ever will. True where it was refused.
-    pub(super) fn refuse_later(&mut self, wanted: &Wanted, found: &super::diff::Differences) -> bool {
-        use super::fields::Change;
-        let mut later = Vec::new();
-        let mut never = Vec::new();
-        for (row, difference) in &found.changed {
-            let shown = super::diff::shown(row, difference);
-            let line = super::display::field_line(&shown);
-            match row.change {
-                Change::Done => {}
-                Change::Later => later.push(line),
-                Change::Never(way) => never.push((line, way)),
+    /// Refuses an object for each of its references that leads nowhere whatever else is done. Volumes may come to light with their pool.
+    pub(super) fn refuse_what_leads_nowhere(&mut self, wanted: &Wanted) -> bool {
+        let state = wanted.node.as_ref().and_then(|node| self.node(node));
+        let there = |object: &ObjectRef| match (object.kind, &object.node) {
+            (Kind::Template | Kind::KeyPair, _) => false,
+            (Kind::StoragePool, Some(node)) => self.pool(&object.name, node).is_some(),
+            (Kind::Network, Some(node)) => {
+                let name = self.libvirt_name(object.kind, &object.name, node);
+                state.is_some_and(|state| state.networks.contains_key(&name))
             }
+            _ => true,
+        };
+        let nowhere: Vec<_> = wanted
+            .references
+            .iter()
+            .filter(|reference| !self.desired.objects.contains_key(&reference.object) && self.entry(&reference.object).is_none())
+            .filter(|reference| !there(&reference.object))
+            .cloned()
+            .collect();
+        for reference in &nowhere {
+            self.refuse_missing(wanted, &reference.path, &reference.object);
         }
-        if later.is_empty() && never.is_empty() {
-            return false;
+        !nowhere.is_empty()
+    }
+
+    /// Refuses what never changes once it is made. True where it was refused.
+    pub(super) fn refuse_never(&mut self, wanted: &Wanted, found: &super::diff::Differences) -> bool {
+        use super::fields::Change;
+        let never: Vec<_> = found
+            .changed
+            .iter()
+            .filter_map(|(row, difference)| match row.change {
+                Change::Done => None,
+                Change::Never(way) => Some((super::display::field_line(&super::diff::shown(row, difference)), way)),
+            })
+            .collect();
+        for (line, way) in &never {
+            self.refuse(wanted, RefusalKind::Guard, format!("this never changes once it is made: {line}"), &[(*way).into()]);
         }
-        if !later.is_empty() {
-            self.refuse(
-                wanted,
-                RefusalKind::Guard,
-                format!("changing this of an existing object comes with a later version: {}", later.join("; ")),
-                &["put the old values back in the manifest, or change the object by hand so that it agrees".into()],
-            );
-        }
-        for (line, way) in never {
-            self.refuse(wanted, RefusalKind::Guard, format!("this never changes once it is made: {line}"), &[way.into()]);
-        }
-        true
+        !never.is_empty()
     }
 
     /// The mark of an object as it is to be written.

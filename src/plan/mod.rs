@@ -6,6 +6,7 @@ mod action;
 mod delete;
 mod diff;
 mod display;
+pub mod explain;
 mod fields;
 mod identity;
 mod inventory;
@@ -14,9 +15,11 @@ mod lookup;
 mod model;
 mod owned;
 mod planner;
+mod plugs;
 mod policy;
 mod record;
 mod sources;
+mod suspension;
 mod usage;
 mod verify;
 
@@ -24,15 +27,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use action::{Action, ActionId, DomainExpect, Expect, Fields, Lane, Op, Plug, Precondition, Record, SeedBytes, UploadSource};
+pub use action::{
+    Action, ActionId, DomainExpect, Edit, Expect, Fields, Lane, NetworkExpect, Op, Plug, Precondition, Record, Replug, Section,
+    SeedBytes, Side, UploadSource,
+};
 pub use display::{render, summary};
 pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};
 pub use inventory::complete;
+pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
-pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, TemplateRecord, VolumeRecord};
+pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord};
+pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
-pub use usage::{running_users, users};
+pub use usage::{pool_users, running_disks, running_users, users};
 pub use verify::{domain_leaves, fields_moved, verify};
 
 use crate::manifest::Spec;
@@ -74,11 +82,13 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     continue;
                 }
                 let Some(wanted) = desired.objects.get(object) else { continue };
-                if out_of_reach(&mut p, wanted) {
+                if out_of_reach(&mut p, wanted) || suspension::noted(&mut p, wanted) {
                     continue;
                 }
                 if let Some((_, plan_kind)) = kinds::TABLE.iter().find(|(kind, _)| *kind == object.kind) {
+                    let before = p.plan.actions.len();
                     plan_kind(&mut p, wanted);
+                    suspension::take_back(&mut p, wanted, before);
                 }
             }
         }
@@ -87,6 +97,7 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
             for object in objects {
                 let Some(wanted) = desired.objects.get(object) else { continue };
                 if !out_of_reach(&mut p, wanted) {
+                    suspension::by_hand(&mut p, wanted);
                     kinds::power(&mut p, wanted, *what);
                 }
             }

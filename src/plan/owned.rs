@@ -16,6 +16,35 @@ pub struct Owned {
     pub nodes: BTreeMap<Name, NodeRecord>,
     /// Intents without a completion.
     pub intents: Vec<Intent>,
+    /// What nothing is done to until somebody resumes it.
+    #[serde(default)]
+    pub suspended: BTreeMap<ObjectRef, Suspension>,
+}
+
+/// Somebody's word that nothing is to be done to an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// The object.
+    pub object: ObjectRef,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Whose word it is.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Suspension {
+    /// What there is to say of it, a clause.
+    pub fn words(&self) -> String {
+        let reason = self.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let since = match self.since.split_once('.') {
+            Some((seconds, _)) => format!("{seconds}Z"),
+            None => self.since.clone(),
+        };
+        format!("nothing is done to it, since {} suspended it at {since}{reason}", self.by)
+    }
 }
 
 /// One owned object.

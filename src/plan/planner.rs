@@ -100,8 +100,9 @@ impl<'w> Row<'w> {
     pub(super) fn settle(&mut self, entry: Entry) {
         let settle = Record::Settle(Box::new(entry));
         match self.drafts.last_mut() {
-            Some(last) => last.record = settle,
-            None => {
+            // Unless it is another object's end.
+            Some(last) if !matches!(last.record, Record::Remove(_)) => last.record = settle,
+            _ => {
                 let lane = Lane::Local(self.wanted.object.to_string());
                 self.drafts.push(Draft::new(Op::Inventory, lane).record(settle));
             }
@@ -268,6 +269,8 @@ impl<'a> Planner<'a> {
     /// Handles a hold: defers or blocks.
     pub(super) fn hold(&mut self, wanted: &Wanted, hold: Hold, expected: Verb, fields: Vec<FieldChange>) {
         match hold {
+            // What is to wait for one thing and can't be without another is refused now, not when half of the set is done.
+            Hold::Deferred(_) if expected == Verb::Create && self.refuse_what_leads_nowhere(wanted) => {}
             Hold::Deferred(on) => {
                 let until = format!("once {on} is there");
                 self.defer(wanted, on, until, expected, fields);

@@ -56,6 +56,11 @@ pub enum PowerAct {
     Restart,
 }
 
+/// Whether a word was given for an object, which may be named without the node that it stands on.
+pub(super) fn given(words: &BTreeSet<ObjectRef>, object: &ObjectRef) -> bool {
+    words.contains(object) || words.contains(&ObjectRef { node: None, ..object.clone() })
+}
+
 /// Words given beforehand, by object. `-y` implies none of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -15,16 +15,7 @@ impl Planner<'_> {
 
     /// The domains that use any volume of a pool.
     pub(super) fn users_of_pool(&self, node: Option<&Name>, pool: &PoolState) -> Vec<String> {
-        let Some(state) = node.and_then(|node| self.node(node)) else { return Vec::new() };
-        let Some(folder) = pool.doc.path.as_deref() else { return Vec::new() };
-        let folder = format!("{}/", folder.trim_end_matches('/'));
-        let lies_there = |doc: &DomainDoc| state.files(doc).any(|path| path.starts_with(&folder));
-        state
-            .domains
-            .values()
-            .filter(|domain| lies_there(&domain.doc) || domain.live.as_ref().is_some_and(lies_there))
-            .map(|domain| domain.name.clone())
-            .collect()
+        node.and_then(|node| self.node(node)).map(|state| pool_users(state, pool)).unwrap_or_default()
     }
 
     /// Whether the mark of a domain of ours names the file as one that it is built on.
@@ -46,6 +37,38 @@ pub fn users(state: &NodeState, path: &str) -> Vec<String> {
     let built_on = state.volumes().filter(|(_, volume)| children.contains(volume.path.as_str()));
     users.extend(built_on.map(|(pool, volume)| format!("volume {pool}/{}", volume.name)));
     users
+}
+
+/// The domains that use any volume of a pool, directly or beneath one of another pool.
+pub fn pool_users(state: &NodeState, pool: &PoolState) -> Vec<String> {
+    let Some(folder) = pool.doc.path.as_deref() else { return Vec::new() };
+    let folder = format!("{}/", folder.trim_end_matches('/'));
+    // What is built on a volume of this pool, wherever it lies.
+    let here = pool.volumes.iter().flat_map(|volumes| volumes.values());
+    let above: BTreeSet<&str> =
+        here.flat_map(|volume| state.children_of(&volume.path)).map(|volume| volume.path.as_str()).collect();
+    let lies_there = |doc: &DomainDoc| state.files(doc).any(|path| path.starts_with(&folder) || above.contains(path.as_ref()));
+    state
+        .domains
+        .values()
+        .filter(|domain| lies_there(&domain.doc) || domain.live.as_ref().is_some_and(lies_there))
+        .map(|domain| domain.name.clone())
+        .collect()
+}
+
+/// The running domains that have a file as a disk of theirs, on top: each with the disk's target and whether it can't be written.
+pub fn running_disks(state: &NodeState, path: &str) -> Vec<(String, uuid::Uuid, String, bool)> {
+    let mut found = Vec::new();
+    for domain in state.domains.values() {
+        for disk in domain.live.iter().flat_map(|live| live.disks.iter()) {
+            let named = || disk.source_volume.as_ref().and_then(|(pool, name)| state.volume_path(pool, name));
+            if disk.source.clone().or_else(named).as_deref() == Some(path) {
+                let fixed = disk.read_only || disk.device != "disk";
+                found.push((domain.name.clone(), domain.uuid, disk.target.clone(), fixed));
+            }
+        }
+    }
+    found
 }
 
 /// The running domains that use a file directly, live.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Expect, Fields, Op, leaves_of};
+use super::{Expect, Fields, Op, Side, leaves_of};
 use crate::manifest::Spec;
 use crate::name::Kind;
 use crate::observe::{DomainState, NodeState, PowerState};
@@ -46,6 +46,36 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                 Expect::Matches { uuid, leaves, .. } => {
                     is(network.uuid == *uuid, "it has another UUID")?;
                     same(leaves, &leaves_of(&Spec::Network(network.doc.spec.clone())), crate::name::Kind::Network)
+                }
+                Expect::Network(expect) => {
+                    is(network.uuid == expect.uuid, "it has another UUID")?;
+                    let definition = (expect.side != Side::Live).then_some(&network.doc);
+                    let live = network.live.as_ref().filter(|_| expect.side != Side::Definition);
+                    if expect.side == Side::Live {
+                        is(live.is_some(), "it does not run")?;
+                    }
+                    for (doc, word) in
+                        definition.map(|doc| (doc, "its definition")).into_iter().chain(live.map(|doc| (doc, "what runs")))
+                    {
+                        let leaves = leaves_of(&Spec::Network(doc.spec.clone()));
+                        let wrong = |what: String| format!("{word} is not as planned: {what}");
+                        same(&expect.leaves, &leaves, crate::name::Kind::Network).map_err(wrong)?;
+                        let below = |path: &String| {
+                            expect.gone.iter().any(|gone| {
+                                path == gone || path.strip_prefix(gone.as_str()).is_some_and(|rest| rest.starts_with('/'))
+                            })
+                        };
+                        if let Some(path) = leaves.keys().find(|path| below(path)) {
+                            return Err(wrong(format!("{path} is still there")));
+                        }
+                    }
+                    Ok(())
+                }
+                Expect::Plugged => {
+                    let left: std::collections::BTreeSet<String> =
+                        super::unplugged(state, &name, false).into_iter().map(|nic| nic.domain).collect();
+                    let names = left.into_iter().collect::<Vec<_>>().join(", ");
+                    is(names.is_empty(), &format!("these are not plugged into it: {names}"))
                 }
                 _ => Ok(()),
             }

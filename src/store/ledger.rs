@@ -9,10 +9,11 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::history::{Event, EventOutcome};
 use super::records::Write;
 use super::shared::Shared;
 use crate::name::{Name, ObjectRef};
-use crate::plan::{Entry, Intent, NodeRecord, Owned};
+use crate::plan::{Entry, Intent, NodeRecord, Owned, Suspension};
 
 /// The ledger of one fleet.
 #[derive(Clone)]
@@ -37,8 +38,29 @@ pub enum Outcome {
     Verified,
     /// It did not happen.
     Failed,
+    /// It was never begun.
+    NotBegun,
+    /// Its answer was lost, and a later look showed that nothing is left to be done about it.
+    Settled,
     /// Nobody knows: its intent stays open, for the next run to decide.
     Unknown,
+}
+
+/// The end of an intent, as the history has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When, RFC 3339.
+    pub at: String,
+    /// Why, where it failed.
+    pub why: Option<String>,
+}
+
+impl From<Outcome> for Ending {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, at: String::new(), why: None }
+    }
 }
 
 impl Ledger {
@@ -94,6 +116,8 @@ impl Ledger {
         let dropped: Vec<ObjectRef> =
             owned.entries.values().filter(|entry| stands_there(&entry.node, &entry.object)).map(|e| e.object.clone()).collect();
         let mut writes: Vec<Write> = dropped.iter().map(|object| Write::NoEntry(self.fleet, object.clone())).collect();
+        let suspended = owned.suspended.keys().filter(|object| dropped.contains(object));
+        writes.extend(suspended.map(|object| Write::NoSuspension(self.fleet, object.clone())));
         let intents = owned.intents.iter().filter(|intent| stands_there(&intent.node, &intent.object));
         writes.extend(intents.map(|intent| Write::NoIntent(self.fleet, intent.id.clone())));
         writes.push(Write::NoNode(self.fleet, name.clone()));
@@ -106,13 +130,19 @@ impl Ledger {
         if intents.is_empty() {
             return Ok(());
         }
-        self.commit(intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect(), true)
+        let mut inner = self.shared.lock();
+        let events: Vec<Event> = intents.iter().map(|intent| Event::of(intent, &inner.command)).collect();
+        let mut writes: Vec<Write> = intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect();
+        writes.extend(events.into_iter().map(|event| Write::Event(self.fleet, Box::new(event))));
+        inner.commit(writes, true)
     }
 
     /// Ends an intent, together with what it changed in the inventory: both are kept or neither. Does not wait for the disk.
     ///
     /// An [`Outcome::Unknown`] leaves the intent open. A verified effect also decides what an earlier run left open of the same one.
-    pub fn complete(&self, id: &str, outcome: Outcome, changes: Vec<Change>) -> Result<(), StoreError> {
+    pub fn complete(&self, id: &str, ending: impl Into<Ending>, changes: Vec<Change>) -> Result<(), StoreError> {
+        let ending = ending.into();
+        let outcome = ending.outcome;
         let mut writes: Vec<Write> = changes
             .into_iter()
             .map(|change| match change {
@@ -126,7 +156,65 @@ impl Ledger {
         if outcome != Outcome::Unknown {
             writes.push(Write::NoIntent(self.fleet, id.to_owned()));
         }
+        writes.extend(self.told(id, &ending).map(|event| Write::Event(self.fleet, Box::new(event))));
         if writes.is_empty() { Ok(()) } else { self.commit(writes, false) }
+    }
+
+    /// The event of an intent with its end, where that says more than the event does.
+    fn told(&self, id: &str, ending: &Ending) -> Option<Event> {
+        let mut event = self.shared.lock().history.get(self.fleet, id)?.clone();
+        let before = event.clone();
+        event.outcome = match ending.outcome {
+            Outcome::Verified => EventOutcome::Done,
+            Outcome::Failed => EventOutcome::Failed,
+            Outcome::NotBegun => EventOutcome::NotBegun,
+            Outcome::Unknown | Outcome::Settled => EventOutcome::Unknown,
+        };
+        if ending.outcome != Outcome::Settled {
+            event.ended = Some(ending.at.clone()).filter(|at| !at.is_empty());
+            event.why.clone_from(&ending.why);
+        }
+        (event != before).then_some(event)
+    }
+
+    /// The history, the oldest first.
+    pub fn history(&self) -> Vec<Event> {
+        self.shared.lock().history.of(self.fleet).cloned().collect()
+    }
+
+    /// Has nothing be done to objects until they are resumed. Durable when it returns.
+    pub fn suspend(&self, suspensions: Vec<Suspension>) -> Result<(), StoreError> {
+        let events: Vec<Write> =
+            suspensions.iter().map(|s| self.word("suspend", &s.object, &s.since, &s.by, s.reason.as_deref())).collect();
+        let mut writes: Vec<Write> = suspensions.into_iter().map(|s| Write::Suspension(self.fleet, s)).collect();
+        writes.extend(events);
+        self.commit(writes, true)
+    }
+
+    /// Has objects be kept true again. Durable when it returns.
+    pub fn resume(&self, objects: &[ObjectRef], at: &str, by: &str, reason: Option<&str>) -> Result<(), StoreError> {
+        let mut writes: Vec<Write> = objects.iter().map(|object| Write::NoSuspension(self.fleet, object.clone())).collect();
+        writes.extend(objects.iter().map(|object| self.word("resume", object, at, by, reason)));
+        self.commit(writes, true)
+    }
+
+    /// Something that was said and not done, for the history.
+    fn word(&self, op: &str, object: &ObjectRef, at: &str, by: &str, reason: Option<&str>) -> Write {
+        let millis = at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond);
+        let command = self.shared.lock().command.clone();
+        let event = Event {
+            id: format!("{millis}-{op}-{object}"),
+            run: millis.to_string(),
+            command,
+            object: object.clone(),
+            op: op.to_owned(),
+            node: object.node.clone(),
+            at: at.to_owned(),
+            ended: Some(at.to_owned()),
+            outcome: EventOutcome::Done,
+            why: Some(reason.map_or_else(|| format!("by {by}"), |reason| format!("by {by}: {reason}"))),
+        };
+        Write::Event(self.fleet, Box::new(event))
     }
 
     /// The ids of open intents of earlier runs for the effect of this one.

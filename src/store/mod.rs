@@ -9,6 +9,7 @@
 
 mod faulty;
 mod file;
+mod history;
 mod key;
 mod kv;
 mod ledger;
@@ -22,9 +23,10 @@ mod state;
 use std::path::{Path, PathBuf};
 
 pub use faulty::FaultyKv;
+pub use history::{Event, EventOutcome};
 pub use key::MacKey;
 pub use kv::{Kv, KvError, KvOp, Lease, MemoryKv};
-pub use ledger::{Change, Ledger, Outcome};
+pub use ledger::{Change, Ending, Ledger, Outcome};
 pub use lock::Holder;
 pub use shared::{Opened, Store};
 pub use snapshot::{Currency, Snapshot};

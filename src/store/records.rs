@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::StoreError;
+use super::history::{Event, History};
 use super::kv::{KvError, KvOp};
-use crate::plan::{Entry, Intent, NodeRecord, Owned};
+use crate::plan::{Entry, Intent, NodeRecord, Owned, Suspension};
 
 /// The newest format of the ledger that is known here.
 pub(super) const FORMAT: u64 = 1;
@@ -62,6 +63,14 @@ pub(super) enum Write {
     Intent(Uuid, Intent),
     /// Its end.
     NoIntent(Uuid, String),
+    /// Something for the history.
+    Event(Uuid, Box<Event>),
+    /// Its end.
+    NoEvent(Uuid, String),
+    /// An object that nothing is done to.
+    Suspension(Uuid, Suspension),
+    /// Its end.
+    NoSuspension(Uuid, crate::name::ObjectRef),
 }
 
 impl Write {
@@ -74,6 +83,10 @@ impl Write {
             Self::NoNode(fleet, name) => format!("{FLEETS}{fleet}/node/{name}"),
             Self::Intent(fleet, intent) => format!("{FLEETS}{fleet}/intent/{}", intent.id),
             Self::NoIntent(fleet, id) => format!("{FLEETS}{fleet}/intent/{id}"),
+            Self::Event(fleet, event) => format!("{FLEETS}{fleet}/event/{}", event.id),
+            Self::NoEvent(fleet, id) => format!("{FLEETS}{fleet}/event/{id}"),
+            Self::Suspension(fleet, suspension) => format!("{FLEETS}{fleet}/suspended/{}", suspension.object),
+            Self::NoSuspension(fleet, object) => format!("{FLEETS}{fleet}/suspended/{object}"),
         }
     }
 
@@ -84,7 +97,11 @@ impl Write {
             Self::Entry(_, entry) => serde_json::to_vec(entry),
             Self::Node(_, node) => serde_json::to_vec(node),
             Self::Intent(_, intent) => serde_json::to_vec(intent),
-            Self::NoEntry(..) | Self::NoNode(..) | Self::NoIntent(..) => return Ok(KvOp::Remove(key)),
+            Self::Event(_, event) => serde_json::to_vec(event),
+            Self::Suspension(_, suspension) => serde_json::to_vec(suspension),
+            Self::NoEntry(..) | Self::NoNode(..) | Self::NoIntent(..) | Self::NoEvent(..) | Self::NoSuspension(..) => {
+                return Ok(KvOp::Remove(key));
+            }
         };
         match value {
             Ok(value) => Ok(KvOp::Put(key, value)),
@@ -127,6 +144,14 @@ impl Content {
                 }
             }
             Write::NoIntent(fleet, id) => self.fleet(fleet).intents.retain(|intent| intent.id != id),
+            Write::Suspension(fleet, suspension) => {
+                self.fleet(fleet).suspended.insert(suspension.object.clone(), suspension);
+            }
+            Write::NoSuspension(fleet, object) => {
+                self.fleet(fleet).suspended.remove(&object);
+            }
+            // The history is kept apart: most readers have no use for it.
+            Write::Event(..) | Write::NoEvent(..) => {}
         }
     }
 
@@ -141,13 +166,14 @@ impl Content {
             writes.extend(owned.entries.values().map(|entry| Write::Entry(*fleet, Box::new(entry.clone()))));
             writes.extend(owned.nodes.values().map(|node| Write::Node(*fleet, node.clone())));
             writes.extend(owned.intents.iter().map(|intent| Write::Intent(*fleet, intent.clone())));
+            writes.extend(owned.suspended.values().map(|suspension| Write::Suspension(*fleet, suspension.clone())));
         }
         writes
     }
 
     /// The content that these records are.
-    pub(super) fn read(records: &[(String, Vec<u8>)]) -> Result<Self, StoreError> {
-        let mut content = Self::default();
+    pub(super) fn read(records: &[(String, Vec<u8>)]) -> Result<(Self, History), StoreError> {
+        let (mut content, mut history) = (Self::default(), History::default());
         for (key, value) in records.iter().filter(|(key, _)| counts(key)) {
             let unknown = || StoreError::Record { key: key.clone(), reason: "its key is unknown".to_owned() };
             if key == FLEET_ID {
@@ -160,10 +186,15 @@ impl Content {
                 Some(("entry", _)) => Write::Entry(fleet, parse(key, value)?),
                 Some(("node", _)) => Write::Node(fleet, parse(key, value)?),
                 Some(("intent", _)) => Write::Intent(fleet, parse(key, value)?),
+                Some(("suspended", _)) => Write::Suspension(fleet, parse(key, value)?),
+                Some(("event", _)) => {
+                    history.apply(&Write::Event(fleet, Box::new(parse(key, value)?)));
+                    continue;
+                }
                 _ => return Err(unknown()),
             });
         }
-        Ok(content)
+        Ok((content, history))
     }
 }
 

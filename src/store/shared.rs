@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::history::History;
 use super::kv::{Kv, KvError, MemoryKv};
 use super::ledger::Ledger;
 use super::lock::Lock;
@@ -53,9 +54,14 @@ pub(super) struct Inner {
     // Before `disk`: the database is closed while the lock is still held.
     kv: Box<dyn Kv>,
     pub(super) content: Content,
+    pub(super) history: History,
+    /// What this process does, for the history.
+    pub(super) command: String,
     sums: Sums,
     revision: u64,
     published: Option<u64>,
+    /// Whether the history changed since it was published.
+    told: bool,
     closed: bool,
     disk: Option<Disk>,
 }
@@ -80,8 +86,8 @@ impl Store {
         let reason = match &head {
             Err(reason) => reason.clone(),
             Ok(head) => match load(&database, *head)? {
-                Loaded::Whole(kv, content, sums, revision) => {
-                    let shared = Shared::new(kv, content, sums, revision, Some(disk));
+                Loaded::Whole(whole) => {
+                    let shared = Shared::new(whole, command, Some(disk));
                     return Ok((Self { shared }, Opened::Whole));
                 }
                 Loaded::Damaged(reason) => reason,
@@ -92,23 +98,23 @@ impl Store {
         let copy = snapshot::read_copy(&folder).filter(|copy| head.as_ref().is_ok_and(|head| copy.revision >= *head));
         let restored = copy.is_some();
         let content = copy.map(|copy| copy.content).unwrap_or_default();
+        let mut writes = content.writes();
+        writes.extend(History::published(&folder).writes());
         let kv = SledKv::open(&database)?;
-        let revision = head.unwrap_or_default();
-        let shared = Shared::new(Box::new(kv), Content::default(), Sums::default(), revision, Some(disk));
-        shared.lock().commit(content.writes(), true)?;
+        let shared = Shared::new(Whole { revision: head.unwrap_or_default(), ..Whole::empty(Box::new(kv)) }, command, Some(disk));
+        shared.lock().commit(writes, true)?;
         Ok((Self { shared }, Opened::Damaged { aside, reason, restored }))
     }
 
     /// A ledger in memory.
     pub fn in_memory() -> Self {
-        let shared = Shared::new(Box::new(MemoryKv::default()), Content::default(), Sums::default(), 0, None);
-        Self { shared }
+        Self { shared: Shared::new(Whole::empty(Box::new(MemoryKv::default())), "", None) }
     }
 
     /// The ledger that a [`Kv`] holds, without a state directory around it.
     pub fn on(kv: Box<dyn Kv>) -> Result<Self, StoreError> {
         match check(kv, 0)? {
-            Loaded::Whole(kv, content, sums, revision) => Ok(Self { shared: Shared::new(kv, content, sums, revision, None) }),
+            Loaded::Whole(whole) => Ok(Self { shared: Shared::new(whole, "", None) }),
             Loaded::Damaged(reason) => Err(KvError::Damaged(reason).into()),
         }
     }
@@ -147,8 +153,11 @@ impl Store {
 }
 
 impl Shared {
-    fn new(kv: Box<dyn Kv>, content: Content, sums: Sums, revision: u64, disk: Option<Disk>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Inner { kv, content, sums, revision, published: None, closed: false, disk })))
+    fn new(whole: Whole, command: &str, disk: Option<Disk>) -> Arc<Self> {
+        let Whole { kv, content, history, sums, revision } = whole;
+        let command = command.to_owned();
+        let inner = Inner { kv, content, history, command, sums, revision, published: None, told: true, closed: false, disk };
+        Arc::new(Self(Mutex::new(inner)))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -166,10 +175,11 @@ impl Drop for Shared {
 
 impl Inner {
     /// Performs the writes as one batch; `durable` waits until it survives a power cut.
-    pub(super) fn commit(&mut self, writes: Vec<Write>, durable: bool) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, mut writes: Vec<Write>, durable: bool) -> Result<(), StoreError> {
         if self.closed {
             return Err(StoreError::Closed);
         }
+        writes.extend(self.history.evictions(&writes));
         let revision = self.revision + 1;
         let batch = Batch::new(&writes, revision, &mut self.sums)?;
         if let Err(error) = self.kv.batch(&batch.ops) {
@@ -178,6 +188,8 @@ impl Inner {
         }
         self.revision = revision;
         for write in writes {
+            self.told &= !matches!(write, Write::Event(..) | Write::NoEvent(..));
+            self.history.apply(&write);
             self.content.apply(write);
         }
         if durable { self.make_durable() } else { Ok(()) }
@@ -196,6 +208,10 @@ impl Inner {
         if self.published != Some(self.revision) {
             snapshot::write_copy(&disk.folder, self.revision, &self.content)?;
             self.published = Some(self.revision);
+        }
+        if !self.told {
+            self.history.publish(&disk.folder)?;
+            self.told = true;
         }
         Ok(())
     }
@@ -216,8 +232,23 @@ impl Inner {
 }
 
 enum Loaded {
-    Whole(Box<dyn Kv>, Content, Sums, u64),
+    Whole(Whole),
     Damaged(String),
+}
+
+/// A store that was found whole.
+struct Whole {
+    kv: Box<dyn Kv>,
+    content: Content,
+    history: History,
+    sums: Sums,
+    revision: u64,
+}
+
+impl Whole {
+    fn empty(kv: Box<dyn Kv>) -> Self {
+        Self { kv, content: Content::default(), history: History::default(), sums: Sums::default(), revision: 0 }
+    }
 }
 
 /// Opens the database and says whether it is whole. An error is one of the world's (no right, no space), not damage.
@@ -253,7 +284,8 @@ fn check(kv: Box<dyn Kv>, head: u64) -> Result<Loaded, StoreError> {
     if sums.hex() != meta.sum {
         return Ok(Loaded::Damaged("records are missing or altered".to_owned()));
     }
-    Ok(Loaded::Whole(kv, Content::read(&records)?, sums, meta.revision))
+    let (content, history) = Content::read(&records)?;
+    Ok(Loaded::Whole(Whole { kv, content, history, sums, revision: meta.revision }))
 }
 
 /// Moves the database away under a name that tells when.

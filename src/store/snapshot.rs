@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::history::{Event, History};
 use super::lock::{Holder, Lock};
 use super::records::{Content, FORMAT};
 use super::shared::{FOLDER, Opened, Store, read_head, was_closed};
@@ -96,6 +97,11 @@ impl Snapshot {
     /// The fleet's inventory.
     pub fn owned(&self, fleet: Uuid) -> Owned {
         self.content.owned(fleet)
+    }
+
+    /// The fleet's history as last published in the state directory at `path`, the oldest first.
+    pub fn history(path: &Path, fleet: Uuid) -> Vec<Event> {
+        History::published(&path.join(FOLDER)).of(fleet).cloned().collect()
     }
 
     /// The fleet, where the ledger knows of one only.

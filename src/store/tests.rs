@@ -467,3 +467,102 @@ fn the_key_is_made_once_and_shown_to_nobody() {
     fs::write(place.0.path().join("secret.key"), "short").unwrap();
     assert!(place.state().mac_key().is_err());
 }
+
+#[test]
+fn the_history_tells_what_was_done_and_what_nobody_knows() {
+    let place = Place::new();
+    let (store, _) = place.open();
+    let ledger = store.ledger(FLEET);
+    ledger.begin(vec![intent("1-1-000000", "a"), intent("1-1-000001", "b"), intent("1-1-000002", "c")]).unwrap();
+    let ending = Ending { outcome: Outcome::Failed, at: NOW.to_string(), why: Some("no space left".into()) };
+    ledger.complete("1-1-000000", Outcome::Verified, Vec::new()).unwrap();
+    ledger.complete("1-1-000001", ending, Vec::new()).unwrap();
+    store.close().unwrap();
+    drop(ledger);
+    let told: Vec<_> = Snapshot::history(place.0.path(), FLEET)
+        .into_iter()
+        .map(|event| (event.object.name.to_string(), event.outcome, event.why, event.command))
+        .collect();
+    let done =
+        |name: &str, outcome, why: Option<&str>| (name.to_owned(), outcome, why.map(str::to_owned), "jvp apply".to_owned());
+    assert_eq!(
+        told,
+        [
+            done("a", EventOutcome::Done, None),
+            done("b", EventOutcome::Failed, Some("no space left")),
+            done("c", EventOutcome::Unknown, None),
+        ]
+    );
+    // Looking decides what is done next, and says nothing of what happened then.
+    let (store, _) = place.open();
+    let ledger = store.ledger(FLEET);
+    ledger.complete("1-1-000002", Outcome::Settled, Vec::new()).unwrap();
+    assert!(ledger.open_intents().is_empty());
+    assert_eq!(ledger.history()[2].outcome, EventOutcome::Unknown);
+}
+
+#[test]
+fn a_lost_completion_leaves_its_event_as_unknown() {
+    let place = Place::new();
+    let (store, _) = place.open();
+    store.ledger(FLEET).begin(vec![intent("1-1-000000", "a")]).unwrap();
+    // As a kill leaves it: nothing is closed.
+    std::mem::forget(store);
+    let copy = Place::new();
+    let status = std::process::Command::new("cp").arg("-a").arg(place.path("")).arg(copy.0.path()).status().unwrap();
+    assert!(status.success());
+    let (store, opened) = copy.open();
+    assert_eq!(opened, Opened::Whole);
+    let history = store.ledger(FLEET).history();
+    assert_eq!(history.len(), 1);
+    assert_eq!((history[0].outcome, history[0].ended.as_deref()), (EventOutcome::Unknown, None));
+}
+
+#[test]
+fn the_history_is_bounded_by_object() {
+    let store = Store::in_memory();
+    let ledger = store.ledger(FLEET);
+    for number in 0..100 {
+        let id = format!("1-1-{number:06}");
+        ledger.begin(vec![intent(&id, "a"), intent(&format!("{id}-b"), if number < 3 { "b" } else { "a" })]).unwrap();
+    }
+    let history = ledger.history();
+    let of = |name: &str| history.iter().filter(|event| event.object == object(name)).count();
+    assert_eq!((of("a"), of("b")), (16, 3), "the newest of each object are kept");
+    assert!(history.iter().any(|event| event.id == "1-1-000099"));
+}
+
+#[test]
+fn the_history_survives_the_loss_of_the_ledger_s_files() {
+    let place = Place::new();
+    let (store, _) = place.open();
+    store.ledger(FLEET).begin(vec![intent("1-1-000000", "a")]).unwrap();
+    store.close().unwrap();
+    fs::remove_dir_all(place.path("db")).unwrap();
+    let (store, opened) = place.open();
+    assert!(matches!(opened, Opened::Damaged { restored: true, .. }));
+    assert_eq!(store.ledger(FLEET).history().len(), 1);
+}
+
+#[test]
+fn a_suspension_stays_until_it_is_taken_back() {
+    let place = Place::new();
+    let (store, _) = place.open();
+    let suspension = crate::plan::Suspension {
+        object: object("a"),
+        since: NOW.to_string(),
+        by: "ann".into(),
+        reason: Some("disk rescue".into()),
+    };
+    store.ledger(FLEET).suspend(vec![suspension.clone()]).unwrap();
+    store.close().unwrap();
+    assert_eq!(place.read().owned(FLEET).suspended[&object("a")], suspension);
+    let (store, _) = place.open();
+    let ledger = store.ledger(FLEET);
+    assert_eq!(ledger.owned().suspended.len(), 1);
+    let later = NOW + SignedDuration::from_secs(60);
+    ledger.resume(&[object("a")], &later.to_string(), "bob", None).unwrap();
+    assert!(ledger.owned().suspended.is_empty());
+    let words: Vec<_> = ledger.history().into_iter().map(|event| (event.op, event.why.unwrap())).collect();
+    assert_eq!(words, [("suspend".to_owned(), "by ann: disk rescue".to_owned()), ("resume".to_owned(), "by bob".to_owned())]);
+}

@@ -61,7 +61,15 @@ pub fn project(text: &str) -> Result<PoolDoc, XmlError> {
     })
 }
 
-/// The document of a new directory pool, or of one that gets another path.
+/// The document with another path; all else of it stays, but for what libvirt measures.
+pub fn patch(document: &str, path: &str) -> Result<String, XmlError> {
+    let mut root = Element::parse_root(document, "pool")?;
+    root.remove(|child| matches!(child.name.as_str(), "capacity" | "allocation" | "available"));
+    root.ensure("target").ensure("path").set_text(clean_path(path));
+    Ok(root.to_xml())
+}
+
+/// The document of a new directory pool.
 pub fn render(wanted: &PoolWanted<'_>) -> String {
     Element::new("pool")
         .attr("type", "dir")

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jvp::plan::{Edit, Op, Section, Side};
 use serde::Deserialize;
 
 /// A case.
@@ -35,6 +36,10 @@ pub(crate) enum Step {
     NetworkUndefine(String),
     DhcpAdd(Dhcp),
     DhcpRemove(Dhcp),
+    NetworkUpdate(Update),
+    /// Plugs in all guests of a network that are cut off.
+    NetworkReplug(String),
+    DomainBlockResize(Resize),
     VolumeCreate(In),
     VolumeClone(In),
     VolumeUpload(Upload),
@@ -73,6 +78,56 @@ pub(crate) struct Dhcp {
     pub(crate) host: String,
     #[serde(default = "anywhere")]
     pub(crate) index: i32,
+}
+
+/// `section: dhcp-host`, `edit: add`, `side: both`, as the plan writes them.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Update {
+    pub(crate) network: String,
+    pub(crate) section: String,
+    pub(crate) edit: String,
+    #[serde(default)]
+    pub(crate) side: String,
+    pub(crate) xml: String,
+    #[serde(default = "anywhere")]
+    pub(crate) index: i32,
+}
+
+impl Update {
+    pub(crate) fn op(&self) -> Op {
+        Op::NetworkUpdate {
+            name: self.network.clone(),
+            section: match self.section.as_str() {
+                "dhcp-host" => Section::DhcpHost,
+                "dhcp-range" => Section::DhcpRange,
+                "dns-host" => Section::DnsHost,
+                other => panic!("what is the section '{other}'?"),
+            },
+            edit: match self.edit.as_str() {
+                "add" => Edit::Add,
+                "modify" => Edit::Modify,
+                "delete" => Edit::Delete,
+                other => panic!("what is the edit '{other}'?"),
+            },
+            xml: self.xml.clone(),
+            parent_index: self.index,
+            side: match self.side.as_str() {
+                "" | "both" => Side::Both,
+                "live" => Side::Live,
+                "definition" => Side::Definition,
+                other => panic!("what is the side '{other}'?"),
+            },
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Resize {
+    pub(crate) domain: String,
+    pub(crate) target: String,
+    pub(crate) pool: String,
+    pub(crate) volume: String,
+    pub(crate) to: u64,
 }
 
 fn anywhere() -> i32 {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jvp::host::{HostError, NoProgress};
 use jvp::manifest::{OnTimeout, ShutdownMethod};
-use jvp::observe::{RawNode, Scope, Target};
-use jvp::plan::{Op, SeedBytes, UploadSource};
+use jvp::observe::{NodeState, RawNode, Scope, Target};
+use jvp::plan::{Edit, Op, Section, SeedBytes, Side, UploadSource, unplugged};
 use uuid::Uuid;
 
 use crate::case::{Case, Step};
@@ -42,11 +42,26 @@ async fn perform(step: &Step, world: &mut World) -> (String, String) {
         Step::NetworkAutostart(name) => Op::NetworkAutostart { name: name.clone(), on: true },
         Step::NetworkStop(name) => Op::NetworkStop { name: name.clone() },
         Step::NetworkUndefine(name) => Op::NetworkUndefine { name: name.clone() },
-        Step::DhcpAdd(dhcp) | Step::DhcpRemove(dhcp) => Op::NetworkDhcpHost {
+        Step::DhcpAdd(dhcp) | Step::DhcpRemove(dhcp) => Op::NetworkUpdate {
             name: dhcp.network.clone(),
-            add: matches!(step, Step::DhcpAdd(_)),
+            section: Section::DhcpHost,
+            edit: if matches!(step, Step::DhcpAdd(_)) { Edit::Add } else { Edit::Delete },
             xml: dhcp.host.clone(),
             parent_index: dhcp.index,
+            side: Side::Both,
+        },
+        Step::NetworkUpdate(update) => update.op(),
+        Step::NetworkReplug(name) => {
+            let state = NodeState::read(world.host().read(&Scope::Everything).await.unwrap());
+            Op::NetworkReplug { name: name.clone(), direct: false, nics: unplugged(&state, name, false) }
+        }
+        Step::DomainBlockResize(resize) => Op::DomainBlockResize {
+            name: resize.domain.clone(),
+            uuid: uuid(world, &resize.domain).await,
+            target: resize.target.clone(),
+            capacity: resize.to,
+            pool: resize.pool.clone(),
+            volume: resize.volume.clone(),
         },
         Step::VolumeCreate(make) => Op::VolumeCreate { pool: make.pool.clone(), name: name_in(&make.xml), xml: fill(&make.xml) },
         Step::VolumeClone(make) => Op::VolumeClone {
@@ -203,7 +218,12 @@ async fn facts(world: &World, what: &str) -> String {
         ),
         ["network", name] => read(world, Target::Network(name.to_owned())).await.networks.pop().map_or_else(
             || "not there".to_owned(),
-            |n| format!("active {}, autostart {}, persistent {}, live {}", n.active, n.autostart, n.persistent, n.live.is_some()),
+            |n| {
+                let count = n.ports.as_ref().map_or(0, std::collections::BTreeSet::len);
+                let ports = if count > 0 { format!(", ports {count}") } else { String::new() };
+                let live = n.live.is_some();
+                format!("active {}, autostart {}, persistent {}, live {live}{ports}", n.active, n.autostart, n.persistent)
+            },
         ),
         ["pool", name] => read(world, Target::Pool(name.to_owned())).await.pools.pop().map_or_else(
             || "not there".to_owned(),

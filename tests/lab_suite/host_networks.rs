@@ -2,7 +2,7 @@
 
 use jvp::host::{ErrorKind, Host};
 use jvp::observe::Scope;
-use jvp::plan::Op;
+use jvp::plan::{Edit, Op, Section, Side};
 use uuid::Uuid;
 
 use crate::support::{act, appears, domain_xml, done, lab_or_return, network, tiny, tiny_devices};
@@ -24,9 +24,11 @@ async fn a_network_lives_from_define_to_undefine_and_its_hosts_change_both_ways(
     let defined = network(&host, name).await.expect("it is there");
     assert!(!defined.active && !defined.autostart && defined.persistent && defined.live.is_none());
 
-    let entry = |add, mac: &str, ip: &str| Op::NetworkDhcpHost {
+    let entry = |add, mac: &str, ip: &str| Op::NetworkUpdate {
         name: name.into(),
-        add,
+        section: Section::DhcpHost,
+        edit: if add { Edit::Add } else { Edit::Delete },
+        side: Side::Both,
         xml: format!("<host mac='{mac}' ip='{ip}'/>"),
         parent_index: 0,
     };

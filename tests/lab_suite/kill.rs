@@ -186,7 +186,7 @@ fn a_kill_at_any_point_on_fake_nodes_ends_as_a_clean_run() {
                 for (name, object) in node[kind].as_object().unwrap() {
                     let mut object = object.clone();
                     // Ids, who wrote last, and which files a pool has looked into are no part of it.
-                    for key in ["live", "written", "seen", "known"] {
+                    for key in ["live", "written", "seen", "known", "ports"] {
                         object.as_object_mut().unwrap().remove(key);
                     }
                     all.insert(format!("{kind} {name}"), object.to_string());

@@ -3,10 +3,10 @@
 use crate::checkout::Checkout;
 use crate::support::{Lab, left_out, tiny};
 
-const FLEET: &str = "6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10";
+pub(crate) const FLEET: &str = "6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10";
 
 /// A Fleet, a Node, a pool and a network whose names end so, and the Template of a tiny guest.
-fn base(lab: &Lab, node: &str, fleet: &str, suffix: &str, subnet: u8) -> String {
+pub(crate) fn base(lab: &Lab, node: &str, fleet: &str, suffix: &str, subnet: u8) -> String {
     format!(
         r#"apiVersion: jvp.dev/v1alpha1
 kind: Fleet
@@ -44,7 +44,7 @@ spec: {{pool: main{suffix}, source: {{file: tiny.qcow2}}, format: qcow2}}
 }
 
 /// A VM on these.
-fn machine(name: &str, suffix: &str, more: &str) -> String {
+pub(crate) fn machine(name: &str, suffix: &str, more: &str) -> String {
     format!(
         r"---
 apiVersion: jvp.dev/v1alpha1
@@ -61,7 +61,7 @@ spec:
     )
 }
 
-fn checkout(manifests: &str, deaf: bool) -> Checkout {
+pub(crate) fn checkout(manifests: &str, deaf: bool) -> Checkout {
     let checkout = Checkout::new(manifests);
     checkout.copy(&tiny(deaf), "tiny.qcow2");
     checkout
@@ -76,8 +76,9 @@ macro_rules! lab_or_return {
         Lab::own($nodes)
     }};
 }
+pub(crate) use lab_or_return;
 
-const EMPTY: [&str; 2] = ["plan", "--detailed-exitcode"];
+pub(crate) const EMPTY: [&str; 2] = ["plan", "--detailed-exitcode"];
 
 #[test]
 fn a_plan_stays_empty_whatever_is_restarted_or_lost() {

@@ -143,6 +143,12 @@ impl Lab {
         all
     }
 
+    /// The name of the folder of its sockets.
+    pub fn hash(&self) -> String {
+        let uri = self.uri("a");
+        uri.split("/jvp-lab/").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned()
+    }
+
     /// A node's folder.
     pub fn folder(&self, node: &str) -> PathBuf {
         self.dir.join(node)

@@ -7,17 +7,17 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
 use jvp::apply::progress::Sink;
-use jvp::apply::{Halt, Local, Outcome, World, observe, run};
+use jvp::apply::{End, Halt, Local, Outlook, Rounds, Seen, World, observe, settle};
 use jvp::diag::SourceMap;
 use jvp::diag::render::{Format, render};
 use jvp::host::fake::{FakeHost, How, Manners, libvirt_error};
 use jvp::host::{ErrorKind, Host, HostError, Progress};
 use jvp::manifest::load;
 use jvp::name::{Kind, Name, ObjectRef};
-use jvp::observe::{NodeView, Observed, RawNode, Scope};
-use jvp::plan::{Consents, Entry, ImageFacts, Mode, NodeRecord, Op, Owned, Plan, Policy, SecretRef, Sources, complete, plan};
+use jvp::observe::{RawNode, Scope};
+use jvp::plan::{Consents, Entry, ImageFacts, Mode, Op, Plan, Policy, SecretRef, Sources, complete, plan};
 use jvp::resolve::{Desired, Implied, check_document, check_set, expand};
-use jvp::store::{Ledger, Outcome as Ended, Store};
+use jvp::store::{Ledger, Store, StoreError};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
@@ -108,6 +108,24 @@ impl Host for Fated {
             }
         }
     }
+}
+
+#[async_trait(?Send)]
+impl Outlook for Bench {
+    type Error = StoreError;
+
+    async fn look(&self) -> Result<Seen, StoreError> {
+        Ok(self.look().await)
+    }
+
+    fn plan(&self, seen: &Seen) -> Plan {
+        plan(&self.desired, &seen.observed, &seen.owned, &self.sources, &self.policy())
+    }
+}
+
+/// Nobody stops these runs.
+fn never() -> watch::Receiver<Halt> {
+    watch::channel(Halt::No).1
 }
 
 struct Nobody;
@@ -242,75 +260,64 @@ impl Bench {
         self.hosts.iter().map(|(name, host)| (name.clone(), fated(host))).collect()
     }
 
-    async fn look(&self) -> (Observed, Owned, Vec<Entry>) {
+    async fn look(&self) -> Seen {
         let observed = observe(&self.reached(), &Scope::Everything).await;
         let (owned, rebuilt) = complete(&self.ledger().owned(), &observed, self.desired.fleet);
-        (observed, owned, rebuilt)
+        Seen { observed, owned, rebuilt, sources: self.sources.clone() }
     }
 
     pub async fn plan_with(&self, policy: &Policy) -> Plan {
-        let (observed, owned, _) = self.look().await;
-        plan(&self.desired, &observed, &owned, &self.sources, policy)
+        let seen = self.look().await;
+        plan(&self.desired, &seen.observed, &seen.owned, &self.sources, policy)
     }
 
     pub async fn plan(&self) -> Plan {
         self.plan_with(&self.policy()).await
     }
 
-    /// What the command line records beside the actions.
-    async fn settle(&self, plan: &Plan) {
-        let (observed, _, rebuilt) = self.look().await;
-        let ledger = self.ledger();
-        for (name, view) in &observed.nodes {
-            if let (NodeView::Reached(state), None) = (view, ledger.node(name)) {
-                let host_uuid = state.host.uuid.unwrap();
-                ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: String::new() }).unwrap();
-            }
-        }
-        for entry in rebuilt.iter().chain(&plan.settled) {
-            let mut entry = entry.clone();
-            entry.created_at = now().to_string();
-            if ledger.entry(&entry.object).as_ref() != Some(&entry) {
-                ledger.put_entry(entry).unwrap();
-            }
-        }
-        for intent in ledger.open_intents() {
-            let open = plan.changes.iter().any(|change| change.object == intent.object)
-                || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
-                || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
-                || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref());
-            if !open {
-                ledger.complete(&intent.id, Ended::Failed, Vec::new()).unwrap();
-            }
-        }
+    fn world(&self) -> Arc<World> {
+        Arc::new(World { hosts: self.reached(), ledger: self.ledger(), local: Arc::new(Nobody), clock: now })
+    }
+
+    fn rounds(&self, seen: Seen, plan: Plan) -> Rounds {
+        static RUN: AtomicU32 = AtomicU32::new(0);
+        Rounds::new(self.world(), RUN.fetch_add(1, Ordering::Relaxed).to_string(), seen, plan)
     }
 
     /// Carries a plan out once, whatever becomes of it.
-    pub async fn round(&self, plan: &Plan) -> Outcome {
-        static RUN: AtomicU32 = AtomicU32::new(0);
-        self.settle(plan).await;
-        let world = World { hosts: self.reached(), ledger: self.ledger(), local: Arc::new(Nobody), clock: now };
-        let (_halt, halted) = watch::channel(Halt::No);
-        let id = format!("{}", RUN.fetch_add(1, Ordering::Relaxed));
-        run(plan, &Arc::new(world), &id, 4, &halted, &Sink::none()).await
+    pub async fn round(&self, plan: &Plan) -> Rounds {
+        let mut rounds = self.rounds(self.look().await, plan.clone());
+        rounds.settle().unwrap();
+        rounds.run(4, &never(), &Sink::none()).await;
+        rounds
     }
 
-    /// An apply (or a delete) as the command line does it, which must go well.
-    pub async fn apply(&self) -> Result<(), TestCaseError> {
-        for _ in 0..4 {
-            let plan = self.plan().await;
-            prop_assert!(plan.refusals.is_empty(), "{:#?}\n{}", plan.refusals, self.text);
-            if plan.is_empty() {
-                break;
-            }
-            let outcome = self.round(&plan).await;
-            prop_assert!(outcome.is_complete(), "{:#?}\n{}", outcome.failed, self.text);
-            if plan.deferred.is_empty() {
+    /// All rounds of an apply or a delete, as the command line does them, whatever becomes of them.
+    async fn rounds_of(&self, seen: Seen, plan: Plan) -> Rounds {
+        let mut rounds = self.rounds(seen, plan);
+        loop {
+            rounds.settle().unwrap();
+            rounds.run(4, &never(), &Sink::none()).await;
+            if !rounds.next(self, &never()).await.unwrap() {
                 break;
             }
         }
-        let after = self.plan().await;
-        self.settle(&after).await;
+        rounds.finish(self).await.unwrap();
+        rounds
+    }
+
+    /// An apply (or a delete), which must go well.
+    pub async fn apply(&self) -> Result<(), TestCaseError> {
+        let seen = self.look().await;
+        let plan = Outlook::plan(self, &seen);
+        prop_assert!(plan.refusals.is_empty(), "{:#?}\n{}", plan.refusals, self.text);
+        if plan.is_empty() {
+            settle(&self.world(), &seen, &plan).unwrap();
+            return Ok(());
+        }
+        let rounds = self.rounds_of(seen, plan).await;
+        prop_assert!(rounds.failures().is_empty() && rounds.skipped() == 0, "{:#?}\n{}", rounds.failures(), self.text);
+        prop_assert_eq!(rounds.end(), &End::Done, "{:#?}\n{}", rounds.plan(), self.text);
         Ok(())
     }
 
@@ -323,13 +330,12 @@ impl Bench {
     /// An apply that may go wrong, or die, at the step that was chosen.
     pub async fn troubled(&self) {
         let rounds = async {
-            for _ in 0..4 {
-                let plan = self.plan().await;
-                let outcome = self.round(&plan).await;
-                if plan.deferred.is_empty() || outcome.done.is_empty() {
-                    break;
-                }
-            }
+            let seen = self.look().await;
+            let plan = Outlook::plan(self, &seen);
+            let rounds = self.rounds_of(seen, plan).await;
+            let failed: Vec<_> = rounds.failures().iter().map(|(action, _)| (&action.object, action.op.word())).collect();
+            let once: BTreeSet<_> = failed.iter().collect();
+            assert_eq!(once.len(), failed.len(), "what failed was tried again in the same run: {failed:?}");
         };
         tokio::select! {
             biased;

@@ -73,7 +73,7 @@ impl State {
             Self::Paused => "Paused",
             Self::Stopping => "Stopping",
             Self::Crashed => "Crashed",
-            Self::Suspended => "Suspended",
+            Self::Suspended => "Asleep",
             Self::Ready => "Ready",
             Self::Unschedulable => "Ready,Unschedulable",
         }
@@ -171,6 +171,13 @@ pub(super) fn items<'a>(view: &View<'a>) -> Vec<Item<'a>> {
     );
     for item in &mut all {
         item.conditions.extend(conditions.get(&item.object).into_iter().flatten().cloned());
+        // Known without a plan too: no manifest may have been read.
+        item.conditions.extend(
+            view.owned
+                .suspended
+                .get(&item.object)
+                .map(|suspension| Condition { name: "Suspended".into(), message: suspension.words() }),
+        );
         item.conditions.sort();
         item.conditions.dedup();
     }

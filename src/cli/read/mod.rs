@@ -19,10 +19,13 @@ use super::args::{DescribeArgs, Files, GetArgs, Global, ReadFormat};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use super::session::{Seen, Session, now};
-use crate::name::{Kind, Name};
+use super::session::{Session, now};
+use crate::apply::Seen;
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Consents, Mode, Plan};
+pub(super) use table::set as columns;
+
 use facts::Index;
 use item::{Item, View};
 use select::{Selector, What};
@@ -88,6 +91,12 @@ pub(super) async fn describe(args: &DescribeArgs, global: &Global, out: &Out) ->
     }
     out.print(&texts.join("\n"));
     Ok(say_unreached(&view, &items, out))
+}
+
+/// Whether an object is one of those that these words mean.
+pub(super) fn meant(words: &[String]) -> Result<impl Fn(&ObjectRef) -> bool, CommandError> {
+    let what = parse(words)?;
+    Ok(move |object: &ObjectRef| what.iter().any(|what| what.takes(object)))
 }
 
 fn parse(words: &[String]) -> Result<Vec<What>, CommandError> {

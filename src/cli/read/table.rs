@@ -23,7 +23,7 @@ pub(super) fn render(view: &View<'_>, index: &Index<'_>, items: &[&Item<'_>], wi
 }
 
 /// Rows of cells with every column as wide as its widest cell. Nothing trails.
-pub(super) fn set(rows: &[Vec<String>]) -> String {
+pub(in crate::cli) fn set(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default();

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::manifest::{Spec, VirtualMachineSpec};
-use crate::name::ObjectRef;
 use crate::observe::{NodeState, OffReason, PowerState, RawDomain, RawLease, RawNetwork, RawNode, RawPool, RawVolume};
 use crate::plan::{Entry, Note, Owned, VolumeRecord};
 use crate::resolve::{Desired, DesiredNode, Wanted};
@@ -186,6 +185,7 @@ fn node() -> NodeState {
             persistent: true,
             inactive: with(NETWORK, uid("net/lan@a")),
             live: None,
+            ports: None,
             leases: vec![RawLease { mac: "52:54:00:00:00:01".into(), ip: "10.10.0.21".into(), hostname: Some("web-1".into()) }],
         }],
         domains: vec![RawDomain {

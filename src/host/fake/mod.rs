@@ -9,6 +9,7 @@ mod error;
 mod faults;
 mod handle;
 mod network;
+mod network_entries;
 mod pool;
 mod read;
 mod schema;

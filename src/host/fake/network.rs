@@ -2,17 +2,19 @@
 //!
 //! Guests on a network are not asked when it stops, and not attached again when it starts.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use uuid::Uuid;
 
 use crate::host::{ErrorKind, HostError};
+use crate::plan::{Edit, Replug, Section, Side};
 
 use super::error::{exists, invalid, libvirt, no_network, xml};
 use super::pool::given_uuid;
 use super::schema::Schema;
 use super::state::{Network, State};
-use super::tree::{Element, Node};
+use super::tree::Element;
 
 impl State {
     /// `virsh net-define`.
@@ -40,7 +42,15 @@ impl State {
             network.inactive = inactive;
             network.persistent = true;
         } else {
-            let network = Network { uuid, autostart: false, persistent: true, inactive, live: None, leases: Vec::new() };
+            let network = Network {
+                uuid,
+                autostart: false,
+                persistent: true,
+                inactive,
+                live: None,
+                ports: BTreeSet::new(),
+                leases: Vec::new(),
+            };
             self.networks.insert(name, network);
         }
         Ok(uuid)
@@ -159,6 +169,8 @@ impl State {
             return Err(invalid(format!("network '{name}' is not active")));
         }
         network.leases.clear();
+        // The guests' taps are left without a bridge, and their documents go on as if nothing were.
+        network.ports.clear();
         if !network.persistent {
             self.networks.remove(name);
         }
@@ -179,23 +191,101 @@ impl State {
         Ok(())
     }
 
-    /// `virsh net-update … ip-dhcp-host`, in what runs and in the definition, or neither.
-    pub fn network_dhcp_host(&mut self, name: &str, add: bool, text: &str, parent_index: i32) -> Result<(), HostError> {
-        let host = Element::parse(text).map_err(xml)?;
-        if host.name != "host" {
-            return Err(xml(format!("unexpected element <{}>, expecting <host>", host.name)));
-        }
+    /// `virsh net-update`, in what runs and in the definition, or neither; or in one of them alone.
+    pub fn network_update(
+        &mut self,
+        name: &str,
+        (section, edit, side): (Section, Edit, Side),
+        text: &str,
+        parent_index: i32,
+    ) -> Result<(), HostError> {
+        let entry = Element::parse(text).map_err(xml)?;
         let network = self.network(name)?;
+        if side == Side::Live && network.live.is_none() {
+            return Err(invalid("network is not running"));
+        }
         let change = |text: &str| {
             let mut document = Element::parse(text).map_err(xml)?;
-            dhcp_host(name, &mut document, add, &host, parent_index)?;
+            super::network_entries::change(name, &mut document, (section, edit), &entry, parent_index)?;
             Ok::<_, HostError>(printed(&mut document))
         };
-        let live = network.live.as_deref().map(change).transpose()?;
-        let inactive = if network.persistent { change(&network.inactive)? } else { network.inactive.clone() };
+        let (mut live, mut inactive) = (network.live.clone(), network.inactive.clone());
+        if side != Side::Definition {
+            live = live.as_deref().map(change).transpose()?;
+        }
+        if side != Side::Live && network.persistent {
+            inactive = change(&inactive)?;
+        }
         let network = self.network_mut(name)?;
         network.live = live;
         network.inactive = inactive;
+        Ok(())
+    }
+
+    /// Interfaces of running guests are moved to where the first text says, and then to where the second does. A tap that was left
+    /// behind by a network that stopped gets a port again, as with libvirt.
+    pub(super) fn network_replug(&mut self, nics: &[Replug]) -> Result<(), HostError> {
+        for nic in nics {
+            let running = self.domains.iter().find(|(_, domain)| domain.uuid == nic.uuid && domain.live.is_some());
+            let Some(name) = running.map(|(name, _)| name.clone()) else { continue };
+            for text in [&nic.texts.there, &nic.texts.back] {
+                self.update_interface(&name, text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `virsh update-device --live` of an interface's source. What it is already changes nothing, also where that is no longer so.
+    pub fn update_interface(&mut self, name: &str, text: &str) -> Result<(), HostError> {
+        let wanted = Element::parse(text).map_err(xml)?;
+        let mac = wanted.child_attr("mac", "address").unwrap_or_default().to_owned();
+        let live =
+            self.domains.get(name).and_then(|domain| domain.live.clone()).ok_or_else(|| invalid("domain is not running"))?;
+        let mut document = Element::parse(&live).map_err(xml)?;
+        let network = wanted.child_attr("source", "network").map(str::to_owned);
+        let bridge = match &network {
+            Some(network) => {
+                let network_live = self.network(network)?.live.clone();
+                let network_live = network_live.ok_or_else(|| invalid(format!("network '{network}' is not active")))?;
+                Element::parse(&network_live).map_err(xml)?.child_attr("bridge", "name").map(str::to_owned)
+            }
+            None => wanted.child_attr("source", "bridge").map(str::to_owned),
+        };
+        let port = self.make_uuid(&format!("port {mac}"));
+        let has_mac = |interface: &&mut Element| interface.child_attr("mac", "address") == Some(mac.as_str());
+        let devices = document.child_mut("devices");
+        let Some(interface) = devices.and_then(|devices| devices.all_mut("interface").find(has_mac)) else {
+            return Err(invalid(format!("no device matching MAC address {mac} found")));
+        };
+        let was = interface.child("source").cloned().unwrap_or_else(|| Element::new("source"));
+        if was.attr("network") == network.as_deref() && (network.is_some() || was.attr("bridge") == bridge.as_deref()) {
+            return Ok(());
+        }
+        interface.set("type", if network.is_some() { "network" } else { "bridge" });
+        interface.edit("source", |source| {
+            for attribute in ["network", "bridge", "portid"] {
+                source.unset(attribute);
+            }
+            if let Some(network) = &network {
+                source.set("network", network);
+                source.set("portid", &port.to_string());
+            }
+            if let Some(bridge) = &bridge {
+                source.set("bridge", bridge);
+            }
+        });
+        let printed = document.print();
+        if let Some(old) = was.attr("portid").and_then(|text| text.parse::<Uuid>().ok()) {
+            for network in self.networks.values_mut() {
+                network.ports.remove(&old);
+            }
+        }
+        if let Some(network) = network {
+            self.network_mut(&network)?.ports.insert(port);
+        }
+        if let Some(domain) = self.domains.get_mut(name) {
+            domain.live = Some(printed);
+        }
         Ok(())
     }
 
@@ -232,7 +322,7 @@ fn overlap(one: &Element, other: &Element) -> bool {
 }
 
 /// The net of an `<ip>`.
-fn net(element: &Element) -> Option<ipnet::IpNet> {
+pub(super) fn net(element: &Element) -> Option<ipnet::IpNet> {
     let address: IpAddr = element.attr("address")?.parse().ok()?;
     let prefix = match (element.attr("prefix"), element.attr("netmask")) {
         (Some(prefix), _) => prefix.parse().ok()?,
@@ -245,63 +335,4 @@ fn net(element: &Element) -> Option<ipnet::IpNet> {
         },
     };
     ipnet::IpNet::new(address, prefix).ok()
-}
-
-/// Adds a DHCP host to a document or takes one out.
-fn dhcp_host(network: &str, document: &mut Element, add: bool, host: &Element, index: i32) -> Result<(), HostError> {
-    let mut addresses: Vec<&mut Element> = document.all_mut("ip").collect();
-    let place = match usize::try_from(index) {
-        // Below zero libvirt takes the first that has DHCP, else the first IPv4 one.
-        Err(_) => addresses
-            .iter()
-            .position(|ip| ip.child("dhcp").is_some())
-            .or_else(|| addresses.iter().position(|ip| ip.attr("family").is_none_or(|family| family == "ipv4"))),
-        Ok(index) => (index < addresses.len()).then_some(index),
-    };
-    let Some(ip) = place.and_then(|place| addresses.get_mut(place)) else {
-        return Err(invalid(format!(
-            "couldn't update dhcp host entry - no <ip> element found at index {index} in network '{network}'"
-        )));
-    };
-    let given = |name: &str| host.attr(name).filter(|value| !value.is_empty());
-    if add {
-        let same =
-            |old: &Element, name: &str| matches!((old.attr(name), given(name)), (Some(a), Some(b)) if a.eq_ignore_ascii_case(b));
-        let hosts = ip.child("dhcp").into_iter().flat_map(|dhcp| dhcp.all("host"));
-        if hosts.into_iter().any(|old| same(old, "mac") || same(old, "ip") || same(old, "name")) {
-            let shown = |name: &str| given(name).unwrap_or("(null)").to_owned();
-            return Err(libvirt(
-                ErrorKind::Exists,
-                55,
-                format!(
-                    "there is an existing dhcp host entry in network '{network}' that matches \"<host mac='{}' name='{}' ip='{}'/>\"",
-                    shown("mac"),
-                    shown("name"),
-                    shown("ip")
-                ),
-            ));
-        }
-        ip.edit("dhcp", |dhcp| dhcp.push(host.clone()));
-        return Ok(());
-    }
-    let matches = |old: &Element| {
-        ["mac", "name", "ip"].iter().all(|name| match (given(name), old.attr(name)) {
-            (Some(wanted), Some(found)) => wanted.eq_ignore_ascii_case(found),
-            (Some(_), None) => false,
-            (None, _) => true,
-        })
-    };
-    let position = ip.child("dhcp").and_then(|dhcp| {
-        dhcp.nodes.iter().position(|node| matches!(node, Node::Element(old) if old.name == "host" && matches(old)))
-    });
-    let Some(position) = position else {
-        let message = format!("couldn't locate a matching dhcp host entry in network '{network}'");
-        return Err(libvirt(ErrorKind::NotFound, 55, message));
-    };
-    ip.edit("dhcp", |dhcp| drop(dhcp.nodes.remove(position)));
-    // libvirt prints no <dhcp> without anything in it.
-    if ip.child("dhcp").is_some_and(|dhcp| dhcp.nodes.is_empty()) {
-        ip.remove("dhcp");
-    }
-    Ok(())
 }

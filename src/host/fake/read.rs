@@ -85,8 +85,20 @@ fn raw_network(name: &str, network: &Network, guests: bool) -> RawNetwork {
         autostart: network.autostart,
         persistent: network.persistent,
         inactive: network.inactive.clone(),
-        live: network.live.clone(),
+        live: network.live.as_deref().map(|live| with_connections(live, network.ports.len())),
+        ports: network.live.as_ref().map(|_| network.ports.clone()),
         leases: if guests { network.leases.iter().map(lease).collect() } else { Vec::new() },
+    }
+}
+
+/// What runs tells how many are plugged in.
+fn with_connections(live: &str, count: usize) -> String {
+    match super::tree::Element::parse(live) {
+        Ok(mut document) if count > 0 => {
+            document.attrs.insert(0, ("connections".to_owned(), count.to_string()));
+            document.print()
+        }
+        _ => live.to_owned(),
     }
 }
 

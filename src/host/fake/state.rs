@@ -101,6 +101,9 @@ pub struct Network {
     pub inactive: String,
     /// The document that it runs with.
     pub live: Option<String>,
+    /// The ports that guests are plugged into.
+    #[serde(default)]
+    pub ports: BTreeSet<Uuid>,
     /// Who has an address of it.
     pub leases: Vec<Lease>,
 }
@@ -221,7 +224,10 @@ impl State {
             Op::NetworkDefine { xml, .. } => self.network_define(xml).map(drop),
             Op::NetworkStart { name } => self.network_start(name),
             Op::NetworkAutostart { name, on } => self.network_autostart(name, *on),
-            Op::NetworkDhcpHost { name, add, xml, parent_index } => self.network_dhcp_host(name, *add, xml, *parent_index),
+            Op::NetworkUpdate { name, section, edit, xml, parent_index, side } => {
+                self.network_update(name, (*section, *edit, *side), xml, *parent_index)
+            }
+            Op::NetworkReplug { nics, .. } => self.network_replug(nics),
             Op::NetworkStop { name } => self.network_stop(name),
             Op::NetworkUndefine { name } => self.network_undefine(name),
             Op::VolumeCreate { pool, xml, .. } => self.volume_create(pool, xml),
@@ -229,6 +235,7 @@ impl State {
             Op::VolumeUpload { pool, name, source } => self.volume_upload(pool, name, source),
             Op::VolumeGrow { pool, name, capacity } => self.volume_grow(pool, name, *capacity),
             Op::VolumeDelete { pool, name } => self.volume_delete(pool, name),
+            Op::DomainBlockResize { uuid, target, capacity, .. } => self.domain_block_resize(*uuid, target, *capacity),
             Op::DomainDefine { xml, validate, .. } => self.domain_define(xml, *validate).map(drop),
             Op::DomainStart { uuid, .. } => self.domain_start(*uuid),
             Op::DomainShutdown { uuid, timeout_seconds, on_timeout, .. } => {
@@ -247,7 +254,12 @@ impl State {
             Op::DomainVcpus { uuid, count, live, config, .. } => self.domain_vcpus(*uuid, *count, *live, *config),
             Op::DomainMemory { uuid, kib, live, config, .. } => self.domain_memory(*uuid, *kib, *live, *config),
             Op::DomainDiscardSave { uuid, .. } => self.domain_discard_save(*uuid),
-            Op::DomainRedefine { .. } | Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => {
+            Op::DomainRedefine { .. }
+            | Op::NetworkPatch { .. }
+            | Op::PoolRetarget { .. }
+            | Op::Fetch { .. }
+            | Op::KeyPairGenerate { .. }
+            | Op::Inventory => {
                 let message = format!("{} is no deed of a node's", op.word());
                 Err(error::libvirt(ErrorKind::Unsupported, 0, message))
             }
@@ -266,6 +278,7 @@ impl State {
 pub(super) fn object(op: &Op) -> &str {
     match op {
         Op::PoolDefine { name, .. }
+        | Op::PoolRetarget { name, .. }
         | Op::PoolBuild { name }
         | Op::PoolStart { name }
         | Op::PoolAutostart { name, .. }
@@ -275,7 +288,9 @@ pub(super) fn object(op: &Op) -> &str {
         Op::NetworkDefine { name, .. }
         | Op::NetworkStart { name }
         | Op::NetworkAutostart { name, .. }
-        | Op::NetworkDhcpHost { name, .. }
+        | Op::NetworkUpdate { name, .. }
+        | Op::NetworkPatch { name, .. }
+        | Op::NetworkReplug { name, .. }
         | Op::NetworkStop { name }
         | Op::NetworkUndefine { name } => name,
         Op::VolumeCreate { name, .. }
@@ -283,7 +298,8 @@ pub(super) fn object(op: &Op) -> &str {
         | Op::VolumeUpload { name, .. }
         | Op::VolumeGrow { name, .. }
         | Op::VolumeDelete { name, .. } => name,
-        Op::DomainDefine { name, .. }
+        Op::DomainBlockResize { name, .. }
+        | Op::DomainDefine { name, .. }
         | Op::DomainStart { name, .. }
         | Op::DomainShutdown { name, .. }
         | Op::DomainDestroy { name, .. }

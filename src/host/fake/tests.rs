@@ -182,3 +182,20 @@ fn the_same_calls_make_up_the_same_values() {
     };
     assert_eq!(make(), make());
 }
+
+#[tokio::test]
+async fn a_mark_that_comes_without_its_namespace_gets_it_and_takes_the_place_of_the_old_one() {
+    let host = host();
+    let uuid = uuid::Uuid::from_u128(2);
+    let mut mark = crate::xml::Mark::new(uuid::Uuid::from_u128(1), "vm/web".parse().unwrap(), uuid::Uuid::from_u128(3));
+    mark.paths.insert("/memory".to_owned());
+    for ran in [false, true] {
+        mark.ran = ran;
+        let text = Some(mark.to_xml());
+        let op = Op::DomainMetadata { name: "web".to_owned(), uuid, title: None, description: None, mark: text, live: false };
+        assert_eq!(act(&host, &op).await, Ok(()));
+        let text = host.with(|state| state.domains["web"].inactive.clone());
+        assert_eq!(text.matches("<jvp:object xmlns:jvp=").count(), 1, "{text}");
+        assert_eq!(crate::xml::Mark::from_document(&text).unwrap().as_ref(), Some(&mark));
+    }
+}

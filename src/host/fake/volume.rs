@@ -126,6 +126,43 @@ impl State {
         Ok(())
     }
 
+    /// `virsh blockresize`, asked first as the libvirt side asks: a smaller size would be taken without a word.
+    pub fn domain_block_resize(&mut self, uuid: uuid::Uuid, target: &str, capacity: u64) -> Result<(), HostError> {
+        let Some((_, domain)) = self.domains.iter().find(|(_, domain)| domain.uuid == uuid) else {
+            return Err(super::error::no_domain(format!("no domain with matching uuid '{uuid}'")));
+        };
+        let document = Element::parse(domain.live.as_ref().unwrap_or(&domain.inactive)).map_err(xml)?;
+        let is = |disk: &&Element| disk.child_attr("target", "dev") == Some(target);
+        let disk = document.child("devices").and_then(|devices| devices.all("disk").find(is));
+        let Some(disk) = disk else {
+            return Err(libvirt(ErrorKind::Failed, 8, format!("disk '{target}' was not found in the domain config")));
+        };
+        let path = disk.child_attr("source", "file").unwrap_or_default().to_owned();
+        let has = self.files.get(&path).map_or(0, |file| file.capacity);
+        if has > capacity {
+            let message = format!("its disk {target} has {has} bytes, and would be shrunk to {capacity}");
+            return Err(libvirt(ErrorKind::Failed, 0, message));
+        }
+        if has == capacity {
+            return Ok(());
+        }
+        if domain.live.is_none() {
+            return Err(invalid("domain is not running"));
+        }
+        if disk.child("readonly").is_some() {
+            return Err(libvirt(ErrorKind::Unsupported, 84, format!("can't resize empty or readonly disk '{target}'")));
+        }
+        if let Some(file) = self.files.get_mut(&path) {
+            if file.format == "qcow2" {
+                file.capacity = capacity.div_ceil(512) * 512;
+            } else {
+                file.capacity = capacity;
+                file.length = capacity;
+            }
+        }
+        Ok(())
+    }
+
     /// `virsh vol-delete`: also while a guest or another file uses it.
     pub fn volume_delete(&mut self, pool: &str, name: &str) -> Result<(), HostError> {
         let pool = self.active_pool(pool)?;

@@ -52,6 +52,7 @@ fn limit(op: &Op) -> Duration {
         Op::PoolBuild { .. } | Op::PoolStart { .. } | Op::PoolRefresh { .. } | Op::PoolStop { .. } => START,
         Op::NetworkStart { .. } | Op::NetworkStop { .. } | Op::DomainStart { .. } => START,
         Op::DomainDestroy { .. } => guests::DESTROY,
+        Op::NetworkReplug { .. } | Op::DomainBlockResize { .. } => START,
         Op::VolumeCreate { .. } | Op::VolumeGrow { .. } | Op::VolumeDelete { .. } => CREATE,
         Op::DomainVcpus { .. } => plugs::VCPUS,
         Op::VolumeClone { .. } => COPY,
@@ -72,7 +73,10 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
         Op::NetworkDefine { xml, .. } => networks::define(cx, xml),
         Op::NetworkStart { name } => networks::start(cx, name),
         Op::NetworkAutostart { name, on } => networks::autostart(cx, name, *on),
-        Op::NetworkDhcpHost { name, add, xml, parent_index } => networks::dhcp_host(cx, name, *add, xml, *parent_index),
+        Op::NetworkUpdate { name, section, edit, xml, parent_index, side } => {
+            networks::update(cx, name, (*section, *edit, *side), xml, *parent_index)
+        }
+        Op::NetworkReplug { nics, .. } => networks::replug(cx, nics),
         Op::NetworkStop { name } => networks::stop(cx, name),
         Op::NetworkUndefine { name } => networks::undefine(cx, name),
         Op::VolumeCreate { pool, xml, .. } => volumes::create(cx, pool, xml),
@@ -80,6 +84,7 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
         Op::VolumeUpload { pool, name, source } => volumes::upload(cx, pool, name, source),
         Op::VolumeGrow { pool, name, capacity } => volumes::grow(cx, pool, name, *capacity),
         Op::VolumeDelete { pool, name } => volumes::delete(cx, pool, name),
+        Op::DomainBlockResize { uuid, target, capacity, .. } => volumes::block_resize(cx, *uuid, target, *capacity),
         Op::DomainDefine { xml, validate, .. } => guests::define(cx, xml, *validate),
         Op::DomainStart { uuid, .. } => guests::start(cx, *uuid),
         Op::DomainDestroy { uuid, .. } => guests::destroy(cx, *uuid),
@@ -98,8 +103,11 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
         Op::DomainMemory { uuid, kib, live, config, .. } => plugs::memory(cx, *uuid, *kib, *live, *config),
         Op::DomainDiscardSave { uuid, .. } => plugs::discard_save(cx, *uuid),
         Op::DomainRedefine { .. } => Err(own(ErrorKind::Unsupported, "a patch without its document")),
-        Op::DomainShutdown { .. } | Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => {
-            Err(own(ErrorKind::Unsupported, format!("{} is no single call", op.word())))
-        }
+        Op::DomainShutdown { .. }
+        | Op::NetworkPatch { .. }
+        | Op::PoolRetarget { .. }
+        | Op::Fetch { .. }
+        | Op::KeyPairGenerate { .. }
+        | Op::Inventory => Err(own(ErrorKind::Unsupported, format!("{} is no single call", op.word()))),
     }
 }

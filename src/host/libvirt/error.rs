@@ -63,8 +63,11 @@ const CALLS: &[Row] = &[
     Row(53, "", ErrorKind::NotFound, "no such device"),
     // 55, operation invalid.
     Row(55, "already exists", ErrorKind::Exists, "a file lies where a volume is to be made, or a DHCP host is there"),
+    Row(55, "couldn't locate an existing dhcp host", ErrorKind::NotFound, "the DHCP host is gone"),
+    Row(55, "couldn't locate a matching d", ErrorKind::NotFound, "the DHCP host, DHCP range or DNS host is gone"),
     Row(55, "existing dhcp host", ErrorKind::Exists, "a DHCP host of that MAC, name or address is there"),
-    Row(55, "couldn't locate a matching dhcp host", ErrorKind::NotFound, "the DHCP host is gone"),
+    Row(55, "existing dhcp range", ErrorKind::Exists, "that DHCP range is there"),
+    Row(55, "already at least one dns host record", ErrorKind::Exists, "a DNS host of that address is there"),
     Row(55, "asynchronous jobs running", ErrorKind::Transient, "a job of the pool's or volume's is in the way"),
     Row(55, "", ErrorKind::InvalidState, "not in this state"),
     Row(57, "", ErrorKind::NotFound, "no such interface"),

@@ -3,6 +3,7 @@
 //! No decision is made here. Each function wraps one call, copies what it gave, and frees it.
 #![expect(unsafe_code, reason = "libvirt is a C library, and the crate leaves these calls out, ignores their errors or leaks")]
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
@@ -90,6 +91,29 @@ pub(super) fn leases(network: &Network) -> Result<Vec<RawLease>, Error> {
     // SAFETY: the array itself comes from C's allocator, and its elements are gone.
     unsafe { free(list.cast()) };
     Ok(leases)
+}
+
+/// The ports that are plugged into a running network.
+pub(super) fn ports(network: &Network) -> Result<BTreeSet<Uuid>, Error> {
+    let mut list: *mut sys::virNetworkPortPtr = ptr::null_mut();
+    // SAFETY: the network is valid; libvirt stores a list that is ours to free.
+    let count = unsafe { sys::virNetworkListAllPorts(network.as_ptr(), &raw mut list, 0) };
+    let Ok(count) = usize::try_from(count) else { return Err(Error::last_error()) };
+    let mut ports = BTreeSet::new();
+    for index in 0..count {
+        // SAFETY: libvirt stored `count` valid ports; each is freed once, after its use; a UUID has sixteen bytes.
+        unsafe {
+            let port = *list.add(index);
+            let mut uuid = [0u8; 16];
+            if sys::virNetworkPortGetUUID(port, uuid.as_mut_ptr()) == 0 {
+                ports.insert(Uuid::from_bytes(uuid));
+            }
+            sys::virNetworkPortFree(port);
+        }
+    }
+    // SAFETY: the array itself comes from C's allocator, and its elements are gone.
+    unsafe { free(list.cast()) };
+    Ok(ports)
 }
 
 /// The addresses that a domain's guest agent tells, loopback left out.

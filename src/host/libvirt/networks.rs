@@ -14,6 +14,7 @@ use super::ffi;
 use super::read::{failed, if_there};
 use crate::host::{ErrorKind, HostError};
 use crate::observe::RawNetwork;
+use crate::plan::{Edit, Replug, Section, Side};
 
 /// A network as the lists show it.
 pub(super) struct Listed {
@@ -95,6 +96,14 @@ pub(super) fn describe(listed: &Listed, leases: bool) -> Result<Option<RawNetwor
     } else {
         Vec::new()
     };
+    let ports = if listed.active {
+        match ffi::ports(network).map_err(failed) {
+            Err(error) if error.kind == ErrorKind::Unreachable => return Err(error),
+            ports => ports.ok(),
+        }
+    } else {
+        None
+    };
     Ok(Some(RawNetwork {
         name: name.clone(),
         uuid: listed.uuid,
@@ -103,6 +112,7 @@ pub(super) fn describe(listed: &Listed, leases: bool) -> Result<Option<RawNetwor
         persistent: listed.persistent,
         inactive,
         live,
+        ports,
         leases,
     }))
 }
@@ -132,16 +142,55 @@ pub(super) fn autostart(cx: &Cx<'_>, name: &str, on: bool) -> Result<(), HostErr
     network.set_autostart(on).map_err(failed)
 }
 
-/// Adds or removes a DHCP host: in what runs and in the definition at once, or neither.
+/// Changes one entry of a network: in what runs and in the definition at once, or neither; or in one of them alone.
 ///
 /// Without the flag for the definition a running network would be changed alone, and the next change of both would fail.
-pub(super) fn dhcp_host(cx: &Cx<'_>, name: &str, add: bool, xml: &str, parent_index: i32) -> Result<(), HostError> {
+pub(super) fn update(
+    cx: &Cx<'_>,
+    name: &str,
+    (section, edit, side): (Section, Edit, Side),
+    xml: &str,
+    parent_index: i32,
+) -> Result<(), HostError> {
     let network = lookup(cx, name)?;
     let (live, config) = (sys::VIR_NETWORK_UPDATE_AFFECT_LIVE, sys::VIR_NETWORK_UPDATE_AFFECT_CONFIG);
-    let flags = if network.is_active().map_err(failed)? { live | config } else { config };
-    let command = if add { sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST } else { sys::VIR_NETWORK_UPDATE_COMMAND_DELETE };
+    let flags = match side {
+        Side::Both if network.is_active().map_err(failed)? => live | config,
+        Side::Both | Side::Definition => config,
+        Side::Live => live,
+    };
+    let command = match edit {
+        Edit::Add => sys::VIR_NETWORK_UPDATE_COMMAND_ADD_LAST,
+        Edit::Modify => sys::VIR_NETWORK_UPDATE_COMMAND_MODIFY,
+        Edit::Delete => sys::VIR_NETWORK_UPDATE_COMMAND_DELETE,
+    };
+    let section = match section {
+        Section::DhcpHost => sys::VIR_NETWORK_SECTION_IP_DHCP_HOST,
+        Section::DhcpRange => sys::VIR_NETWORK_SECTION_IP_DHCP_RANGE,
+        Section::DnsHost => sys::VIR_NETWORK_SECTION_DNS_HOST,
+    };
     cx.effect()?;
-    network.update(command, sys::VIR_NETWORK_SECTION_IP_DHCP_HOST, parent_index, xml, flags).map_err(failed)
+    network.update(command, section, parent_index, xml, flags).map_err(failed)
+}
+
+/// Plugs interfaces of running domains in again, each by way of what it is moved to first. One that stopped meanwhile needs nothing.
+/// A failure leaves none of the others out: the first is told once all were tried.
+pub(super) fn replug(cx: &Cx<'_>, nics: &[Replug]) -> Result<(), HostError> {
+    let mut wrong = Ok(());
+    cx.effect()?;
+    for nic in nics {
+        let Some(domain) = if_there(cx.connect().lookup_domain_by_uuid(nic.uuid))? else { continue };
+        let plugged = [&nic.texts.there, &nic.texts.back]
+            .into_iter()
+            .try_for_each(|text| domain.update_device_flags(text, sys::VIR_DOMAIN_AFFECT_LIVE).map(drop).map_err(failed));
+        if let Err(error) = plugged
+            && domain.is_active().unwrap_or(true)
+            && wrong.is_ok()
+        {
+            wrong = Err(named(error, "domain", &nic.domain));
+        }
+    }
+    wrong
 }
 
 /// Stops a network.

@@ -50,6 +50,22 @@ pub(super) fn grow(cx: &Cx<'_>, pool: &str, name: &str, capacity: u64) -> Result
     volume.resize(capacity, 0).map_err(failed)
 }
 
+/// Grows a disk of a running domain, and the file beneath it.
+///
+/// libvirt would shrink it without any flag, so it is asked first how large the disk is.
+pub(super) fn block_resize(cx: &Cx<'_>, uuid: uuid::Uuid, target: &str, capacity: u64) -> Result<(), HostError> {
+    let domain = cx.connect().lookup_domain_by_uuid(uuid).map_err(failed)?;
+    let has = domain.block_info(target, 0).map_err(failed)?.capacity;
+    if has > capacity {
+        return Err(own(ErrorKind::Failed, format!("its disk {target} has {has} bytes, and would be shrunk to {capacity}")));
+    }
+    if has == capacity {
+        return Ok(());
+    }
+    cx.effect()?;
+    domain.block_resize(target, capacity, sys::VIR_DOMAIN_BLOCK_RESIZE_BYTES).map(drop).map_err(failed)
+}
+
 /// Deletes a volume.
 pub(super) fn delete(cx: &Cx<'_>, pool: &str, name: &str) -> Result<(), HostError> {
     let volume = find(cx, pool, name)?;

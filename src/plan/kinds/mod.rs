@@ -2,6 +2,8 @@
 
 mod key_pair;
 mod network;
+mod network_entries;
+mod network_update;
 mod storage_pool;
 mod template;
 mod virtual_machine;
@@ -13,6 +15,7 @@ mod vm_fragment;
 mod vm_power;
 mod volume;
 
+pub use network_update::patched_network;
 pub(super) use vm_address::{parse_reservation, reserve};
 pub(super) use volume::VolumeAt;
 

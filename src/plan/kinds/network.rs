@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use crate::manifest::{NetworkMode, NetworkSpec, Spec};
 use crate::name::{MacAddr, Name};
 use crate::observe::NetworkState;
-use crate::plan::diff::compare;
 use crate::plan::identity::Verdict;
 use crate::plan::model::{FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
@@ -32,7 +31,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             &[format!("set `spec.libvirtName: {name}`, or define it under its old name again")],
         ),
         Verdict::Ours { other_writer, .. } => match state.networks.get(&wanted.libvirt_name) {
-            Some(network) => update(p, wanted, spec, network, other_writer),
+            Some(network) => super::network_update::update(p, wanted, spec, network, other_writer),
             None => p.ready(&wanted.object),
         },
         Verdict::Foreign { .. } | Verdict::Transient => {}
@@ -73,6 +72,9 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
     }) {
         let message = format!("its bridge `{bridge}` belongs to the network `{}` already", other.name);
         return p.refuse(wanted, RefusalKind::Guard, message, &["choose another `spec.bridge`".into()]);
+    }
+    if subnet_taken(p, wanted, spec) {
+        return;
     }
     let mark = p.mark(wanted);
     let text = xml::network::render(&xml::network::NetworkWanted {
@@ -117,7 +119,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
 }
 
 /// The authored leaves that a definition holds.
-fn managed(wanted: &Wanted) -> BTreeMap<String, Value> {
+pub(super) fn managed(wanted: &Wanted) -> BTreeMap<String, Value> {
     crate::plan::definition_leaves(wanted, &["/autostart"])
 }
 
@@ -128,50 +130,32 @@ pub(in crate::plan) fn observed(network: &NetworkState) -> BTreeMap<String, Valu
     leaves
 }
 
-fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec, network: &NetworkState, other_writer: Option<uuid::Uuid>) {
-    let name = wanted.libvirt_name.clone();
-    let lane = Lane::Object(format!("network/{name}"));
-    let mark = network.doc.mark.as_ref();
-    let last = p
-        .entry(&wanted.object)
-        .map(|entry| entry.last.clone())
-        .or_else(|| mark.map(|mark| mark.paths.clone()))
-        .unwrap_or_default();
-    let mut now = wanted.now.clone();
-    if p.unfinished(wanted) {
-        now.entry("/autostart".into()).or_insert(json!(true));
-    }
-    let found = compare(wanted.object.kind, &now, &last, &observed(network));
-    if p.refuse_later(wanted, &found) {
-        return;
-    }
-    let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
-    row.fields = found.shown();
-    row.fields.extend(p.inventory_changes(wanted));
-    if !network.active {
-        row.reason = "it is stopped".into();
-        row.fields.push(FieldChange {
-            path: "/running".into(),
-            old: Some(Shown::Value("false".into())),
-            new: Some(Shown::Value("true".into())),
-        });
-    }
-    if row.fields.is_empty() {
-        return p.settled(wanted, Some(network.uuid));
-    }
-    if p.refuse_writer(wanted, other_writer) {
-        return;
-    }
-    let ours = Precondition::Uuid(network.uuid);
-    if !network.active {
-        row.drafts.push(
-            Draft::new(Op::NetworkStart { name: name.clone() }, lane.clone()).when(ours.clone()).expect(Expect::Active(true)),
-        );
-    }
-    if found.changed.iter().any(|(field, _)| field.path == "/autostart") {
-        let on = spec.autostart.unwrap_or(true);
-        row.drafts.push(Draft::new(Op::NetworkAutostart { name, on }, lane).when(ours).expect(Expect::Autostart(on)));
-    }
-    row.settle(entry_of(p, wanted, Some(network.uuid)));
-    p.commit(row);
+/// Whether a running network has one of the wanted subnets already: libvirt would define ours and not start it. True where it was
+/// refused.
+pub(super) fn subnet_taken(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) -> bool {
+    let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return false };
+    let others = state.networks.values().filter(|other| other.name != wanted.libvirt_name);
+    let clash = others.filter_map(|other| Some((other, other.live.as_ref()?))).find_map(|(other, live)| {
+        let theirs = live.ips.iter().flatten().map(ipnet::IpNet::trunc);
+        let ours = |net: &ipnet::IpNet| spec.ips.iter().any(|ip| ip.address.trunc() == *net);
+        theirs.into_iter().find(ours).map(|net| (net, other.name.clone()))
+    });
+    let Some((net, other)) = clash else { return false };
+    let message = format!("its subnet {net} is that of the network `{other}`, which runs");
+    p.refuse(wanted, RefusalKind::Guard, message, &["choose another subnet, or stop that network".into()]);
+    true
+}
+
+/// Whether another network has the bridge. True where it was refused.
+pub(super) fn bridge_taken(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) -> bool {
+    let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return false };
+    let Some(bridge) = spec.bridge.as_ref().filter(|_| spec.mode != Some(NetworkMode::Bridge)) else { return false };
+    let other = state.networks.values().find(|other| {
+        other.name != wanted.libvirt_name
+            && [Some(&other.doc), other.live.as_ref()].into_iter().flatten().any(|doc| doc.bridge.as_ref() == Some(bridge))
+    });
+    let Some(other) = other else { return false };
+    let message = format!("its bridge `{bridge}` belongs to the network `{}` already", other.name);
+    p.refuse(wanted, RefusalKind::Guard, message, &["choose another `spec.bridge`".into()]);
+    true
 }

@@ -108,7 +108,7 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
     }
     let last = p.entry(&wanted.object).map(|entry| entry.last.clone()).unwrap_or_default();
     let found = compare(wanted.object.kind, &now, &last, &observed(pool));
-    if p.refuse_later(wanted, &found) {
+    if p.refuse_never(wanted, &found) {
         return;
     }
     let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");

@@ -225,7 +225,7 @@ fn update(
         found
     };
     let sides = Sides { inactive: side(p, &domain.doc), live: domain.live.as_ref().map(|live| side(p, live)) };
-    if p.refuse_later(wanted, &sides.inactive) || refuse_family(p, wanted, &sides.inactive) {
+    if p.refuse_never(wanted, &sides.inactive) || refuse_family(p, wanted, &sides.inactive) {
         return;
     }
     let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };

@@ -8,7 +8,7 @@ use crate::name::{Kind, MacAddr, Name, ObjectRef};
 use crate::observe::DomainState;
 use crate::plan::model::{FieldChange, Shown};
 use crate::plan::planner::{Draft, Planner};
-use crate::plan::{Lane, Op};
+use crate::plan::{Edit, Lane, Op, Section, Side};
 use crate::resolve::Wanted;
 use crate::xml;
 
@@ -118,9 +118,11 @@ pub(in crate::plan) fn reserve(
     };
     let index = ips.iter().position(|net| net.address.contains(&ip)).unwrap_or(0);
     Draft::new(
-        Op::NetworkDhcpHost {
+        Op::NetworkUpdate {
             name: name.clone(),
-            add,
+            section: Section::DhcpHost,
+            edit: if add { Edit::Add } else { Edit::Delete },
+            side: Side::Both,
             xml: xml::network::dhcp_host(&host),
             parent_index: i32::try_from(index).unwrap_or(-1),
         },

@@ -183,7 +183,7 @@ pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, domain: &DomainState, 
     }
     match domain.state {
         PowerState::Paused => p.note(&wanted.object, "Paused", "it is paused; nothing is done about it"),
-        PowerState::Suspended => p.note(&wanted.object, "Suspended", "its guest is asleep; nothing is done about it"),
+        PowerState::Suspended => p.note(&wanted.object, "Asleep", "its guest is asleep; nothing is done about it"),
         PowerState::Crashed => p.note(&wanted.object, "Crashed", "its guest crashed and is kept; nothing is done about it"),
         PowerState::Running | PowerState::ShuttingDown | PowerState::Off => {}
     }

@@ -96,6 +96,8 @@ pub struct InterfaceDoc {
     pub network: Option<String>,
     /// The bridge that it is plugged into; for a network known of a live document only.
     pub bridge: Option<String>,
+    /// Its port on the network; in live documents only.
+    pub port: Option<Uuid>,
     /// The device on the host.
     pub target: Option<String>,
     /// The model of the card.

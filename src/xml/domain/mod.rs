@@ -9,6 +9,7 @@ mod merge;
 mod patch;
 mod patch_devices;
 mod pending;
+mod plug;
 mod project;
 #[cfg(test)]
 mod properties;
@@ -22,6 +23,7 @@ pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, parse_fragment};
 pub use merge::{FragmentValue, merge, merge_dropping, paths, read};
 pub use patch::{DomainPatch, FragmentPatch, device, disown, free_ports, patch, pluggable_vcpus};
 pub use pending::{Both, pending, project_both};
+pub use plug::{PlugTexts, plug_texts};
 pub use project::project;
 pub use render::{DiskWanted, DomainWanted, NicSource, NicWanted, SPARE_PORTS, render};
 

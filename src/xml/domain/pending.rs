@@ -78,6 +78,7 @@ fn settled(doc: &DomainDoc, live: &DomainDoc, inactive: &DomainDoc) -> Settled {
         // A network of a bridge's own becomes that bridge at a start.
         kind: String::new(),
         bridge: nic.bridge.clone().filter(|_| nic.network.is_none()),
+        port: None,
         target: None,
         ..nic.clone()
     };

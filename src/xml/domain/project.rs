@@ -228,6 +228,7 @@ fn interface(node: Node<'_, '_>) -> InterfaceDoc {
         kind: read::attr(node, "type").unwrap_or_default().to_owned(),
         network: owned(&["source"], "network"),
         bridge: owned(&["source"], "bridge"),
+        port: super::plug::port(node),
         target: owned(&["target"], "dev"),
         model: owned(&["model"], "type").map(|model| model.to_ascii_lowercase()),
         link_up: read::attr_at(node, &["link"], "state") != Some("down"),

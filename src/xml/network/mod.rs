@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use uuid::Uuid;
 
 pub use patch::{NetworkPatch, patch};
-pub use render::{NetworkWanted, bridge_default, dhcp_host, render};
+pub use render::{NetworkWanted, bridge_default, dhcp_host, dhcp_range, dns_entry, render};
 
 use super::{Mark, XmlError, read};
 use crate::manifest::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};

@@ -3,31 +3,40 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use serde::Serialize;
+
 use super::render;
 use crate::manifest::{DhcpHost, NetworkIp, NetworkMode, NetworkSpec};
 use crate::xml::tree::Element;
 use crate::xml::{Mark, XmlError, pointer, read};
 
 /// What is to change in a network's document.
-#[derive(Debug, Clone)]
-pub struct NetworkPatch<'a> {
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkPatch {
     /// The fields to be set. What is unset is left alone; items of lists are added, or changed where their key is there.
-    pub set: &'a NetworkSpec,
+    pub set: NetworkSpec,
     /// Pointers to what is to be removed: `/domain`, `/ips/10.0.0.1~124`, `/ips/10.0.0.1~124/dhcp/hosts/52:54:00:00:00:01`,
     /// `/ips/10.0.0.1~124/dhcp/ranges/10.0.0.2-10.0.0.9`, `/dns/hosts/10.0.0.5`, `/dns/forwarders/1.1.1.1`.
-    pub drop: &'a BTreeSet<String>,
+    pub drop: BTreeSet<String>,
     /// The new mark, where it changes.
-    pub mark: Option<&'a Mark>,
+    #[serde(serialize_with = "mark_text")]
+    pub mark: Option<Mark>,
+}
+
+#[expect(clippy::ref_option, reason = "serde hands a field over so")]
+fn mark_text<S: serde::Serializer>(mark: &Option<Mark>, serializer: S) -> Result<S::Ok, S::Error> {
+    mark.as_ref().map(Mark::to_xml).serialize(serializer)
 }
 
 /// The document with the patch in it. It takes the inactive document, never a live one.
-pub fn patch(document: &str, change: &NetworkPatch<'_>) -> Result<String, XmlError> {
+pub fn patch(document: &str, change: &NetworkPatch) -> Result<String, XmlError> {
     let mut root = Element::parse_root(document, "network")?;
-    for path in change.drop {
+    for path in &change.drop {
         let segments = pointer::split(path);
         drop_path(&mut root, &segments.iter().map(String::as_str).collect::<Vec<_>>());
     }
-    let set = change.set;
+    let set = &change.set;
     if let Some(mode) = set.mode {
         set_mode(&mut root, mode);
     }
@@ -58,7 +67,7 @@ pub fn patch(document: &str, change: &NetworkPatch<'_>) -> Result<String, XmlErr
             replace(element, |e| e.name == "host" && parsed(e, "ip") == Some(host.ip), render::dns_host(host));
         }
     }
-    if let Some(mark) = change.mark {
+    if let Some(mark) = &change.mark {
         mark.put(&mut root);
     }
     Ok(root.to_xml())

@@ -65,6 +65,16 @@ pub fn dhcp_host(wanted: &DhcpHost) -> String {
     host(wanted).to_xml()
 }
 
+/// The `<range>` of addresses, for `virNetworkUpdate`.
+pub fn dhcp_range(wanted: &DhcpRange) -> String {
+    range(wanted).to_xml()
+}
+
+/// The `<host>` of a DNS answer, for `virNetworkUpdate`.
+pub fn dns_entry(wanted: &DnsHost) -> String {
+    dns_host(wanted).to_xml()
+}
+
 pub(super) fn forward(mode: NetworkMode) -> Option<Element> {
     let mode = match mode {
         NetworkMode::Isolated => return None,

@@ -85,15 +85,14 @@ fn a_patch_changes_what_it_names_and_nothing_else() {
     set.ips = wanted(NetworkMode::NAT).ips;
     set.ips[0].address = "192.168.122.1/24".parse().expect("a net");
     let drop = ["/ips/192.168.122.1~124/dhcp/ranges/192.168.122.2-192.168.122.254".to_owned()].into();
-    let text = patch(DEFAULT, &NetworkPatch { set: &set, drop: &drop, mark: Some(&mark()) }).expect("patches");
+    let text = patch(DEFAULT, &NetworkPatch { set: set.clone(), drop, mark: Some(mark()) }).expect("patches");
     let doc = project(&text).expect("reads");
     assert_eq!(doc.spec.mode, Some(NetworkMode::Route));
     assert_eq!(doc.spec.ips[0].dhcp, set.ips[0].dhcp);
     assert_eq!(doc.spec.ips[1].dhcp, set.ips[1].dhcp);
     assert!(text.contains("netmask=\"255.255.255.0\"") && text.contains("virbr0") && text.contains("8b7b7f1c"));
     let drop = ["/ips/192.168.122.1~124/dhcp/hosts/52:54:00:00:00:09", "/ips/fd00:44::1~164"].map(str::to_owned).into();
-    let none = NetworkSpec::default();
-    let text = patch(&text, &NetworkPatch { set: &none, drop: &drop, mark: None }).expect("patches");
+    let text = patch(&text, &NetworkPatch { drop, ..NetworkPatch::default() }).expect("patches");
     let doc = project(&text).expect("reads");
     assert_eq!(doc.spec.ips.len(), 1);
     assert_eq!(doc.spec.ips[0].dhcp.as_ref().map(|dhcp| dhcp.hosts.len()), Some(0));
@@ -115,21 +114,19 @@ fn a_set_becomes_what_is_wanted_and_a_mode_takes_along_what_belongs_to_it() {
     let text = rendered(NetworkMode::NAT).replace("<nat>", "").replace("<forwarder", "<forwarder addr='9.9.9.9'/><forwarder");
     let dns = serde_json::from_value(serde_json::json!({"forwarders": ["8.8.8.8"]})).expect("dns");
     let set = NetworkSpec { dns: Some(dns), ..NetworkSpec::default() };
-    let none = std::collections::BTreeSet::new();
-    let text = patch(&text, &NetworkPatch { set: &set, drop: &none, mark: None }).expect("patches");
+    let text = patch(&text, &NetworkPatch { set, ..NetworkPatch::default() }).expect("patches");
     let doc = project(&text).expect("reads");
     let dns = doc.spec.dns.as_ref().expect("dns");
     assert_eq!((dns.forwarders.as_slice(), dns.hosts.len()), (["8.8.8.8".parse().expect("an address")].as_slice(), 1));
     for mode in [NetworkMode::Open, NetworkMode::Isolated, NetworkMode::Bridge] {
         let set = NetworkSpec { mode: Some(mode), ..NetworkSpec::default() };
-        let text = patch(&text, &NetworkPatch { set: &set, drop: &none, mark: None }).expect("patches");
+        let text = patch(&text, &NetworkPatch { set, ..NetworkPatch::default() }).expect("patches");
         crate::xml::golden::check(&format!("network-to-{mode:?}").to_lowercase(), &text);
         let doc = project(&text).expect("reads");
         assert_eq!((doc.spec.mode, doc.spec.ips.is_empty()), (Some(mode), mode == NetworkMode::Bridge));
     }
     let drop = ["/ips/10.9.0.1~124/address", "/dns/forwarders"].map(str::to_owned).into();
-    let set = NetworkSpec::default();
-    let doc = project(&patch(&text, &NetworkPatch { set: &set, drop: &drop, mark: None }).expect("patches")).expect("reads");
+    let doc = project(&patch(&text, &NetworkPatch { drop, ..NetworkPatch::default() }).expect("patches")).expect("reads");
     assert_eq!((doc.spec.ips.len(), doc.spec.dns.expect("hosts").forwarders.len()), (1, 0));
 }
 

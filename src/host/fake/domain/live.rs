@@ -31,12 +31,15 @@ pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32
         aliases(devices);
         for interface in devices.all_mut("interface") {
             let mac = interface.child_attr("mac", "address").unwrap_or_default().to_owned();
-            let port = state.make_uuid(&format!("port {mac}")).to_string();
+            let port = state.make_uuid(&format!("port {mac}"));
             if let Some(source) = interface.child_mut("source") {
-                let bridge = source.attr("network").and_then(|network| networks.get(network)).cloned();
-                if let Some(bridge) = bridge {
-                    source.set("portid", &port);
-                    source.set("bridge", &bridge);
+                let network = source.attr("network").map(str::to_owned).unwrap_or_default();
+                if let Some(bridge) = networks.get(&network) {
+                    source.set("portid", &port.to_string());
+                    source.set("bridge", bridge);
+                    if let Some(network) = state.networks.get_mut(&network) {
+                        network.ports.insert(port);
+                    }
                 }
             }
             let tap = format!("vnet{}", state.taps);

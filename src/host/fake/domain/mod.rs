@@ -98,7 +98,12 @@ impl State {
     pub fn turn_off(&mut self, name: &str, reason: OffReason) {
         let Some(domain) = self.domains.get_mut(name) else { return };
         domain.power = None;
-        domain.live = None;
+        let live = domain.live.take().and_then(|text| Element::parse(&text).ok());
+        for interface in live.iter().filter_map(|live| live.child("devices")).flat_map(|devices| devices.all("interface")) {
+            if let Some(port) = interface.child_attr("source", "portid").and_then(|text| text.parse::<Uuid>().ok()) {
+                self.networks.values_mut().for_each(|network| network.ports.retain(|other| *other != port));
+            }
+        }
         domain.off_reason = reason;
         domain.agent_addresses = None;
         if !domain.persistent {
@@ -259,16 +264,30 @@ impl State {
     }
 }
 
-/// Puts jvp's mark in the place of the old one.
+/// Puts jvp's mark in the place of the old one. Where it comes without its namespace, it gets it, and its prefix, as libvirt's
+/// `virDomainSetMetadata` gives them.
 fn put_mark(document: &mut Element, mark: &str) -> Result<(), HostError> {
     // Read inside of what it will stand in, so that its namespace is kept.
     let wrapped = Element::parse(&format!("<domain><metadata>{mark}</metadata></domain>")).map_err(xml)?;
-    let Some(mark) = wrapped.at(&["metadata"]).and_then(|metadata| metadata.children().next()).cloned() else { return Ok(()) };
+    let found = wrapped.at(&["metadata"]).and_then(|metadata| metadata.children().next()).cloned();
+    let Some(mut mark) = found else { return Ok(()) };
+    let declares = |element: &Element| element.attrs.iter().any(|(name, value)| name.starts_with("xmlns") && value == MARK);
+    if !declares(&mark) {
+        prefix(&mut mark);
+        mark.attrs.insert(0, ("xmlns:jvp".to_owned(), MARK.to_owned()));
+    }
     document.edit("metadata", |metadata| {
-        metadata.retain(|child| !child.attrs.iter().any(|(name, value)| name.starts_with("xmlns") && value == MARK));
+        metadata.retain(|child| !declares(child));
         metadata.push(mark);
     });
     Ok(())
+}
+
+fn prefix(element: &mut Element) {
+    if !element.name.contains(':') {
+        element.name = format!("jvp:{}", element.name);
+    }
+    element.children_mut().for_each(prefix);
 }
 
 /// Where a domain's NVRAM lies, if it has any.

@@ -1,0 +1,356 @@
+//! Planning a Network that is there: what is changed live, what only by its restart, and who is plugged in again afterwards.
+//!
+//! The definition and what runs are two documents that anybody may have changed, so each is compared with what is wanted. An entry of
+//! DHCP or DNS is changed where it differs, without touching a guest's link. All else needs the bridge down.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::network::{bridge_taken, managed, observed, subnet_taken};
+use super::network_entries::{self as entries};
+use crate::manifest::{NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec};
+use crate::name::Kind;
+use crate::observe::NetworkState;
+use crate::plan::diff::{Difference, Differences, compare};
+use crate::plan::display::field_line;
+use crate::plan::fields::{Field, When};
+use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::planner::{Draft, Planner, Row};
+use crate::plan::policy::given;
+use crate::plan::record::entry_of;
+use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Side, running_guests, unplugged};
+use crate::resolve::Wanted;
+use crate::xml;
+use crate::xml::Mark;
+use crate::xml::network::NetworkPatch;
+
+/// What differs in a network's two documents.
+struct Found {
+    /// In its definition.
+    definition: Differences,
+    /// In what runs.
+    live: Differences,
+}
+
+impl Found {
+    /// The leaves of both that take effect so.
+    fn of(&self, when: When) -> impl Iterator<Item = &(&'static Field, Difference)> {
+        self.definition.changed.iter().chain(&self.live.changed).filter(move |(row, _)| row.when == when)
+    }
+
+    fn defines(&self, when: When) -> bool {
+        self.definition.changed.iter().any(|(row, _)| row.when == when)
+    }
+}
+
+pub(super) fn update(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &NetworkSpec,
+    network: &NetworkState,
+    other_writer: Option<uuid::Uuid>,
+) {
+    let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return };
+    let found = compared(p, wanted, network);
+    if p.refuse_never(wanted, &found.definition) {
+        return;
+    }
+    let guests = if network.active { running_guests(state, &network.name) } else { BTreeSet::new() };
+    let left = unplugged(state, &network.name, false);
+    let mut restart = network.active && found.of(When::Disconnect).next().is_some();
+    if restart && !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
+        if found.defines(When::Disconnect) {
+            return refuse_restart(p, wanted, &found, &guests);
+        }
+        note_pending(p, wanted, &found, &guests);
+        restart = false;
+    }
+    let starts = restart || !network.active;
+    if starts && (subnet_taken(p, wanted, spec) || bridge_taken(p, wanted, spec)) {
+        return;
+    }
+    let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty()));
+    row.fields = shown(p, wanted, network, &found, restart);
+    let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).filter(|_| !restart).collect();
+    row.fields.extend(lost.iter().map(|name| FieldChange {
+        path: format!("/guests/{name}"),
+        old: Some(Shown::Value("cut off".into())),
+        new: Some(Shown::Value("plugged in".into())),
+    }));
+    if row.fields.is_empty() {
+        return p.settled(wanted, Some(network.uuid));
+    }
+    if p.refuse_writer(wanted, other_writer) {
+        return;
+    }
+    let lane = Lane::Object(format!("network/{}", network.name));
+    let ours = Precondition::Uuid(network.uuid);
+    let draft = |op: Op| Draft::new(op, lane.clone()).when(ours.clone());
+    let name = network.name.clone();
+    let mark = mark(p, wanted, network);
+    if starts {
+        if found.definition.changed.iter().any(|(row, _)| row.path != "/autostart") {
+            let patch = patch_of(wanted, spec, network, &found.definition, mark);
+            let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
+            let expect = NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone };
+            let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: was(wanted, network, &found) };
+            row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
+        }
+        if restart {
+            let guests = guests.clone();
+            row.drafts.push(
+                draft(Op::NetworkStop { name: name.clone() })
+                    .when(Precondition::NetworkGuests { uuid: network.uuid, guests })
+                    .expect(Expect::Active(false)),
+            );
+        }
+        let expect = NetworkExpect { uuid: network.uuid, side: Side::Live, leaves: managed(wanted), gone: BTreeSet::new() };
+        row.drafts.push(draft(Op::NetworkStart { name: name.clone() }).expect(Expect::Network(Box::new(expect))));
+    } else {
+        let Ok(drafts) = entries::drafts(p, wanted, spec, network, found.of(When::Live).map(|(_, d)| d.path.as_str())) else {
+            return;
+        };
+        let entries = !drafts.is_empty();
+        row.drafts.extend(drafts);
+        // Whoever loses the ledger knows from the mark what is ours: it is written with the change, and never alone.
+        if entries && network.doc.mark.as_ref() != Some(&mark) {
+            let patch = NetworkPatch { mark: Some(mark), ..NetworkPatch::default() };
+            let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: BTreeMap::new() };
+            let expect =
+                NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone: BTreeSet::new() };
+            row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
+        }
+        if entries || !lost.is_empty() {
+            row.effect = Effect::Live;
+        }
+    }
+    if !lost.is_empty() || (restart && !guests.is_empty()) {
+        let direct = restart && !guests.is_empty();
+        row.drafts.push(draft(Op::NetworkReplug { name: name.clone(), direct, nics: Vec::new() }).expect(Expect::Plugged));
+    }
+    if restart && !guests.is_empty() {
+        row.effect = Effect::Disconnect(guests.into_iter().collect());
+    }
+    if found.definition.changed.iter().any(|(row, _)| row.path == "/autostart") {
+        let on = spec.autostart.unwrap_or(true);
+        row.drafts.push(draft(Op::NetworkAutostart { name, on }).expect(Expect::Autostart(on)));
+    }
+    row.settle(entry_of(p, wanted, Some(network.uuid)));
+    p.commit(row);
+}
+
+/// Compares what is wanted with the definition, and with what runs.
+fn compared(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Found {
+    let mark = network.doc.mark.as_ref();
+    let last = p
+        .entry(&wanted.object)
+        .map(|entry| entry.last.clone())
+        .or_else(|| mark.map(|mark| mark.paths.clone()))
+        .unwrap_or_default();
+    let mut now = wanted.now.clone();
+    if p.unfinished(wanted) {
+        now.entry("/autostart".into()).or_insert(json!(true));
+    }
+    let mut found = Found { definition: compare(Kind::Network, &now, &last, &observed(network)), live: Differences::default() };
+    if let Some(live) = &network.live {
+        now.remove("/autostart");
+        let leaves = crate::plan::leaves_of(&Spec::Network(live.spec.clone()));
+        let last = last.into_iter().filter(|path| path != "/autostart").collect();
+        found.live = compare(Kind::Network, &now, &last, &leaves);
+    }
+    found
+}
+
+fn reason(network: &NetworkState, found: &Found, restart: bool, guests: bool) -> String {
+    let differs = !found.definition.changed.is_empty();
+    let what = match (differs, found.live.changed.is_empty()) {
+        (true, _) => "it differs from the manifest",
+        (false, false) => "what runs differs from the manifest",
+        (false, true) if network.active => "a restart left guests behind",
+        (false, true) => return "it is stopped".into(),
+    };
+    match (restart, guests, network.active) {
+        (true, true, _) => format!("{what}; it is stopped and started, and its guests are plugged in again"),
+        (true, false, _) => format!("{what}; it is stopped and started, and no guest hangs on it"),
+        (false, _, false) => format!("{what}, and it is stopped"),
+        (false, ..) => what.into(),
+    }
+}
+
+/// The fields that change, those of what runs alone after those of the definition.
+fn shown(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState, found: &Found, restart: bool) -> Vec<FieldChange> {
+    let mut fields = found.definition.shown();
+    let only_live = found.live.changed.iter().filter(|(row, difference)| {
+        let known = found.definition.changed.iter().any(|(_, other)| other.path == difference.path);
+        !known && (restart || row.when != When::Disconnect)
+    });
+    fields.extend(only_live.map(|(row, difference)| crate::plan::diff::shown(row, difference)));
+    fields.extend(p.inventory_changes(wanted));
+    if !network.active {
+        fields.push(FieldChange {
+            path: "/running".into(),
+            old: Some(Shown::Value("false".into())),
+            new: Some(Shown::Value("true".into())),
+        });
+    }
+    fields
+}
+
+fn refuse_restart(p: &mut Planner<'_>, wanted: &Wanted, found: &Found, guests: &BTreeSet<String>) {
+    let lines: BTreeSet<String> =
+        found.of(When::Disconnect).map(|(row, difference)| field_line(&crate::plan::diff::shown(row, difference))).collect();
+    let names: Vec<&str> = guests.iter().map(String::as_str).collect();
+    p.refuse(
+        wanted,
+        RefusalKind::Guard,
+        format!(
+            "it has to be stopped and started for {}; that cuts off {} until it runs again",
+            lines.into_iter().collect::<Vec<_>>().join("; "),
+            names.join(", ")
+        ),
+        &[
+            format!("if that may be: --allow-disconnect {}; they are plugged in again afterwards", wanted.object),
+            "or stop these guests first, or put the old values back".into(),
+        ],
+    );
+}
+
+/// Its definition is as wanted, and what runs is not: nothing is to be written, and the restart is not ours to choose.
+fn note_pending(p: &mut Planner<'_>, wanted: &Wanted, found: &Found, guests: &BTreeSet<String>) {
+    let paths: BTreeSet<&str> = found.of(When::Disconnect).map(|(_, difference)| difference.path.as_str()).collect();
+    let names: Vec<&str> = guests.iter().map(String::as_str).collect();
+    p.note(
+        &wanted.object,
+        "RestartRequired",
+        format!(
+            "it runs with other values than its definition: {}; its restart cuts off {}: --allow-disconnect {}",
+            paths.into_iter().collect::<Vec<_>>().join(", "),
+            names.join(", "),
+            wanted.object
+        ),
+    );
+}
+
+fn mark(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Mark {
+    let created = network.doc.mark.as_ref().and_then(|mark| mark.created.clone());
+    Mark { created, ..p.mark(wanted) }
+}
+
+/// The managed leaves as the definition has them.
+fn was(wanted: &Wanted, network: &NetworkState, found: &Found) -> BTreeMap<String, Option<Value>> {
+    let leaves = crate::plan::leaves_of(&Spec::Network(network.doc.spec.clone()));
+    let mut paths: BTreeSet<String> = managed(wanted).into_keys().collect();
+    paths.extend(found.definition.changed.iter().map(|(_, difference)| difference.path.clone()));
+    paths.remove("/autostart");
+    paths.into_iter().map(|path| (path.clone(), leaves.get(&path).cloned())).collect()
+}
+
+/// The network's definition with a patch in it, where its managed leaves are still as they were.
+///
+/// # Errors
+/// What moved, or what can't be read.
+pub fn patched_network(
+    network: &NetworkState,
+    patch: &NetworkPatch,
+    was: &BTreeMap<String, Option<Value>>,
+) -> Result<String, String> {
+    let leaves = crate::plan::leaves_of(&Spec::Network(network.doc.spec.clone()));
+    if let Some((path, before)) = was.iter().find(|(path, before)| leaves.get(*path) != before.as_ref()) {
+        let word = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), crate::plan::diff::text);
+        return Err(format!(
+            "its {path} was {} when the plan was made, and is {}",
+            word(before.as_ref()),
+            word(leaves.get(path))
+        ));
+    }
+    xml::network::patch(network.inactive_xml.text(), patch).map_err(|error| error.to_string())
+}
+
+/// What changes the definition: the leaves that differ, as they are wanted.
+fn patch_of(wanted: &Wanted, spec: &NetworkSpec, network: &NetworkState, found: &Differences, mark: Mark) -> NetworkPatch {
+    let changed: BTreeMap<&str, &Difference> = found.changed.iter().map(|(_, d)| (d.path.as_str(), d)).collect();
+    let sets = |path: &str| changed.get(path).is_some_and(|difference| difference.new.is_some());
+    let mut set = NetworkSpec {
+        mode: spec.mode.filter(|_| sets("/mode")),
+        bridge: spec.bridge.clone().filter(|_| sets("/bridge")),
+        domain: spec.domain.clone().filter(|_| sets("/domain")),
+        mtu: spec.mtu.filter(|_| sets("/mtu")),
+        ..NetworkSpec::default()
+    };
+    if sets("/mode") && network.doc.spec.mode == Some(NetworkMode::Bridge) && spec.bridge.is_none() {
+        // The bridge that it has is the host's own.
+        set.bridge = Some(xml::network::bridge_default(wanted.uid));
+    }
+    let prefixes: BTreeSet<String> =
+        changed.values().filter(|d| d.new.is_some()).filter_map(|d| entries::prefix(&d.path)).collect();
+    for ip in &spec.ips {
+        let key = format!("/ips/{}", crate::plan::diff::escaped(&ip.address.to_string()));
+        if sets(&format!("{key}/address")) {
+            set.ips.push(ip.clone());
+            continue;
+        }
+        let here = prefixes.iter().filter(|prefix| prefix.starts_with(&format!("{key}/")));
+        let items: Vec<entries::Entry> =
+            here.filter_map(|prefix| entries::wanted(wanted, spec, &network.doc.spec, prefix)).collect();
+        if !items.is_empty() {
+            let mut dhcp = crate::manifest::Dhcp::default();
+            for item in items {
+                match item {
+                    entries::Entry::Range(range) => dhcp.ranges.push(range),
+                    entries::Entry::Host(host) => dhcp.hosts.push(host),
+                    entries::Entry::Dns(_) => {}
+                }
+            }
+            set.ips.push(NetworkIp { address: ip.address, dhcp: Some(dhcp) });
+        }
+    }
+    let mut dns = NetworkDns::default();
+    if sets("/dns/forwarders") {
+        dns.forwarders = spec.dns.as_ref().map(|dns| dns.forwarders.clone()).unwrap_or_default();
+    }
+    for prefix in prefixes.iter().filter(|prefix| prefix.starts_with("/dns/hosts/")) {
+        if let Some(entries::Entry::Dns(host)) = entries::wanted(wanted, spec, &network.doc.spec, prefix) {
+            dns.hosts.push(host);
+        }
+    }
+    set.dns = (dns != NetworkDns::default()).then_some(dns);
+    carry(network, found, &mut set);
+    let drop = changed.values().filter(|d| d.new.is_none() && d.path != "/autostart").map(|d| d.path.clone()).collect();
+    NetworkPatch { set, drop, mark: Some(mark) }
+}
+
+/// Where an address goes and another comes in whose subnet the same guests are, what was never ours goes along: addresses that VMs
+/// have kept for them, and what others entered.
+fn carry(network: &NetworkState, found: &Differences, set: &mut NetworkSpec) {
+    let gone = |path: &str| found.changed.iter().any(|(_, d)| d.path == path && d.new.is_none());
+    for old in &network.doc.spec.ips {
+        let key = format!("/ips/{}", crate::plan::diff::escaped(&old.address.to_string()));
+        if !gone(&format!("{key}/address")) {
+            continue;
+        }
+        let Some(dhcp) = &old.dhcp else { continue };
+        for host in &dhcp.hosts {
+            let id = host.mac.map(|mac| mac.to_string()).or_else(|| host.name.clone()).unwrap_or_else(|| host.ip.to_string());
+            let ours = gone(&format!("{key}/dhcp/hosts/{}/ip", crate::plan::diff::escaped(&id)));
+            let Some(new) = set.ips.iter_mut().find(|new| new.address.contains(&host.ip) && new.address.addr() != host.ip) else {
+                continue;
+            };
+            let hosts = &mut new.dhcp.get_or_insert_default().hosts;
+            let known = hosts.iter().any(|other| other.ip == host.ip || (host.mac.is_some() && other.mac == host.mac));
+            if !ours && !known {
+                hosts.push(host.clone());
+            }
+        }
+        for range in &dhcp.ranges {
+            let ours = gone(&format!("{key}/dhcp/ranges/{}-{}/start", range.start, range.end));
+            let inside = |new: &&mut NetworkIp| new.address.contains(&range.start) && new.address.contains(&range.end);
+            if let Some(new) = set.ips.iter_mut().find(inside).filter(|_| !ours) {
+                let ranges = &mut new.dhcp.get_or_insert_default().ranges;
+                if !ranges.contains(range) {
+                    ranges.push(range.clone());
+                }
+            }
+        }
+    }
+}

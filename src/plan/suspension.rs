@@ -1,0 +1,83 @@
+//! Objects that nothing is done to until somebody resumes them.
+
+use super::model::RefusalKind;
+use super::owned::Suspension;
+use super::planner::{Planner, Standing};
+use crate::name::{Kind, ObjectRef};
+use crate::observe::Target;
+use crate::resolve::Wanted;
+
+/// The suspension of an object, by itself or by the object that it comes with.
+fn of<'a>(p: &Planner<'a>, wanted: &Wanted) -> Option<&'a Suspension> {
+    let by_owner = || p.owned.suspended.get(wanted.implied_by.as_ref()?);
+    p.owned.suspended.get(&wanted.object).or_else(by_owner)
+}
+
+fn words(p: &Planner<'_>, wanted: &Wanted) -> Option<String> {
+    let suspension = of(p, wanted)?;
+    let words = suspension.words();
+    Some(if suspension.object == wanted.object { words } else { format!("it comes with {}: {words}", suspension.object) })
+}
+
+/// Notes an object that is suspended; what needs it goes on if it is there. True where it is.
+pub(super) fn noted(p: &mut Planner<'_>, wanted: &Wanted) -> bool {
+    let Some(words) = words(p, wanted) else { return false };
+    let standing = if is_there(p, wanted) { Standing::Ready([].into()) } else { Standing::Blocked };
+    p.standing.insert(wanted.object.clone(), standing);
+    p.note(&wanted.object, "Suspended", words);
+    true
+}
+
+/// Notes that an object is suspended which is acted on by hand all the same.
+pub(super) fn by_hand(p: &mut Planner<'_>, wanted: &Wanted) {
+    if let Some(words) = words(p, wanted) {
+        p.note(&wanted.object, "Suspended", format!("{words}; what is asked for by hand is done"));
+    }
+}
+
+/// Refuses to delete an object that is suspended. True where it was refused.
+pub(super) fn refused(p: &mut Planner<'_>, wanted: &Wanted) -> bool {
+    let Some(suspension) = of(p, wanted) else { return false };
+    let help = format!("if it may go: jvp resume {}", suspension.object);
+    p.refuse(wanted, RefusalKind::Guard, words(p, wanted).unwrap_or_default(), &[help]);
+    true
+}
+
+/// Whether others may build on it: it was made, and runs where it has to.
+fn is_there(p: &Planner<'_>, wanted: &Wanted) -> bool {
+    let made = p.entry(&wanted.object).is_some_and(|entry| !entry.released);
+    let state = wanted.node.as_ref().and_then(|node| p.node(node));
+    let runs = match wanted.object.kind {
+        Kind::StoragePool => state.and_then(|state| state.pools.get(&wanted.libvirt_name)).is_some_and(|pool| pool.active),
+        Kind::Network => state.and_then(|state| state.networks.get(&wanted.libvirt_name)).is_some_and(|net| net.active),
+        _ => true,
+    };
+    made && runs
+}
+
+/// Takes back what was planned for an object since there were so many actions, where it would change another one that is suspended:
+/// a VM's reservation is an entry of its network.
+pub(super) fn take_back(p: &mut Planner<'_>, wanted: &Wanted, actions: usize) {
+    if p.owned.suspended.is_empty() {
+        return;
+    }
+    let touched = p.plan.actions.iter().skip(actions).find_map(|action| {
+        let Some(Target::Network(name)) = action.op.target() else { return None };
+        let suspended = p.owned.suspended.keys().filter(|object| object.kind == Kind::Network && **object != wanted.object);
+        suspended.into_iter().find(|object| named(p, object) == name && object.node == action.node).cloned()
+    });
+    let Some(touched) = touched else { return };
+    p.plan.actions.truncate(actions);
+    p.plan.changes.retain(|change| change.object != wanted.object);
+    p.made.remove(&wanted.object);
+    p.marks.remove(&wanted.object);
+    p.standing.insert(wanted.object.clone(), Standing::Blocked);
+    p.note(&wanted.object, "Blocked", format!("nothing is done for it, since it would change {touched}, which is suspended"));
+}
+
+/// The name in libvirt of an object.
+fn named(p: &Planner<'_>, object: &ObjectRef) -> String {
+    let wanted = p.desired.objects.get(object).map(|wanted| &wanted.libvirt_name);
+    let name = wanted.or_else(|| p.entry(object).map(|entry| &entry.libvirt_name));
+    name.cloned().unwrap_or_else(|| object.name.to_string())
+}

@@ -1,0 +1,233 @@
+//! Networks that change beneath running guests, by the command line: what is live stays live, and who is cut off is plugged in again.
+
+use crate::checkout::Checkout;
+use crate::support::{Lab, left_out, tiny};
+
+const EMPTY: [&str; 2] = ["plan", "--detailed-exitcode"];
+
+/// A network of this spec with a VM on it.
+fn manifests(lab: &Lab, network: &str) -> String {
+    format!(
+        r#"apiVersion: jvp.dev/v1alpha1
+kind: Fleet
+metadata: {{name: networks}}
+spec: {{id: 6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: Node
+metadata: {{name: host}}
+spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: StoragePool
+metadata: {{name: main}}
+spec: {{type: Dir, target: {{path: {pool}}}}}
+lifecycle: {{reclaimPolicy: Delete}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: Template
+metadata: {{name: tiny}}
+spec: {{pool: main, source: {{file: tiny.qcow2}}, format: qcow2}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: Network
+metadata: {{name: lan}}
+spec:
+{network}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: VirtualMachine
+metadata: {{name: web}}
+spec:
+  memory: 96Mi
+  disks:
+  - {{name: root, claim: {{pool: main, source: {{template: tiny}}}}}}
+  interfaces:
+  - {{name: eth0, network: lan, ip: 198.18.7.10}}
+"#,
+        uri = lab.uri("a"),
+        pool = lab.images("a").join("main").display(),
+    )
+}
+
+const LAN: &str = "  mode: NAT
+  ips:
+  - address: 198.18.7.1/24
+    dhcp: {ranges: [{start: 198.18.7.100, end: 198.18.7.200}]}";
+
+/// A guest that somebody made by hand, on the network too.
+fn theirs(lab: &Lab) {
+    let serial = lab.images("a").join("theirs.log");
+    let devices = crate::support::tiny_devices(&tiny(false), &serial)
+        + "<interface type='network'><mac address='52:54:00:12:00:01'/><source network='lan'/><model type='virtio'/></interface>";
+    let xml = crate::support::domain_xml("theirs", uuid::Uuid::from_u128(0x7e17), &devices);
+    let path = lab.images("a").join("theirs.xml");
+    std::fs::write(&path, xml).unwrap();
+    lab.virsh("a", &["define", path.to_str().unwrap()]);
+    lab.virsh("a", &["start", "theirs"]);
+}
+
+/// The pid and id of a domain, which a restart would change.
+fn run_of(lab: &Lab, name: &str) -> String {
+    let id = lab.virsh("a", &["domid", name]);
+    let pid = std::fs::read_to_string(format!("/run/jvp-lab/{}/a/qemu/{name}.pid", lab.hash())).unwrap_or_default();
+    format!("{} {}", id.trim(), pid.trim())
+}
+
+/// The bridge that each tap of a domain's is enslaved to, as the kernel has it.
+fn bridges(lab: &Lab, name: &str) -> Vec<String> {
+    let taps = lab.virsh("a", &["domiflist", name]);
+    let taps = taps.lines().filter_map(|line| line.split_whitespace().next()).filter(|tap| tap.starts_with("vnet"));
+    taps.map(|tap| {
+        let link = lab.script(&["exec", "a", "ip", "-o", "link", "show", tap]);
+        link.split(" master ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or("none").to_owned()
+    })
+    .collect()
+}
+
+/// Waits until a guest answers who has an address: its frames go both ways.
+fn answers(lab: &Lab, address: &str) -> bool {
+    (0..60).any(|_| {
+        let script = format!("ip neigh flush all; echo >/dev/udp/{address}/9; sleep 0.5; ip neigh show {address}");
+        lab.script(&["exec", "a", "bash", "-c", &script]).contains("lladdr")
+    })
+}
+
+#[test]
+fn a_network_is_redefined_beneath_running_guests_and_they_are_plugged_in_again() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let checkout = Checkout::new(&manifests(&lab, LAN));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    theirs(&lab);
+    assert!(answers(&lab, "198.18.7.10"));
+    let (web, other) = (run_of(&lab, "web"), run_of(&lab, "theirs"));
+    checkout.jvp(&EMPTY).exits(0);
+    // What virsh changed by hand and no manifest says stays.
+    lab.virsh(
+        "a",
+        &[
+            "net-update",
+            "lan",
+            "add",
+            "dns-host",
+            "<host ip='198.18.7.77'><hostname>byhand</hostname></host>",
+            "--live",
+            "--config",
+        ],
+    );
+    checkout.jvp(&EMPTY).exits(0);
+
+    checkout.write("all.yaml", &manifests(&lab, &format!("{LAN}\n  mtu: 1400\n  domain: lab.test\n  bridge: jvmoved")));
+    let before = lab.inventory("a");
+    let links = lab.script(&["exec", "a", "ip", "-o", "link", "show"]);
+    checkout.jvp(&["plan"]).exits(6).says("theirs, web").says("--allow-disconnect Network/lan@host").says("mtu: 1400");
+    checkout.jvp(&["apply", "-y"]).exits(6).says("Nothing can be done");
+    assert_eq!(before, lab.inventory("a"));
+    assert_eq!(links, lab.script(&["exec", "a", "ip", "-o", "link", "show"]));
+
+    checkout.jvp(&["apply", "-y", "--allow-disconnect", "Network/lan"]).exits(0).says("disconnects theirs, web");
+    assert_eq!((web.clone(), other.clone()), (run_of(&lab, "web"), run_of(&lab, "theirs")));
+    assert_eq!((bridges(&lab, "web"), bridges(&lab, "theirs")), (vec!["jvmoved".to_owned()], vec!["jvmoved".to_owned()]));
+    assert!(answers(&lab, "198.18.7.10"));
+    checkout.jvp(&EMPTY).exits(0);
+    let xml = lab.virsh("a", &["net-dumpxml", "lan"]);
+    assert!(xml.contains("byhand") && xml.contains("<mtu size='1400'/>") && xml.contains("lab.test"), "{xml}");
+
+    // A restart by hand leaves them behind, and the next apply takes them up; without a consent, since nobody loses anything.
+    lab.virsh("a", &["net-destroy", "lan"]);
+    lab.virsh("a", &["net-start", "lan"]);
+    assert_eq!(bridges(&lab, "web"), ["none"]);
+    checkout.jvp(&EMPTY).exits(2).says("guests.web: cut off → plugged in");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert_eq!((bridges(&lab, "web"), bridges(&lab, "theirs")), (vec!["jvmoved".to_owned()], vec!["jvmoved".to_owned()]));
+    assert!(answers(&lab, "198.18.7.10"));
+    assert_eq!((web, other), (run_of(&lab, "web"), run_of(&lab, "theirs")));
+    checkout.jvp(&EMPTY).exits(0);
+}
+
+/// Which entries a network's two documents have: of the definition, and of what runs.
+fn entries(lab: &Lab, what: &str) -> (bool, bool) {
+    let inactive = lab.virsh("a", &["net-dumpxml", "--inactive", "lan"]);
+    (inactive.contains(what), lab.virsh("a", &["net-dumpxml", "lan"]).contains(what))
+}
+
+#[test]
+fn entries_of_dhcp_and_dns_change_live_whichever_side_differs() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let with = |range: &str, hosts: &str, dns: &str| {
+        let lan = format!(
+            "  mode: NAT\n  ips:\n  - address: 198.18.7.1/24\n    dhcp: {{ranges: [{{start: 198.18.7.100, end: {range}}}], hosts: [{hosts}]}}\n  dns: {{hosts: [{dns}]}}"
+        );
+        manifests(&lab, &lan)
+    };
+    let host = |ip: &str| format!("{{name: printer, mac: \"52:54:00:00:07:09\", ip: {ip}}}");
+    let dns = |names: &str| format!("{{ip: 198.18.7.5, names: [{names}]}}");
+    let checkout = Checkout::new(&with("198.18.7.200", &host("198.18.7.9"), &dns("db.lab")));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(answers(&lab, "198.18.7.10"));
+    let run = run_of(&lab, "web");
+    let links = || lab.script(&["exec", "a", "ip", "-o", "link", "show"]);
+    let before = links();
+
+    // Each entry changes in both documents; nobody loses a link. A VM's own reservation stays.
+    checkout.write("all.yaml", &with("198.18.7.150", &host("198.18.7.8"), &dns("db.lab, db2.lab")));
+    checkout.jvp(&EMPTY).exits(2).says("Network/lan@host will be updated [live]");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    for (what, there) in [
+        ("end='198.18.7.150'", true),
+        ("end='198.18.7.200'", false),
+        ("198.18.7.8", true),
+        ("198.18.7.9'", false),
+        ("db2.lab", true),
+        ("198.18.7.10'", true),
+    ] {
+        assert_eq!(entries(&lab, what), (there, there), "{what}");
+    }
+
+    // By hand: what runs only, the definition only, both.
+    let hand = |edit: &str, section: &str, xml: &str, flags: &[&str]| {
+        lab.virsh("a", &[&["net-update", "lan", edit, section, xml], flags].concat());
+    };
+    let mine = "<host mac='52:54:00:00:07:09' name='printer' ip='198.18.7.8'/>";
+    for flags in [&["--live"][..], &["--config"], &["--live", "--config"]] {
+        hand("delete", "ip-dhcp-host", mine, flags);
+        hand("delete", "dns-host", "<host ip='198.18.7.5'/>", flags);
+        hand("delete", "ip-dhcp-range", "<range start='198.18.7.100' end='198.18.7.150'/>", flags);
+        checkout.jvp(&EMPTY).exits(2).says("198.18.7.8");
+        checkout.jvp(&["apply", "-y"]).exits(0);
+        checkout.jvp(&EMPTY).exits(0);
+        for what in [mine, "db2.lab", "end='198.18.7.150'"] {
+            assert_eq!(entries(&lab, what), (true, true), "{what} after {flags:?}");
+        }
+        hand("modify", "ip-dhcp-host", &mine.replace("7.8", "7.7"), flags);
+        checkout.jvp(&["apply", "-y"]).exits(0);
+        assert_eq!(entries(&lab, "198.18.7.7'"), (false, false), "{flags:?}");
+        checkout.jvp(&EMPTY).exits(0);
+    }
+
+    // Taken out of the manifest they go, on both sides; what was never ours stays, and the ledger may be lost on the way.
+    hand("add", "dns-host", "<host ip='198.18.7.77'><hostname>byhand</hostname></host>", &["--live", "--config"]);
+    checkout.lose_state();
+    checkout.write("all.yaml", &with("198.18.7.150", "", ""));
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    for (what, there) in [("printer", false), ("db.lab", false), ("byhand", true), ("198.18.7.10'", true)] {
+        assert_eq!(entries(&lab, what), (there, there), "{what}");
+    }
+    // An address that somebody else's entry has is not taken.
+    hand("add", "ip-dhcp-host", "<host mac='52:54:00:99:99:99' ip='198.18.7.33'/>", &["--live", "--config"]);
+    checkout.write("all.yaml", &with("198.18.7.150", &host("198.18.7.33"), ""));
+    checkout.jvp(&["apply", "-y"]).exits(6).says("52:54:00:99:99:99");
+    assert_eq!((run, before), (run_of(&lab, "web"), links()));
+}
