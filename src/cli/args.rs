@@ -136,6 +136,15 @@ pub(super) struct ConsentArgs {
     /// Take over objects of this fleet
     #[arg(long, value_name = "FLEET-ID")]
     pub take_from: Vec<uuid::Uuid>,
+    /// This new VM may stand beside an old one that it looks like
+    #[arg(long, value_name = "REF")]
+    pub replace: Vec<String>,
+    /// How many objects a prune may delete: a number, or a share of the inventory
+    #[arg(long, value_name = "N|P%", default_value_t)]
+    pub max_deletes: crate::plan::MaxDeletes,
+    /// A prune may take down everything
+    #[arg(long)]
+    pub allow_empty_prune: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::owned::{Entry, SecretRef};
 use crate::manifest::{OnTimeout, ShutdownMethod};
-use crate::name::{Name, ObjectRef};
+use crate::name::{Name, ObjectRef, Uid};
 use crate::observe::Target;
 use crate::xml::network::NetworkPatch;
 
@@ -445,6 +445,13 @@ pub enum Precondition {
         /// Whether it runs.
         running: bool,
     },
+    /// The network with this UUID, whose definition is still the document with this SHA-256 (hex).
+    Document {
+        /// Its UUID.
+        uuid: Uuid,
+        /// The digest of its inactive document.
+        digest: String,
+    },
     /// The volume with this path, used by nobody.
     VolumeUnused {
         /// Its path.
@@ -478,6 +485,15 @@ pub enum Expect {
     Network(Box<NetworkExpect>),
     /// Every running guest of the network is plugged in.
     Plugged,
+    /// The network or domain has this UUID, and its mark says that it is this object.
+    Marked {
+        /// Its UUID.
+        uuid: Uuid,
+        /// Its identity in the fleet.
+        uid: Uid,
+        /// Its name there.
+        object: ObjectRef,
+    },
     /// It runs, or doesn't.
     Active(bool),
     /// It starts with libvirt, or doesn't.

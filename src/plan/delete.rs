@@ -37,8 +37,16 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
             p.refuse(
                 &wanted,
                 RefusalKind::Guard,
-                "its manifest says `lifecycle.preventDestroy: true`",
-                &["take that out of the manifest first".into()],
+                if wanted.origin.is_empty() {
+                    "its manifest said `lifecycle.preventDestroy: true` when it was last applied"
+                } else {
+                    "its manifest says `lifecycle.preventDestroy: true`"
+                },
+                &[if wanted.origin.is_empty() {
+                    "put its manifest back without that word and apply it, then take it out".into()
+                } else {
+                    "take that out of the manifest first".into()
+                }],
             );
             continue;
         }
@@ -89,8 +97,9 @@ fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
         now: BTreeMap::new(),
         labels: entry.labels.clone(),
         annotations: BTreeMap::new(),
-        reclaim: crate::resolve::default_reclaim(object.kind),
-        prevent_destroy: false,
+        reclaim: entry.reclaim.unwrap_or_else(|| crate::resolve::default_reclaim(object.kind)),
+        prevent_destroy: entry.prevent_destroy,
+        lifecycle: crate::manifest::Lifecycle::default(),
         references: BTreeSet::new(),
         origin: String::new(),
         folder: String::new(),

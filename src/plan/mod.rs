@@ -11,6 +11,7 @@ mod fields;
 mod identity;
 mod inventory;
 mod kinds;
+mod lifecycle;
 mod lookup;
 mod model;
 mod owned;
@@ -37,12 +38,12 @@ pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
 pub use owned::{Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord};
 pub use plugs::{running_guests, unplugged};
-pub use policy::{Consents, Mode, Policy, PowerAct};
+pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
 pub use usage::{pool_users, running_disks, running_users, users};
 pub use verify::verify;
 
-use crate::manifest::Spec;
+use crate::manifest::{Management, Spec};
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{NodeView, Observed};
 use crate::resolve::{Desired, Wanted};
@@ -67,11 +68,20 @@ fn definition_leaves(wanted: &Wanted, but: &[&str]) -> BTreeMap<String, Value> {
         .collect()
 }
 
+/// SHA-256 of a text, hex.
+pub(crate) fn digest(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
 /// Plans.
 ///
 /// `owned` is the inventory of `policy.fleet`, made whole by [`complete`].
 pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sources, policy: &Policy) -> Plan {
-    let mut p = Planner::new(desired, observed, owned, sources, policy);
+    let prepared = lifecycle::prepare(desired, observed, owned, sources, policy);
+    let lifecycle::Prepared { desired, observed, owned: shown, mut first, there, refused } = prepared;
+    let desired: &Desired = &desired;
+    let mut p = Planner::new(desired, &observed, (&shown, owned), sources, policy);
     nodes(&mut p);
     match &policy.mode {
         Mode::Apply => {
@@ -86,7 +96,15 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                 }
                 if let Some((_, plan_kind)) = kinds::TABLE.iter().find(|(kind, _)| *kind == object.kind) {
                     let before = p.plan.actions.len();
-                    plan_kind(&mut p, wanted);
+                    if !lifecycle::begin(&mut p, wanted, &mut first, &refused) {
+                        continue;
+                    }
+                    let made = there.contains(object) && !p.unfinished(wanted);
+                    match wanted.lifecycle.management() {
+                        Management::Observe => lifecycle::watched(&mut p, wanted, *plan_kind),
+                        Management::CreateOnly if made => lifecycle::watched(&mut p, wanted, *plan_kind),
+                        Management::Full | Management::CreateOnly => plan_kind(&mut p, wanted),
+                    }
                     suspension::take_back(&mut p, wanted, before);
                 }
             }

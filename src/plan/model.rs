@@ -68,6 +68,10 @@ pub struct Change {
 #[expect(missing_docs, reason = "each variant is the word itself")]
 pub enum Verb {
     Create,
+    /// It was there, and becomes jvp's as it is.
+    Adopt,
+    /// It was jvp's under another name.
+    Rename,
     Update,
     Start,
     Stop,
@@ -84,7 +88,7 @@ impl Verb {
     pub fn glyph(self) -> &'static str {
         match self {
             Self::Create | Self::Fetch | Self::Generate => "+",
-            Self::Update | Self::Start | Self::Stop | Self::Release => "~",
+            Self::Adopt | Self::Rename | Self::Update | Self::Start | Self::Stop | Self::Release => "~",
             Self::Restart => "-/+",
             Self::Delete => "-",
         }
@@ -94,6 +98,8 @@ impl Verb {
     pub fn participle(self) -> &'static str {
         match self {
             Self::Create => "created",
+            Self::Adopt => "adopted",
+            Self::Rename => "renamed",
             Self::Update => "updated",
             Self::Start => "started",
             Self::Stop => "stopped",

@@ -111,6 +111,8 @@ pub(super) struct Planner<'a> {
     pub(super) desired: &'a Desired,
     pub(super) observed: &'a Observed,
     pub(super) owned: &'a Owned,
+    /// The inventory as it is recorded, before `lifecycle` had its say.
+    ledger: &'a Owned,
     pub(super) sources: &'a Sources,
     pub(super) policy: &'a Policy,
     pub(super) plan: Plan,
@@ -127,7 +129,7 @@ impl<'a> Planner<'a> {
     pub(super) fn new(
         desired: &'a Desired,
         observed: &'a Observed,
-        owned: &'a Owned,
+        (owned, ledger): (&'a Owned, &'a Owned),
         sources: &'a Sources,
         policy: &'a Policy,
     ) -> Self {
@@ -135,6 +137,7 @@ impl<'a> Planner<'a> {
             desired,
             observed,
             owned,
+            ledger,
             sources,
             policy,
             plan: Plan::default(),
@@ -157,7 +160,7 @@ impl<'a> Planner<'a> {
         plan.settled = self
             .made
             .into_iter()
-            .filter(|(object, entry)| !acted.contains(object) && self.owned.entries.get(object) != Some(entry))
+            .filter(|(object, entry)| !acted.contains(object) && self.ledger.entries.get(object) != Some(entry))
             .map(|(_, entry)| entry)
             .collect();
         plan.fingerprint = fingerprint(&plan, self.desired, self.sources, self.policy);
@@ -198,6 +201,10 @@ impl<'a> Planner<'a> {
     pub(super) fn commit(&mut self, row: Row<'_>) -> Vec<ActionId> {
         let object = row.wanted.object.clone();
         let mut needs = row.needs;
+        // What was planned for it before comes first.
+        if let Some(Standing::Ready(before)) = self.standing.get(&object) {
+            needs.extend(before.iter().copied());
+        }
         let mut ids = Vec::new();
         for draft in row.drafts {
             if let Record::Settle(entry) | Record::Put(entry) = &draft.record {
@@ -381,7 +388,10 @@ impl<'a> Planner<'a> {
                 wanted,
                 RefusalKind::Guard,
                 format!("a {what} called `{name}` is there that jvp didn't make"),
-                &["choose another `spec.libvirtName`, or rename or remove the other one by hand".into()],
+                &[
+                    format!("to take it over as it is: `lifecycle: {{adopt: true}}`, or jvp adopt {}", wanted.object),
+                    "or choose another `spec.libvirtName`, or rename or remove the other one by hand".into(),
+                ],
             ),
             Verdict::Transient => self.refuse(
                 wanted,

@@ -2,7 +2,9 @@
 
 use super::{Expect, Op, Side, leaves_of};
 use crate::manifest::Spec;
+use crate::name::{ObjectRef, Uid};
 use crate::observe::{NodeState, PowerState};
+use crate::xml::Mark;
 
 /// Whether what was read after an effect is what was planned.
 ///
@@ -71,6 +73,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     let names = left.into_iter().collect::<Vec<_>>().join(", ");
                     is(names.is_empty(), &format!("these are not plugged into it: {names}"))
                 }
+                Expect::Marked { uuid, uid, object } => marked(*uuid, (*uid, object), network.uuid, network.doc.mark.as_ref()),
                 _ => Ok(()),
             }
         }
@@ -99,6 +102,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     let spec = Spec::VirtualMachine(Box::new(domain.doc.spec.clone()));
                     same(leaves, &leaves_of(&spec), crate::name::Kind::VirtualMachine)
                 }
+                Expect::Marked { uuid, uid, object } => marked(*uuid, (*uid, object), domain.uuid, domain.doc.mark.as_ref()),
                 _ => Ok(()),
             }
         }
@@ -127,6 +131,11 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
 
 fn is(truth: bool, otherwise: &str) -> Result<(), String> {
     if truth { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn marked(uuid: uuid::Uuid, whose: (Uid, &ObjectRef), found: uuid::Uuid, mark: Option<&Mark>) -> Result<(), String> {
+    is(found == uuid, "it has another UUID")?;
+    is(mark.is_some_and(|mark| (mark.uid, &mark.object) == whose), "it doesn't bear its mark")
 }
 
 fn gone(there: bool) -> Result<(), String> {

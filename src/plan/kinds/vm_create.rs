@@ -27,7 +27,7 @@ pub(super) const PASSWORD: &str = "/console/vnc/password";
 const PASSWORD_TOKEN: &str = "jvp-secret-vnc";
 
 /// SHA-256 of a fragment's text, hex.
-pub(super) fn fragment_digest(text: &str) -> String {
+pub(in crate::plan) fn fragment_digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
     hex::encode(Sha256::digest(text.as_bytes()))
 }
