@@ -323,19 +323,6 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<(), Failure> {
                 None => conflict("it is not there any more".into()),
             }
         }
-        Precondition::Document { uuid, digest } => {
-            let state = read_target(host, target.clone()).await?;
-            let Target::Network(name) = &target else { return Ok(()) };
-            let Some(network) = state.networks.get(name) else { return conflict("it is not there any more".into()) };
-            if network.uuid != *uuid {
-                return conflict(format!("it is another network now: its UUID is {}", network.uuid));
-            }
-            if crate::plan::digest(&network.inactive_xml) == *digest {
-                Ok(())
-            } else {
-                conflict("its definition was changed since the plan was made".into())
-            }
-        }
         Precondition::Domain { uuid, running } => {
             let target = match &action.op {
                 Op::DomainRename { name, .. } => Target::Domain(name.clone()),

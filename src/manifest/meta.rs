@@ -80,6 +80,8 @@ impl Lifecycle {
 
     /// Whether changes of the field at `path` are ignored.
     pub fn ignores(&self, path: &str) -> bool {
-        self.ignore_changes.iter().any(|pointer| path.strip_prefix(pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        self.ignore_changes
+            .iter()
+            .any(|pointer| path.strip_prefix(pointer.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 }

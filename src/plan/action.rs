@@ -445,13 +445,6 @@ pub enum Precondition {
         /// Whether it runs.
         running: bool,
     },
-    /// The network with this UUID, whose definition is still the document with this SHA-256 (hex).
-    Document {
-        /// Its UUID.
-        uuid: Uuid,
-        /// The digest of its inactive document.
-        digest: String,
-    },
     /// The volume with this path, used by nobody.
     VolumeUnused {
         /// Its path.

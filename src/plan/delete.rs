@@ -7,7 +7,7 @@ use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
 use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record};
-use crate::manifest::{ReclaimPolicy, Spec, VirtualMachineSpec};
+use crate::manifest::{Management, ReclaimPolicy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, PowerState};
 use crate::resolve::Wanted;
@@ -25,6 +25,10 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
     for object in ordered {
         let known = desired.objects.get(&object).cloned();
         let Some(wanted) = known.or_else(|| from_inventory(p, &object)) else { continue };
+        if wanted.lifecycle.management() == Management::Observe {
+            p.note(&object, "Observed", "it is only looked at (lifecycle.management: Observe), and is not deleted");
+            continue;
+        }
         let all: BTreeSet<ActionId> = done.values().flatten().copied().collect();
         // Only what uses this one must go first.
         let needs: BTreeSet<ActionId> =

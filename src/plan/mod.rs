@@ -68,12 +68,6 @@ fn definition_leaves(wanted: &Wanted, but: &[&str]) -> BTreeMap<String, Value> {
         .collect()
 }
 
-/// SHA-256 of a text, hex.
-pub(crate) fn digest(text: &str) -> String {
-    use sha2::{Digest, Sha256};
-    hex::encode(Sha256::digest(text.as_bytes()))
-}
-
 /// Plans.
 ///
 /// `owned` is the inventory of `policy.fleet`, made whole by [`complete`].
@@ -91,7 +85,14 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     continue;
                 }
                 let Some(wanted) = desired.objects.get(object) else { continue };
+                if !policy.adopt.is_empty() && !policy.adopt.contains(object) {
+                    continue;
+                }
                 if out_of_reach(&mut p, wanted) || suspension::noted(&mut p, wanted) {
+                    continue;
+                }
+                if !policy.adopt.is_empty() {
+                    lifecycle::adopt_alone(&mut p, wanted, &mut first, &refused, there.contains(object));
                     continue;
                 }
                 if let Some((_, plan_kind)) = kinds::TABLE.iter().find(|(kind, _)| *kind == object.kind) {
@@ -113,7 +114,10 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
         Mode::Power { objects, what } => {
             for object in objects {
                 let Some(wanted) = desired.objects.get(object) else { continue };
-                if !out_of_reach(&mut p, wanted) {
+                if wanted.lifecycle.management() == Management::Observe {
+                    let message = "it is only looked at (lifecycle.management: Observe), and is neither started nor stopped";
+                    p.refuse(wanted, RefusalKind::Guard, message, &["take that out of the manifest first".into()]);
+                } else if !out_of_reach(&mut p, wanted) {
                     suspension::by_hand(&mut p, wanted);
                     kinds::power(&mut p, wanted, *what);
                 }

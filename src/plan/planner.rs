@@ -378,13 +378,22 @@ impl<'a> Planner<'a> {
     pub(super) fn refuse_foreign(&mut self, wanted: &Wanted, what: &str, verdict: &Verdict) -> bool {
         let name = &wanted.libvirt_name;
         match verdict {
-            Verdict::Foreign { fleet: Some(fleet) } => self.refuse(
+            Verdict::Foreign { fleet: Some(fleet), .. } => self.refuse(
                 wanted,
                 RefusalKind::Guard,
                 format!("a {what} called `{name}` is there and belongs to fleet {fleet}"),
                 &[format!("to take it over from that fleet: --take-from {fleet}"), "or choose another `spec.libvirtName`".into()],
             ),
-            Verdict::Foreign { fleet: None } => self.refuse(
+            Verdict::Foreign { object: Some(other), .. } => self.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!("the {what} called `{name}` is {other} of this fleet"),
+                &[
+                    format!("if it was renamed: `lifecycle: {{renamedFrom: {}}}`", other.name),
+                    "or choose another `spec.libvirtName`".into(),
+                ],
+            ),
+            Verdict::Foreign { fleet: None, object: None } => self.refuse(
                 wanted,
                 RefusalKind::Guard,
                 format!("a {what} called `{name}` is there that jvp didn't make"),
@@ -402,6 +411,19 @@ impl<'a> Planner<'a> {
             Verdict::Absent | Verdict::Ours { .. } | Verdict::Renamed { .. } => return false,
         }
         true
+    }
+
+    /// Refuses what is to be adopted, isn't there, and can't be made from what its manifest says.
+    pub(super) fn refuse_unmade(&mut self, wanted: &Wanted, field: &str) {
+        self.refuse(
+            wanted,
+            RefusalKind::Invalid,
+            format!(
+                "there is nothing called `{}` to be adopted, and without `spec.{field}` it can't be made",
+                wanted.libvirt_name
+            ),
+            &[format!("correct `spec.libvirtName`, or write `spec.{field}`")],
+        );
     }
 
     /// Refuses a change of what another state directory wrote last. True where it was refused.

@@ -20,7 +20,7 @@ pub struct Policy {
     pub targets: Option<BTreeSet<ObjectRef>>,
     /// The manifests are known not to be the whole set.
     pub partial: bool,
-    /// Objects that are taken over as if their manifests said so.
+    /// Objects that are taken over as if their manifests said so. Where there are any, nothing else is done.
     #[serde(default)]
     pub adopt: BTreeSet<ObjectRef>,
     /// What the inventory has and the manifests no longer do is taken down.

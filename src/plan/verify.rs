@@ -95,7 +95,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                             .doc
                             .disks
                             .iter()
-                            .find(|doc| doc.name.as_ref().is_some_and(|name| name.as_str() == disk))
+                            .find(|doc| doc.key.as_ref().is_some_and(|key| key.as_str() == disk))
                             .and_then(|doc| doc.source.as_deref());
                         is(found == Some(path), &format!("its disk {disk} is on {}", found.unwrap_or("nothing")))?;
                     }

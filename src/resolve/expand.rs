@@ -279,7 +279,12 @@ impl Expansion<'_> {
                 lifecycle: Lifecycle {
                     adopt: vm.lifecycle.adopt,
                     management: vm.lifecycle.management,
-                    renamed_from: vm.lifecycle.renamed_from.as_ref().and_then(|old| claim(old, disk.name.as_str())).map(|old| old.name),
+                    renamed_from: vm
+                        .lifecycle
+                        .renamed_from
+                        .as_ref()
+                        .and_then(|old| claim(old, disk.name.as_str()))
+                        .map(|old| old.name),
                     ..Lifecycle::default()
                 },
                 references: BTreeSet::new(),

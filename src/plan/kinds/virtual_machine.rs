@@ -149,7 +149,7 @@ fn observed(
     leaves.insert("/autostart".into(), json!(domain.autostart));
     leaves.remove("/node");
     for disk in &spec.disks {
-        let Some(doc) = domain.doc.disks.iter().find(|doc| doc.name.as_ref() == Some(&disk.name)) else { continue };
+        let Some(doc) = domain.doc.disks.iter().find(|doc| doc.key.as_ref() == Some(&disk.name)) else { continue };
         let Some(object) = disk_object(wanted, disk, node) else { continue };
         let field = if object.kind == Kind::Template { "image" } else { "volume" };
         let path = format!("/disks/{}/{field}", disk.name);
@@ -166,7 +166,7 @@ fn observed(
     }
     for interface in &spec.interfaces {
         let Some(network) = &interface.network else { continue };
-        let doc = domain.doc.interfaces.iter().find(|doc| doc.name.as_ref() == Some(&interface.name));
+        let doc = domain.doc.interfaces.iter().find(|doc| doc.key.as_ref() == Some(&interface.name));
         let Some(doc) = doc else { continue };
         let should = p.libvirt_name(Kind::Network, network, node);
         let is = doc.network.clone().or_else(|| doc.bridge.clone()).unwrap_or_default();

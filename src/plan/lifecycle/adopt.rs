@@ -2,11 +2,11 @@
 //!
 //! The kinds' planners are shown it as their own, last applied with no field at all, so that nothing is taken out of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::identity::Found;
-use super::super::model::Verb;
-use super::super::planner::Draft;
+use super::super::model::{RefusalKind, Verb};
+use super::super::planner::{Draft, Planner};
 use super::super::record::fresh_entry;
 use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record, Sources, VolumeRecord};
 use super::prepare::{First, Prepared};
@@ -36,13 +36,13 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
                     let mut entry = fresh_entry(&wanted, sources, None);
                     entry.volume = Some(record);
                     let what = format!("a file `{}` is in the pool `{pool}`", wanted.libvirt_name);
-                    take(all, &wanted, entry, what, Vec::new(), watched);
+                    take(all, &wanted, entry, &what, Vec::new(), watched);
                 }
                 all.there.insert(object);
             }
             continue;
         }
-        let found = all_of(object.kind, state);
+        let found = all_of(object.kind, Some(state));
         let recorded = all.owned.entries.get(&object).and_then(|entry| entry.libvirt_uuid);
         let ours = |found: &Found<'_>| match found.mark {
             Some(mark) => mark.fleet == policy.fleet && mark.uid == wanted.uid,
@@ -67,14 +67,69 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
     }
 }
 
+/// Plans the adoption of an object and nothing else.
+pub(in crate::plan) fn adopt_alone(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    first: &mut BTreeMap<ObjectRef, First>,
+    refused: &BTreeMap<ObjectRef, (String, String)>,
+    there: bool,
+) {
+    if first.contains_key(&wanted.object) || refused.contains_key(&wanted.object) {
+        super::begin(p, wanted, first, refused);
+    } else if there {
+        p.note(&wanted.object, "Ours", "it is ours already, and needs no adoption");
+    } else {
+        let stopped = match &wanted.spec {
+            Spec::Volume(spec) => {
+                let pool = spec.pool.as_ref().zip(wanted.node.as_ref()).and_then(|(pool, node)| p.pool(pool, node));
+                pool.filter(|pool| !pool.active).map(|pool| pool.name.clone())
+            }
+            _ => None,
+        };
+        let (message, help) = match stopped {
+            Some(pool) => {
+                (format!("its pool `{pool}` is stopped, and what is in it can't be read"), format!("virsh pool-start {pool}"))
+            }
+            None => {
+                let found = all_of(wanted.object.kind, wanted.node.as_ref().and_then(|node| p.node(node)));
+                let theirs = found.iter().find(|found| found.name == wanted.libvirt_name);
+                match theirs.map(|found| (found.persistent, found.mark)) {
+                    Some((false, _)) => (
+                        "it is transient: it vanishes when it stops, and is never managed".into(),
+                        "make it persistent first: virsh define".into(),
+                    ),
+                    Some((true, Some(mark))) if mark.fleet == p.desired.fleet => (
+                        format!("what is there is {} of this fleet", mark.object),
+                        format!("if it was renamed: `lifecycle: {{renamedFrom: {}}}`", mark.object.name),
+                    ),
+                    Some((true, Some(mark))) => (
+                        format!("what is there belongs to fleet {}", mark.fleet),
+                        format!("to take it over from that fleet: --take-from {}", mark.fleet),
+                    ),
+                    Some((true, None)) => {
+                        ("a VM of ours with this name is known on another node".into(), "look at it: jvp describe".into())
+                    }
+                    None => (
+                        format!("there is nothing called `{}` to be adopted", wanted.libvirt_name),
+                        "correct `spec.libvirtName`, or have it made: jvp apply".into(),
+                    ),
+                }
+            }
+        };
+        p.refuse(wanted, RefusalKind::Guard, message, &[help]);
+    }
+}
+
 /// Whether a VM of ours is, or was when last seen, on another node.
 fn stands_elsewhere(all: &Prepared<'_>, wanted: &Wanted) -> bool {
     let moved = all.owned.entries.get(&wanted.object).is_some_and(|entry| entry.node != wanted.node);
     moved || all.observed.domains_by_uid(wanted.uid).iter().any(|(node, _)| Some(*node) != wanted.node.as_ref())
 }
 
-/// All objects of a kind that a node has.
-fn all_of(kind: Kind, state: &NodeState) -> Vec<Found<'_>> {
+/// All objects of a kind that a node has, where it was reached.
+fn all_of(kind: Kind, state: Option<&NodeState>) -> Vec<Found<'_>> {
+    let Some(state) = state else { return Vec::new() };
     match kind {
         Kind::StoragePool => {
             let pools = state.pools.values();
@@ -82,12 +137,14 @@ fn all_of(kind: Kind, state: &NodeState) -> Vec<Found<'_>> {
         }
         Kind::Network => {
             let networks = state.networks.values();
-            let found = networks.map(|n| Found { name: &n.name, uuid: n.uuid, persistent: n.persistent, mark: n.doc.mark.as_ref() });
+            let found =
+                networks.map(|n| Found { name: &n.name, uuid: n.uuid, persistent: n.persistent, mark: n.doc.mark.as_ref() });
             found.collect()
         }
         Kind::VirtualMachine => {
             let domains = state.domains.values();
-            let found = domains.map(|d| Found { name: &d.name, uuid: d.uuid, persistent: d.persistent, mark: d.doc.mark.as_ref() });
+            let found =
+                domains.map(|d| Found { name: &d.name, uuid: d.uuid, persistent: d.persistent, mark: d.doc.mark.as_ref() });
             found.collect()
         }
         Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => Vec::new(),
@@ -138,7 +195,7 @@ fn marked(
     watched: bool,
 ) {
     let mut entry = fresh_entry(wanted, sources, Some(uuid));
-    entry.libvirt_name = name.to_owned();
+    name.clone_into(&mut entry.libvirt_name);
     let mut mark = Mark {
         uid: wanted.uid,
         paths: wanted.now.keys().cloned().collect(),
@@ -155,7 +212,11 @@ fn marked(
             // It has been started before, or somebody means it to stay off.
             mark.ran = true;
             if let Spec::VirtualMachine(spec) = &wanted.spec {
-                mark.fragment = spec.xml.as_deref().filter(|text| holds(text, &domain.inactive_xml)).map(super::super::kinds::fragment_digest);
+                mark.fragment = spec
+                    .xml
+                    .as_deref()
+                    .filter(|text| holds(text, &domain.inactive_xml))
+                    .map(super::super::kinds::fragment_digest);
                 entry.fragment_digest.clone_from(&mark.fragment);
             }
             let op = Op::DomainMetadata {
@@ -175,21 +236,14 @@ fn marked(
         Kind::Network => {
             let Some(network) = all.node(wanted).and_then(|state| state.networks.get(name)) else { return };
             what = origin("a network", name, network.doc.mark.as_ref());
-            match network_mark(network, &mark) {
-                Ok(draft) => drafts.push(draft.expect(marked)),
-                Err(error) => {
-                    let help = "look at it with virsh net-dumpxml".to_owned();
-                    all.refused.insert(wanted.object.clone(), (format!("its document can't be marked: {error}"), help));
-                    return;
-                }
-            }
+            drafts.push(network_mark(network, &mark).expect(marked));
             if let Some(network) = all.network_mut(wanted, name) {
                 network.doc.mark = Some(Mark { paths: BTreeSet::new(), ..mark });
             }
         }
         _ => {}
     }
-    take(all, wanted, entry, what, drafts, watched);
+    take(all, wanted, entry, &what, drafts, watched);
 }
 
 /// What is found, in words.
@@ -201,13 +255,10 @@ fn origin(what: &str, name: &str, mark: Option<&Mark>) -> String {
 }
 
 /// The definition of a network with another mark, all else as it is: libvirt 9 sets a network's metadata in no other way.
-pub(super) fn network_mark(network: &crate::observe::NetworkState, mark: &Mark) -> Result<Draft, xml::XmlError> {
-    let nothing = crate::manifest::NetworkSpec::default();
-    let patch = xml::network::NetworkPatch { set: &nothing, drop: &BTreeSet::new(), mark: Some(mark) };
-    let text = xml::network::patch(&network.inactive_xml, &patch)?;
-    let op = Op::NetworkDefine { name: network.name.clone(), xml: text };
-    let as_it_is = Precondition::Document { uuid: network.uuid, digest: super::super::digest(&network.inactive_xml) };
-    Ok(Draft::new(op, Lane::Object(format!("network/{}", network.name))).when(as_it_is))
+pub(super) fn network_mark(network: &crate::observe::NetworkState, mark: &Mark) -> Draft {
+    let patch = xml::network::NetworkPatch { mark: Some(mark.clone()), ..xml::network::NetworkPatch::default() };
+    let op = Op::NetworkPatch { name: network.name.clone(), patch: Box::new(patch), was: BTreeMap::new() };
+    Draft::new(op, Lane::Object(format!("network/{}", network.name))).when(Precondition::Uuid(network.uuid))
 }
 
 /// Whether a document has all that a fragment says already.
@@ -236,7 +287,7 @@ fn volumes(all: &Prepared<'_>, wanted: &Wanted) -> Vec<xml::MarkVolume> {
 }
 
 /// Shows an object as ours, and has the inventory and, by `drafts`, the mark say so unless it is only looked at.
-fn take(all: &mut Prepared<'_>, wanted: &Wanted, entry: Entry, what: String, mut drafts: Vec<Draft>, watched: bool) {
+fn take(all: &mut Prepared<'_>, wanted: &Wanted, entry: Entry, what: &str, mut drafts: Vec<Draft>, watched: bool) {
     let entry = Entry { last: BTreeSet::new(), ..entry };
     if !watched {
         let settle = Record::Settle(Box::new(entry.clone()));

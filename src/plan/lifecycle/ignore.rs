@@ -19,7 +19,8 @@ pub(super) fn prepare(all: &mut Prepared<'_>) {
     for object in with {
         let conduct = all.desired.objects.get(&object).and_then(conduct);
         if let Some(path) = conduct {
-            let message = format!("its `lifecycle.ignoreChanges` names {path}, which libvirt doesn't have: it is jvp's own conduct");
+            let message =
+                format!("its `lifecycle.ignoreChanges` names {path}, which libvirt doesn't have: it is jvp's own conduct");
             all.refused.insert(object, (message, "take it out of the list".into()));
             continue;
         }
@@ -92,7 +93,10 @@ mod tests {
             json!({"memory": "1Gi", "disks": [{"name": "a", "bus": "sata"}, {"name": "b", "bus": "scsi"}]}),
         )
         .unwrap();
-        let lifecycle = Lifecycle { ignore_changes: vec!["/disks/a/bus".into(), "/disks/b".into(), "/memory".into()], ..Lifecycle::default() };
+        let lifecycle = Lifecycle {
+            ignore_changes: vec!["/disks/a/bus".into(), "/disks/b".into(), "/memory".into()],
+            ..Lifecycle::default()
+        };
         let less = without(&spec, Kind::VirtualMachine, &lifecycle).unwrap();
         assert_eq!(less.to_value(), json!({"disks": [{"name": "a"}]}));
     }

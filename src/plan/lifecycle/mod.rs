@@ -9,5 +9,6 @@ mod prepare;
 mod rename;
 mod watch;
 
+pub(super) use adopt::adopt_alone;
 pub(super) use prepare::{Prepared, begin, prepare};
 pub(super) use watch::watched;

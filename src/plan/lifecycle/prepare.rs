@@ -87,7 +87,7 @@ fn identities(all: &mut Prepared<'_>) {
         // What only a mark tells may have been renamed by hand since.
         let known = has_name
             && !entry.libvirt_name.is_empty()
-            && !(entry.rebuilt && wanted.object.kind != Kind::Volume)
+            && (!entry.rebuilt || wanted.object.kind == Kind::Volume)
             && !wanted.now.contains_key("/libvirtName");
         let name = if known { &entry.libvirt_name } else { &wanted.libvirt_name };
         if entry.uid != wanted.uid || *name != wanted.libvirt_name {

@@ -37,6 +37,7 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
         }
         moved.insert(old, wanted.object.clone());
     }
+    let mut taken = Vec::new();
     for wanted in &renamed {
         let Some(old) = old_name(wanted).filter(|old| moved.get(old) == Some(&wanted.object)) else { continue };
         // What came with a VM and isn't declared any more: seeds, and claims that were taken out.
@@ -53,15 +54,26 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
                 Some((entry.object.clone(), ObjectRef::new(Kind::Volume, name)))
             })
             .collect();
+        for (from, to) in &came_with {
+            take(all, from, to, &wanted.object);
+            moved.insert(from.clone(), to.clone());
+        }
+        take(all, &old, &wanted.object, &wanted.object);
+        taken.push((wanted, old, came_with));
+    }
+    if moved.is_empty() {
+        return;
+    }
+    mentions(all, &moved);
+    for (wanted, old, came_with) in taken {
+        let Some(entry) = all.owned.entries.get(&wanted.object).cloned() else { continue };
         let mut forgotten = Vec::new();
         for (from, to) in came_with {
-            if let Some(entry) = take(all, &from, &to, &wanted.object) {
+            if let Some(entry) = all.owned.entries.get(&to).cloned() {
                 forgotten.push(recorded(&wanted.object, Record::Settle(Box::new(entry))));
-                forgotten.push(recorded(&wanted.object, Record::Remove(from.clone())));
-                moved.insert(from, to);
+                forgotten.push(recorded(&wanted.object, Record::Remove(from)));
             }
         }
-        let Some(entry) = take(all, &old, &wanted.object, &wanted.object) else { continue };
         let mut drafts = mark(all, wanted, &entry, policy, &moved);
         let settle = Record::Settle(Box::new(entry));
         match drafts.last_mut() {
@@ -74,9 +86,6 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
         let fields = vec![FieldChange { path: "/metadata/name".into(), old: name(&old), new: name(&wanted.object) }];
         let reason = format!("it was {old}: nothing of it is made anew");
         all.first.insert(wanted.object.clone(), First { verb: Verb::Rename, reason, fields, drafts });
-    }
-    if !moved.is_empty() {
-        mentions(all, &moved);
     }
 }
 
@@ -92,9 +101,9 @@ fn recorded(object: &ObjectRef, record: Record) -> Draft {
 }
 
 /// Puts the entry of `from` under `to`.
-fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &ObjectRef) -> Option<Entry> {
+fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &ObjectRef) {
     let owned = all.owned.to_mut();
-    let old = owned.entries.remove(from)?;
+    let Some(old) = owned.entries.remove(from) else { return };
     // A run that broke off may have put it there already; what only a mark tells is less than what the inventory knows.
     let known = owned.entries.remove(to).filter(|known| known.uid == old.uid && !known.rebuilt);
     let mut entry = Entry { object: to.clone(), ..known.unwrap_or(old) };
@@ -103,8 +112,7 @@ fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &Object
     {
         volume.owner = Some(owner_of(to, owner));
     }
-    owned.entries.insert(to.clone(), entry.clone());
-    Some(entry)
+    owned.entries.insert(to.clone(), entry);
 }
 
 /// The VM that a volume came with: `<vm>.<disk>`.
@@ -129,7 +137,11 @@ fn mark(
         None => entry.libvirt_uuid == Some(uuid) || uuid == entry.uid,
     };
     let renamed = |mark: Option<&Mark>| {
-        let fresh = || Mark { uid: entry.uid, paths: entry.last.clone(), ..Mark::new(policy.fleet, wanted.object.clone(), policy.writer) };
+        let fresh = || Mark {
+            uid: entry.uid,
+            paths: entry.last.clone(),
+            ..Mark::new(policy.fleet, wanted.object.clone(), policy.writer)
+        };
         let mut mark = mark.cloned().unwrap_or_else(fresh);
         mark.object = wanted.object.clone();
         mark.writer = policy.writer;
@@ -164,8 +176,7 @@ fn mark(
         Kind::Network => {
             let Some(network) = state.networks.values().find(|n| is_it(n.uuid, n.doc.mark.as_ref())) else { return Vec::new() };
             let (name, uuid, mark) = (network.name.clone(), network.uuid, renamed(network.doc.mark.as_ref()));
-            // One that can't be marked anew keeps its old mark, by which it is known all the same.
-            let Ok(draft) = network_mark(network, &mark) else { return Vec::new() };
+            let draft = network_mark(network, &mark);
             if let Some(network) = all.network_mut(wanted, &name) {
                 network.doc.mark = Some(mark);
             }
