@@ -46,15 +46,17 @@ fn end(host: &FakeHost) -> BTreeMap<String, String> {
         network.live = network.live.as_deref().map(hosts_sorted);
         all.insert(format!("network {name}"), format!("{network:#?}"));
     }
+    let mut never_started = BTreeSet::new();
     for (name, mut domain) in domains {
         domain.live = None;
         // What is to run once is marked before its start: a start that broke off isn't tried again.
         if domain.inactive.contains("ran=") {
             (domain.power, domain.off_reason) = (None, OffReason::Unknown);
+            never_started.insert(format!("/var/lib/libvirt/qemu/nvram/{name}_VARS.fd"));
         }
         all.insert(format!("domain {name}"), format!("{domain:#?}"));
     }
-    for (path, mut file) in files {
+    for (path, mut file) in files.into_iter().filter(|(path, _)| !never_started.contains(path)) {
         file.written = 0;
         all.insert(format!("file {path}"), format!("{file:#?}"));
     }
