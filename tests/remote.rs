@@ -220,7 +220,7 @@ fn servers_of_manifests_that_misbehave_are_refused_within_bounds() {
         "/large" => answer(to, "200 OK", "Content-Length: 104857600\r\n", b"a: b\n"),
         "/endless" => {
             answer(to, "200 OK", "", b"");
-            while to.write_all(&[b' '; 65536]).is_ok() {}
+            while to.write_all(&vec![b' '; 65536]).is_ok() {}
         }
         "/short" => answer(to, "200 OK", "Content-Length: 4096\r\n", b"a: b\n"),
         "/noise" => whole(to, &[0xde, 0xad, 0xbe, 0xef]),
@@ -311,7 +311,7 @@ fn misbehaves(page: impl Fn(&mut dyn Write) + Send + Sync + 'static, words: &[&s
 
 #[test]
 fn a_template_with_a_wrong_checksum_is_said_and_the_rest_is_done() {
-    misbehaves(|to| whole(to, &[8; 1 << 20]), &["is not what its checksum says"]);
+    misbehaves(|to| whole(to, &vec![8; 1 << 20]), &["is not what its checksum says"]);
 }
 
 #[test]
@@ -326,5 +326,5 @@ fn a_template_whose_server_breaks_off_is_said_and_the_rest_is_done() {
 
 #[test]
 fn a_template_whose_server_sends_another_length_is_said_and_the_rest_is_done() {
-    misbehaves(|to| answer(to, "200 OK", "Content-Length: 524288\r\n", &[7; 1 << 20]), &["is not what its checksum says"]);
+    misbehaves(|to| answer(to, "200 OK", "Content-Length: 524288\r\n", &vec![7; 1 << 20]), &["is not what its checksum says"]);
 }

@@ -97,7 +97,7 @@ impl Collector {
             tracing::warn!(url = name, "a manifest that comes over http can be read and changed on its way: use https");
         }
         match fetched {
-            Err(diagnostic) => self.say(&name, diagnostic),
+            Err(diagnostic) => self.say(&name, *diagnostic),
             Ok(bytes) => {
                 let before = self.out.sources.len();
                 self.text(&name, None, &mut bytes.as_slice());

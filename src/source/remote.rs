@@ -16,26 +16,28 @@ const WHOLE: Duration = Duration::from_mins(1);
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// How a manifest's URL is called in diagnostics, and its bytes.
-pub(super) fn manifest(text: &str) -> (String, Result<Vec<u8>, Diagnostic>) {
+pub(super) fn manifest(text: &str) -> (String, Result<Vec<u8>, Box<Diagnostic>>) {
     let url = match Url::parse(text) {
         Ok(url) => url,
-        Err(error) => return (text.to_owned(), Err(Diagnostic::new(Code::Unreadable, format!("it is no URL: {error}")))),
+        Err(error) => {
+            return (text.to_owned(), Err(Box::new(Diagnostic::new(Code::Unreadable, format!("it is no URL: {error}")))));
+        }
     };
     let name = shown(&url);
     // A thread of its own: whoever asks may be a runtime's, in which nothing may wait for another.
     let fetched = std::thread::scope(|scope| scope.spawn(|| wait(url)).join());
-    let broke_off = || Err(Diagnostic::new(Code::Unreadable, "fetching it broke off inside jvp"));
-    (name, fetched.unwrap_or_else(|_| broke_off()))
+    (name, fetched.unwrap_or_else(|_| Err(Box::new(Diagnostic::new(Code::Unreadable, "fetching it broke off inside jvp")))))
 }
 
-fn wait(url: Url) -> Result<Vec<u8>, Diagnostic> {
-    let failed = |why: String| Diagnostic::new(Code::Unreadable, format!("it can't be fetched: {why}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| failed(error.to_string()))?.block_on(get(url))
+fn wait(url: Url) -> Result<Vec<u8>, Box<Diagnostic>> {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(get(url)),
+        Err(error) => Err(Box::new(Diagnostic::new(Code::Unreadable, format!("it can't be fetched: {error}")))),
+    }
 }
 
-async fn get(url: Url) -> Result<Vec<u8>, Diagnostic> {
-    let failed = |error: reqwest::Error| judge(&error);
+async fn get(url: Url) -> Result<Vec<u8>, Box<Diagnostic>> {
+    let failed = |error: reqwest::Error| Box::new(judge(&error));
     let client = Client::builder()
         .user_agent(concat!("jvp/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
@@ -46,22 +48,22 @@ async fn get(url: Url) -> Result<Vec<u8>, Diagnostic> {
         .map_err(failed)?;
     let mut response = client.get(url).send().await.map_err(failed)?;
     if response.status() != StatusCode::OK {
-        return Err(refused(response.status()));
+        return Err(Box::new(refused(response.status())));
     }
     if response.content_length().is_some_and(|length| length > MAX_FILE) {
-        return Err(too_large());
+        return Err(Box::new(too_large()));
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() as u64 > MAX_FILE {
-            return Err(too_large());
+            return Err(Box::new(too_large()));
         }
     }
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]).trim_start().to_ascii_lowercase();
     if head.starts_with("<!doctype html") || head.starts_with("<html") {
         let diagnostic = Diagnostic::new(Code::NotText, "the server sent a web page, not a manifest");
-        return Err(diagnostic.help("give the URL of the file itself, which servers of Git repositories call `raw`"));
+        return Err(Box::new(diagnostic.help("give the URL of the file itself, which servers of Git repositories call `raw`")));
     }
     Ok(bytes)
 }
