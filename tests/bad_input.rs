@@ -135,6 +135,22 @@ fn a_reference_that_leads_nowhere_is_refused_with_the_three_places_that_were_loo
 }
 
 #[test]
+fn a_cpu_model_that_needs_kvm_is_refused_where_the_accelerator_comes_to_tcg() {
+    let vm = "---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {name: web}\n\
+              spec: {memory: 1Gi, cpu: {model: host-passthrough}}\n";
+    let (checkout, folder) = checkout(&(HEAD.to_owned() + vm));
+    checkout.jvp(&["plan"]).exits(6);
+    let answer = checkout.jvp(&["apply", "-y"]).exits(6).says("VirtualMachine/web: /cpu/model: `host-passthrough` needs KVM");
+    answer.says("on Node/host the accelerator is TCG (the node offers no KVM)").says("set `model: maximum`");
+    assert_eq!(node(&folder), None);
+    let by_node = HEAD.replace("qemu:///system\"", "qemu:///system\", defaults: {accelerator: TCG}") + vm;
+    checkout.write("all.yaml", &by_node);
+    checkout.jvp(&["plan"]).exits(6).says("the accelerator is TCG (as written)");
+    checkout.write("all.yaml", &by_node.replace("host-passthrough", "maximum"));
+    checkout.jvp(&["apply", "-y"]).exits(0);
+}
+
+#[test]
 fn files_and_folders_that_hold_no_manifest_are_said_in_bounded_time() {
     let (checkout, _folder) = checkout(HEAD);
     let outside = tempfile::tempdir().unwrap();

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::args::{ApplyArgs, DeleteArgs, Files, Global, PowerArgs, VmCommand};
+use super::args::{AdoptArgs, ApplyArgs, DeleteArgs, Files, Global, PowerArgs, VmCommand};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::run::{Manner, carry_out};
 use super::session::{Session, consents, is_libvirts, targets};
 use crate::name::{Kind, ObjectRef};
-use crate::plan::{Mode, PowerAct};
+use crate::plan::{Mode, Policy, PowerAct};
 
 pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
@@ -30,6 +30,33 @@ pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> 
         |session, seen| {
             let targets = targets(session, &seen.owned, &args.target)?;
             Ok(session.policy(Mode::Apply, given.clone(), targets))
+        },
+        &manner,
+        out,
+    )
+    .await
+}
+
+pub(super) async fn adopt(args: &AdoptArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+    let parallelism = crate::apply::DEFAULT_PARALLELISM;
+    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism, fingerprint: None };
+    let session = Session::open(&args.files, global, out)?;
+    let given = consents(&args.consents)?;
+    carry_out(
+        session,
+        global,
+        |session, seen| {
+            let mut objects = BTreeSet::new();
+            for text in &args.objects {
+                let found = session.objects(text, &seen.owned)?;
+                objects.extend(found.into_iter().filter(|object| session.desired.objects.contains_key(object)));
+            }
+            if objects.is_empty() {
+                let message = "what is adopted needs a manifest, and none of these has one";
+                return Err(CommandError::new(Exit::Error, message).help("jvp export writes one: jvp export REF"));
+            }
+            let policy = session.policy(Mode::Apply, given.clone(), None);
+            Ok(Policy { adopt: objects, ..policy })
         },
         &manner,
         out,

@@ -71,6 +71,10 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Make it so: plan, show, ask, do
     Apply(ApplyArgs),
+    /// Take over objects that are there and that jvp didn't make, as they are
+    ///
+    /// They are in the manifests, which need not say `lifecycle.adopt`. Nothing else is done; the next plan tells what differs.
+    Adopt(AdoptArgs),
     /// Take down what manifests declare, or objects by name
     Delete(DeleteArgs),
     /// List objects and how they are
@@ -139,6 +143,15 @@ pub(super) struct ConsentArgs {
     /// Take over objects of this fleet
     #[arg(long, value_name = "FLEET-ID")]
     pub take_from: Vec<uuid::Uuid>,
+    /// This new VM may stand beside an old one that it looks like
+    #[arg(long, value_name = "REF")]
+    pub replace: Vec<String>,
+    /// How many objects a prune may delete: a number, or a share of the inventory
+    #[arg(long, value_name = "N|P%", default_value_t)]
+    pub max_deletes: crate::plan::MaxDeletes,
+    /// A prune may take down everything
+    #[arg(long)]
+    pub allow_empty_prune: bool,
 }
 
 #[derive(Debug, Args)]
@@ -219,6 +232,23 @@ pub(super) struct ApplyArgs {
     /// How many steps are in flight on a node
     #[arg(long, default_value_t = crate::apply::DEFAULT_PARALLELISM, value_name = "N")]
     pub parallelism: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AdoptArgs {
+    /// Objects of the manifests, such as `vm/web-1`
+    #[arg(required = true, value_name = "REF")]
+    pub objects: Vec<String>,
+    #[command(flatten)]
+    pub files: Files,
+    #[command(flatten)]
+    pub consents: ConsentArgs,
+    /// Don't ask
+    #[arg(short = 'y', long = "auto-approve")]
+    pub yes: bool,
+    /// Show the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

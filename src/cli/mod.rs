@@ -86,6 +86,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Resume(args) => suspend::resume(args, global, out),
         Command::Plan(args) => runtime(plan::plan(args, global, out)),
         Command::Apply(args) => runtime(apply::apply(args, global, out)),
+        Command::Adopt(args) => runtime(apply::adopt(args, global, out)),
         Command::Delete(args) => runtime(apply::delete(args, global, out)),
         Command::Vm(command) => runtime(apply::vm(command, global, out)),
         Command::Node(command) => runtime(node::run(command, global, out)),

@@ -264,7 +264,16 @@ impl Session {
 
     /// The policy of a command.
     pub(super) fn policy(&self, mode: Mode, consents: Consents, targets: Option<BTreeSet<ObjectRef>>) -> Policy {
-        Policy { fleet: self.desired.fleet, writer: self.writer, mode, targets, partial: !self.set.whole, consents }
+        Policy {
+            fleet: self.desired.fleet,
+            writer: self.writer,
+            mode,
+            targets,
+            partial: !self.set.whole,
+            adopt: BTreeSet::new(),
+            prune: false,
+            consents,
+        }
     }
 
     /// The objects that a reference on the command line means: it may leave out the node of an object that stands on several.
@@ -311,6 +320,9 @@ pub(super) fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
         discard_saved_state: parse(&args.discard_saved_state)?,
         take_over: args.take_over,
         take_from: args.take_from.iter().copied().collect(),
+        replace: parse(&args.replace)?,
+        max_deletes: args.max_deletes,
+        allow_empty_prune: args.allow_empty_prune,
     })
 }
 

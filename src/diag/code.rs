@@ -46,7 +46,7 @@ codes! {
     TooLarge "JVP0003" "file-too-large" Error "A manifest may have 16 MiB. Larger files are never read: large data belongs beside the manifest, not in it."
     LinkOutside "JVP0004" "link-outside" Error "A symbolic link leads out of the folder that was given. Links are followed within it only, so that a checkout can't make jvp read other files."
     NoManifest "JVP0005" "no-manifest" Error "A folder or file that was given holds no manifest at all. Folders are searched for `*.yaml` and `*.yml`; hidden ones are passed over."
-    NotSupported "JVP0006" "not-supported" Error "jvp can't read manifests from there yet."
+    NotSupported "JVP0006" "not-supported" Error "Manifests come from files, folders, standard input and http or https URLs. What else lies in a repository or a registry has to be fetched first."
     Syntax "JVP0101" "yaml-syntax" Error "The file isn't YAML. Nothing after the place shown could be read."
     Tabs "JVP0102" "yaml-tabs" Error "YAML indents with spaces; a tab before the first word of a line isn't allowed."
     TooDeep "JVP0103" "yaml-too-deep" Error "Mappings and lists may lie 128 deep. No manifest needs more; a file that does is damaged or meant to harm."

@@ -67,7 +67,7 @@ impl Code {
             ),
             Self::NoManifest => command("mkdir empty && jvp validate -f empty\n", "jvp validate -f manifests\n"),
             Self::NotSupported => {
-                command("jvp validate -f https://example.com/lan.yaml\n", "jvp validate -f manifests/network.yaml\n")
+                command("jvp validate -f ftp://example.com/lan.yaml\n", "jvp validate -f manifests/network.yaml\n")
             }
             Self::Syntax => manifest(one!("KeyPair", "ops", "{generate: true"), one!("KeyPair", "ops", "{generate: true}")),
             Self::Tabs => manifest(

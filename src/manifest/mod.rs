@@ -35,7 +35,7 @@ pub use fleet::FleetSpec;
 pub use foreign::check_mapping;
 pub use key_pair::KeyPairSpec;
 pub use load::{Loaded, load, load_file};
-pub use meta::{Lifecycle, Metadata, ReclaimPolicy};
+pub use meta::{Lifecycle, Management, Metadata, ReclaimPolicy};
 pub use network::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};
 pub use node::{Accelerator, NodeDefaults, NodeSpec};
 pub use path::{FieldPath, leaves};
@@ -82,6 +82,11 @@ impl Spec {
             Self::Volume(_) => Kind::Volume,
             Self::VirtualMachine(_) => Kind::VirtualMachine,
         }
+    }
+
+    /// The spec of `kind` that a tree of values is; none where it is none.
+    pub fn from_value(kind: Kind, value: serde_json::Value) -> Option<Self> {
+        (kinds::spec_of(kind)?.read)(value).ok()
     }
 
     /// The spec as a tree of values, without what is unset: what the diff compares.

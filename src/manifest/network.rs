@@ -12,9 +12,8 @@ use crate::name::{LibvirtName, MacAddr, Name};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NetworkSpec {
-    /// How its guests reach the world.
+    /// How its guests reach the world. May be missing where it is there and is adopted or observed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
     pub mode: Option<NetworkMode>,
     /// The bridge's name, at most 15 bytes. With mode Bridge: a bridge of the host's that must exist.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +34,9 @@ pub struct NetworkSpec {
     /// Started together with libvirt. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autostart: Option<bool>,
+    /// Whether it is to be running. Default: true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
     /// The Nodes it stands on; none means every Node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<Name>,

@@ -27,6 +27,11 @@ pub fn of(kind: Kind) -> Option<String> {
     super::kinds::spec_of(kind).map(|row| pretty(&document(row)))
 }
 
+/// The schema of a document of `kind`, as a value.
+pub fn value(kind: Kind) -> Option<&'static Value> {
+    compiled(kind).map(|compiled| &compiled.schema)
+}
+
 /// The name of the schema's file: the kind in lower case, with `.json`.
 pub fn file_name(kind: Kind) -> String {
     format!("{}.json", kind.name().to_ascii_lowercase())

@@ -9,13 +9,11 @@ use crate::name::{LibvirtName, Name};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StoragePoolSpec {
-    /// What kind of storage it is.
+    /// What kind of storage it is. May be missing where it is there and is adopted or observed.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
     pub pool_type: Option<PoolType>,
-    /// Where it lies on the node.
+    /// Where it lies on the node. May be missing where it is there and is adopted or observed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(required)]
     pub target: Option<PoolTarget>,
     /// Started together with libvirt. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
 use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record};
-use crate::manifest::{ReclaimPolicy, Spec, VirtualMachineSpec};
+use crate::manifest::{Management, ReclaimPolicy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, PowerState};
 use crate::resolve::Wanted;
@@ -25,6 +25,10 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
     for object in ordered {
         let known = desired.objects.get(&object).cloned();
         let Some(wanted) = known.or_else(|| from_inventory(p, &object)) else { continue };
+        if wanted.lifecycle.management() == Management::Observe {
+            p.note(&object, "Observed", "it is only looked at (lifecycle.management: Observe), and is not deleted");
+            continue;
+        }
         let all: BTreeSet<ActionId> = done.values().flatten().copied().collect();
         // Only what uses this one must go first.
         let needs: BTreeSet<ActionId> =
@@ -37,8 +41,16 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
             p.refuse(
                 &wanted,
                 RefusalKind::Guard,
-                "its manifest says `lifecycle.preventDestroy: true`",
-                &["take that out of the manifest first".into()],
+                if wanted.origin.is_empty() {
+                    "its manifest said `lifecycle.preventDestroy: true` when it was last applied"
+                } else {
+                    "its manifest says `lifecycle.preventDestroy: true`"
+                },
+                &[if wanted.origin.is_empty() {
+                    "put its manifest back without that word and apply it, then take it out".into()
+                } else {
+                    "take that out of the manifest first".into()
+                }],
             );
             continue;
         }
@@ -89,8 +101,9 @@ fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
         now: BTreeMap::new(),
         labels: entry.labels.clone(),
         annotations: BTreeMap::new(),
-        reclaim: crate::resolve::default_reclaim(object.kind),
-        prevent_destroy: false,
+        reclaim: entry.reclaim.unwrap_or_else(|| crate::resolve::default_reclaim(object.kind)),
+        prevent_destroy: entry.prevent_destroy,
+        lifecycle: crate::manifest::Lifecycle::default(),
         references: BTreeSet::new(),
         origin: String::new(),
         folder: String::new(),

@@ -150,6 +150,8 @@ pub fn summary(plan: &Plan) -> String {
     for (words, verbs) in [
         ("to create", &[Verb::Create, Verb::Generate][..]),
         ("to fetch", &[Verb::Fetch]),
+        ("to adopt", &[Verb::Adopt]),
+        ("to rename", &[Verb::Rename]),
         ("to change", &[Verb::Update]),
         ("to start", &[Verb::Start]),
         ("to stop", &[Verb::Stop]),

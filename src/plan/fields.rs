@@ -117,6 +117,7 @@ pub const FIELDS: &[Field] = &[
     row(Network, "/dns/forwarders", Managed, Drop, When::Disconnect, Done),
     row(Network, "/dns/hosts/**", Managed, Drop, When::Live, Done),
     row(Network, "/autostart", Managed, Keep, When::Nothing, Done),
+    row(Network, "/running", Behaviour, Drop, When::Disconnect, Done),
     row(Network, "/nodes", Behaviour, Keep, When::Nothing, Done),
     row(Network, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
     row(Template, "/pool", CreateOnly, Keep, When::Nothing, NEW_OBJECT),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::Entry;
-use crate::name::Uid;
+use crate::name::{ObjectRef, Uid};
 use crate::xml::Mark;
 
 /// What is found of one object of libvirt's.
@@ -44,6 +44,8 @@ pub(super) enum Verdict {
     Foreign {
         /// The fleet that marked it.
         fleet: Option<Uuid>,
+        /// The object that it is, where it is another one of this fleet's.
+        object: Option<ObjectRef>,
     },
     /// It vanishes when it stops; never managed.
     Transient,
@@ -66,13 +68,17 @@ pub(super) fn judge(
         None => found.uuid == uid || recorded == Some(found.uuid),
     };
     let other_writer = |found: &Found<'_>| found.mark.map(|mark| mark.writer).filter(|&other| other != writer && !other.is_nil());
+    let foreign = |found: &Found<'_>| Verdict::Foreign {
+        fleet: found.mark.map(|mark| mark.fleet).filter(|&other| other != fleet),
+        object: found.mark.filter(|mark| mark.fleet == fleet).map(|mark| mark.object.clone()),
+    };
     match (by_name, by_uuid) {
         (Some(found), _) if !found.persistent => Verdict::Transient,
         (Some(found), _) if ours(&found) => Verdict::Ours { uuid: found.uuid, other_writer: other_writer(&found) },
-        (Some(found), _) => Verdict::Foreign { fleet: found.mark.map(|mark| mark.fleet).filter(|&other| other != fleet) },
+        (Some(found), _) => foreign(&found),
         (None, Some(found)) if !found.persistent => Verdict::Transient,
         (None, Some(found)) if ours(&found) => Verdict::Renamed { uuid: found.uuid, name: found.name.to_owned() },
-        (None, Some(found)) => Verdict::Foreign { fleet: found.mark.map(|mark| mark.fleet).filter(|&other| other != fleet) },
+        (None, Some(found)) => foreign(&found),
         (None, None) => Verdict::Absent,
     }
 }

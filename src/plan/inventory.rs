@@ -74,6 +74,8 @@ fn from_mark(mark: &Mark, node: &Name, uuid: uuid::Uuid, name: &str) -> Entry {
         libvirt_name: name.to_owned(),
         last: mark.paths.clone(),
         labels: std::collections::BTreeMap::new(),
+        reclaim: None,
+        prevent_destroy: false,
         values: std::collections::BTreeMap::new(),
         released: false,
         rebuilt: true,

@@ -3,6 +3,7 @@
 //! There is no I/O, clock, randomness, environment or async in this room. The same inputs, in any order, give the same plan.
 
 mod action;
+mod condition;
 mod delete;
 mod diff;
 mod display;
@@ -11,6 +12,7 @@ mod fields;
 mod identity;
 mod inventory;
 mod kinds;
+mod lifecycle;
 mod lookup;
 mod model;
 mod owned;
@@ -27,10 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use action::{
-    Action, ActionId, DomainExpect, Edit, Expect, Fields, Lane, NetworkExpect, Op, Plug, Precondition, Record, Replug, Section,
-    SeedBytes, Side, UploadSource,
-};
+pub use action::{Action, ActionId, Edit, Lane, Op, Plug, Record, Replug, Section, SeedBytes, Side, UploadSource};
+pub use condition::{DomainExpect, Expect, Fields, NetworkExpect, Precondition};
 pub use display::{render, summary};
 pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};
 pub use inventory::complete;
@@ -38,12 +38,12 @@ pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
 pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord};
 pub use plugs::{running_guests, unplugged};
-pub use policy::{Consents, Mode, Policy, PowerAct};
+pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
 pub use usage::{pool_users, running_disks, running_users, users};
 pub use verify::{domain_leaves, fields_moved, verify};
 
-use crate::manifest::Spec;
+use crate::manifest::{Management, Spec};
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{NodeView, Observed};
 use crate::resolve::{Desired, Wanted};
@@ -72,7 +72,10 @@ fn definition_leaves(wanted: &Wanted, but: &[&str]) -> BTreeMap<String, Value> {
 ///
 /// `owned` is the inventory of `policy.fleet`, made whole by [`complete`].
 pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sources, policy: &Policy) -> Plan {
-    let mut p = Planner::new(desired, observed, owned, sources, policy);
+    let prepared = lifecycle::prepare(desired, observed, owned, sources, policy);
+    let lifecycle::Prepared { desired, observed, owned: shown, mut first, there, refused } = prepared;
+    let desired: &Desired = &desired;
+    let mut p = Planner::new(desired, &observed, (&shown, owned), sources, policy);
     nodes(&mut p);
     match &policy.mode {
         Mode::Apply => {
@@ -82,12 +85,27 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     continue;
                 }
                 let Some(wanted) = desired.objects.get(object) else { continue };
+                if !policy.adopt.is_empty() && !policy.adopt.contains(object) {
+                    continue;
+                }
                 if out_of_reach(&mut p, wanted) || suspension::noted(&mut p, wanted) {
+                    continue;
+                }
+                if !policy.adopt.is_empty() {
+                    lifecycle::adopt_alone(&mut p, wanted, &mut first, &refused, there.contains(object));
                     continue;
                 }
                 if let Some((_, plan_kind)) = kinds::TABLE.iter().find(|(kind, _)| *kind == object.kind) {
                     let before = p.plan.actions.len();
-                    plan_kind(&mut p, wanted);
+                    if !lifecycle::begin(&mut p, wanted, &mut first, &refused) {
+                        continue;
+                    }
+                    let made = there.contains(object) && !p.unfinished(wanted);
+                    match wanted.lifecycle.management() {
+                        Management::Observe => lifecycle::watched(&mut p, wanted, *plan_kind),
+                        Management::CreateOnly if made => lifecycle::watched(&mut p, wanted, *plan_kind),
+                        Management::Full | Management::CreateOnly => plan_kind(&mut p, wanted),
+                    }
                     suspension::take_back(&mut p, wanted, before);
                 }
             }
@@ -96,7 +114,10 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
         Mode::Power { objects, what } => {
             for object in objects {
                 let Some(wanted) = desired.objects.get(object) else { continue };
-                if !out_of_reach(&mut p, wanted) {
+                if wanted.lifecycle.management() == Management::Observe {
+                    let message = "it is only looked at (lifecycle.management: Observe), and is neither started nor stopped";
+                    p.refuse(wanted, RefusalKind::Guard, message, &["take that out of the manifest first".into()]);
+                } else if !out_of_reach(&mut p, wanted) {
                     suspension::by_hand(&mut p, wanted);
                     kinds::power(&mut p, wanted, *what);
                 }

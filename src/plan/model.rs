@@ -71,6 +71,10 @@ pub struct Change {
 #[expect(missing_docs, reason = "each variant is the word itself")]
 pub enum Verb {
     Create,
+    /// It was there, and becomes jvp's as it is.
+    Adopt,
+    /// It was jvp's under another name.
+    Rename,
     Update,
     Start,
     Stop,
@@ -87,7 +91,7 @@ impl Verb {
     pub fn glyph(self) -> &'static str {
         match self {
             Self::Create | Self::Fetch | Self::Generate => "+",
-            Self::Update | Self::Start | Self::Stop | Self::Release => "~",
+            Self::Adopt | Self::Rename | Self::Update | Self::Start | Self::Stop | Self::Release => "~",
             Self::Restart => "-/+",
             Self::Delete => "-",
         }
@@ -97,6 +101,8 @@ impl Verb {
     pub fn participle(self) -> &'static str {
         match self {
             Self::Create => "created",
+            Self::Adopt => "adopted",
+            Self::Rename => "renamed",
             Self::Update => "updated",
             Self::Start => "started",
             Self::Stop => "stopped",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::manifest::ReclaimPolicy;
 use crate::name::{Name, ObjectRef, Uid};
 
 /// The inventory of one fleet.
@@ -67,6 +68,12 @@ pub struct Entry {
     /// Labels as last applied.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// What a delete does to it, as last applied.
+    #[serde(default)]
+    pub reclaim: Option<ReclaimPolicy>,
+    /// Whether its manifest said that it is never to be deleted, as last applied.
+    #[serde(default)]
+    pub prevent_destroy: bool,
     /// Fields that no node has (a template's description, tags …), as last applied.
     #[serde(default)]
     pub values: BTreeMap<String, serde_json::Value>,

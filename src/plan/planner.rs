@@ -115,6 +115,8 @@ pub(super) struct Planner<'a> {
     pub(super) desired: &'a Desired,
     pub(super) observed: &'a Observed,
     pub(super) owned: &'a Owned,
+    /// The inventory as it is recorded, before `lifecycle` had its say.
+    ledger: &'a Owned,
     pub(super) sources: &'a Sources,
     pub(super) policy: &'a Policy,
     pub(super) plan: Plan,
@@ -131,7 +133,7 @@ impl<'a> Planner<'a> {
     pub(super) fn new(
         desired: &'a Desired,
         observed: &'a Observed,
-        owned: &'a Owned,
+        (owned, ledger): (&'a Owned, &'a Owned),
         sources: &'a Sources,
         policy: &'a Policy,
     ) -> Self {
@@ -139,6 +141,7 @@ impl<'a> Planner<'a> {
             desired,
             observed,
             owned,
+            ledger,
             sources,
             policy,
             plan: Plan::default(),
@@ -161,7 +164,7 @@ impl<'a> Planner<'a> {
         plan.settled = self
             .made
             .into_iter()
-            .filter(|(object, entry)| !acted.contains(object) && self.owned.entries.get(object) != Some(entry))
+            .filter(|(object, entry)| !acted.contains(object) && self.ledger.entries.get(object) != Some(entry))
             .map(|(_, entry)| entry)
             .collect();
         plan.fingerprint = fingerprint(&plan, self.desired, self.sources, self.policy);
@@ -202,6 +205,10 @@ impl<'a> Planner<'a> {
     pub(super) fn commit(&mut self, row: Row<'_>) -> Vec<ActionId> {
         let object = row.wanted.object.clone();
         let mut needs = row.needs;
+        // What was planned for it before comes first.
+        if let Some(Standing::Ready(before)) = self.standing.get(&object) {
+            needs.extend(before.iter().copied());
+        }
         let mut ids = Vec::new();
         for draft in row.drafts {
             if let Record::Settle(entry) | Record::Put(entry) = &draft.record {
@@ -376,17 +383,29 @@ impl<'a> Planner<'a> {
     pub(super) fn refuse_foreign(&mut self, wanted: &Wanted, what: &str, verdict: &Verdict) -> bool {
         let name = &wanted.libvirt_name;
         match verdict {
-            Verdict::Foreign { fleet: Some(fleet) } => self.refuse(
+            Verdict::Foreign { fleet: Some(fleet), .. } => self.refuse(
                 wanted,
                 RefusalKind::Guard,
                 format!("a {what} called `{name}` is there and belongs to fleet {fleet}"),
                 &[format!("to take it over from that fleet: --take-from {fleet}"), "or choose another `spec.libvirtName`".into()],
             ),
-            Verdict::Foreign { fleet: None } => self.refuse(
+            Verdict::Foreign { object: Some(other), .. } => self.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!("the {what} called `{name}` is {other} of this fleet"),
+                &[
+                    format!("if it was renamed: `lifecycle: {{renamedFrom: {}}}`", other.name),
+                    "or choose another `spec.libvirtName`".into(),
+                ],
+            ),
+            Verdict::Foreign { fleet: None, object: None } => self.refuse(
                 wanted,
                 RefusalKind::Guard,
                 format!("a {what} called `{name}` is there that jvp didn't make"),
-                &["choose another `spec.libvirtName`, or rename or remove the other one by hand".into()],
+                &[
+                    format!("to take it over as it is: `lifecycle: {{adopt: true}}`, or jvp adopt {}", wanted.object),
+                    "or choose another `spec.libvirtName`, or rename or remove the other one by hand".into(),
+                ],
             ),
             Verdict::Transient => self.refuse(
                 wanted,
@@ -397,6 +416,19 @@ impl<'a> Planner<'a> {
             Verdict::Absent | Verdict::Ours { .. } | Verdict::Renamed { .. } => return false,
         }
         true
+    }
+
+    /// Refuses what is to be adopted, isn't there, and can't be made from what its manifest says.
+    pub(super) fn refuse_unmade(&mut self, wanted: &Wanted, field: &str) {
+        self.refuse(
+            wanted,
+            RefusalKind::Invalid,
+            format!(
+                "there is nothing called `{}` to be adopted, and without `spec.{field}` it can't be made",
+                wanted.libvirt_name
+            ),
+            &[format!("correct `spec.libvirtName`, or write `spec.{field}`")],
+        );
     }
 
     /// Refuses a change of what another state directory wrote last. True where it was refused.

@@ -20,6 +20,12 @@ pub struct Policy {
     pub targets: Option<BTreeSet<ObjectRef>>,
     /// The manifests are known not to be the whole set.
     pub partial: bool,
+    /// Objects that are taken over as if their manifests said so. Where there are any, nothing else is done.
+    #[serde(default)]
+    pub adopt: BTreeSet<ObjectRef>,
+    /// What the inventory has and the manifests no longer do is taken down.
+    #[serde(default)]
+    pub prune: bool,
     /// Words given beforehand.
     pub consents: Consents,
 }
@@ -79,4 +85,56 @@ pub struct Consents {
     pub take_over: bool,
     /// Objects of this fleet are taken over.
     pub take_from: BTreeSet<Uuid>,
+    /// A new object may stand in the place of another one that looks like it.
+    pub replace: BTreeSet<ObjectRef>,
+    /// How many objects a prune may delete.
+    pub max_deletes: MaxDeletes,
+    /// A prune may take everything down.
+    pub allow_empty_prune: bool,
+}
+
+/// How many objects a prune may delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MaxDeletes {
+    /// So many.
+    Count(usize),
+    /// So many of a hundred of the inventory's, but one at least.
+    Percent(u8),
+}
+
+impl Default for MaxDeletes {
+    fn default() -> Self {
+        Self::Percent(10)
+    }
+}
+
+impl MaxDeletes {
+    /// The number that it means for an inventory of so many objects.
+    pub fn of(self, all: usize) -> usize {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => (all * usize::from(percent) / 100).max(1),
+        }
+    }
+}
+
+impl std::fmt::Display for MaxDeletes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl std::str::FromStr for MaxDeletes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = text.strip_suffix('%').and_then(|number| number.parse().ok()).filter(|percent| *percent <= 100);
+        percent
+            .map(Self::Percent)
+            .or_else(|| text.parse().ok().map(Self::Count))
+            .ok_or_else(|| format!("`{text}` is neither a number such as 5 nor a share such as 20%"))
+    }
 }

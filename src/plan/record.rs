@@ -7,20 +7,40 @@ use uuid::Uuid;
 use super::fields::{Class, field};
 use super::model::{FieldChange, Shown, Verb};
 use super::planner::{Draft, Planner, Row};
-use super::{Entry, Lane, Op, Record};
+use super::{Entry, Lane, Op, Record, Sources};
 use crate::resolve::Wanted;
 
 /// The entry of a wanted object once its steps are done. Its time is filled in by whoever writes the ledger.
 pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uuid>) -> Entry {
-    let old = p.entry(&wanted.object);
+    let fresh = fresh_entry(wanted, p.sources, libvirt_uuid);
+    let Some(old) = p.entry(&wanted.object) else { return fresh };
+    Entry {
+        libvirt_uuid: libvirt_uuid.or(old.libvirt_uuid),
+        created_at: old.created_at.clone(),
+        volume: old.volume.clone(),
+        template: old.template.clone(),
+        seed_digest: old.seed_digest.clone(),
+        fragment_digest: old.fragment_digest.clone(),
+        fragment: old.fragment.clone(),
+        tried_vcpus: old.tried_vcpus,
+        reservations: old.reservations.clone(),
+        last_off_reason: old.last_off_reason.clone(),
+        ..fresh
+    }
+}
+
+/// The entry of an object that the inventory knew nothing of before.
+pub(super) fn fresh_entry(wanted: &Wanted, sources: &Sources, libvirt_uuid: Option<Uuid>) -> Entry {
     Entry {
         object: wanted.object.clone(),
         uid: wanted.uid,
         node: wanted.node.clone(),
-        libvirt_uuid: libvirt_uuid.or_else(|| old.and_then(|entry| entry.libvirt_uuid)),
+        libvirt_uuid,
         libvirt_name: wanted.libvirt_name.clone(),
         last: wanted.now.keys().cloned().collect(),
         labels: wanted.labels.clone(),
+        reclaim: Some(wanted.reclaim),
+        prevent_destroy: wanted.prevent_destroy,
         values: wanted
             .now
             .iter()
@@ -30,22 +50,21 @@ pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uu
         released: false,
         rebuilt: false,
         unfinished: false,
-        created_at: old.map(|entry| entry.created_at.clone()).unwrap_or_default(),
-        volume: old.and_then(|entry| entry.volume.clone()),
-        template: old.and_then(|entry| entry.template.clone()),
-        secrets: p
-            .sources
+        created_at: String::new(),
+        volume: None,
+        template: None,
+        secrets: sources
             .secrets
             .iter()
             .filter(|((object, _), _)| *object == wanted.object)
             .map(|((_, path), secret)| (path.clone(), secret.clone()))
             .collect(),
-        seed_digest: old.and_then(|entry| entry.seed_digest.clone()),
-        fragment_digest: old.and_then(|entry| entry.fragment_digest.clone()),
-        fragment: old.map(|entry| entry.fragment.clone()).unwrap_or_default(),
-        tried_vcpus: old.and_then(|entry| entry.tried_vcpus),
-        reservations: old.map(|entry| entry.reservations.clone()).unwrap_or_default(),
-        last_off_reason: old.and_then(|entry| entry.last_off_reason.clone()),
+        seed_digest: None,
+        fragment_digest: None,
+        fragment: BTreeMap::new(),
+        tried_vcpus: None,
+        reservations: BTreeMap::new(),
+        last_off_reason: None,
     }
 }
 

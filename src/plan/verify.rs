@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{Expect, Fields, Op, Side, leaves_of};
 use crate::manifest::Spec;
-use crate::name::Kind;
+use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::{DomainState, NodeState, PowerState};
+use crate::xml::Mark;
 use crate::xml::domain::DomainDoc;
 
 /// Whether what was read after an effect is what was planned.
@@ -77,6 +78,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     let names = left.into_iter().collect::<Vec<_>>().join(", ");
                     is(names.is_empty(), &format!("these are not plugged into it: {names}"))
                 }
+                Expect::Marked { uuid, uid, object } => marked(*uuid, (*uid, object), network.uuid, network.doc.mark.as_ref()),
                 _ => Ok(()),
             }
         }
@@ -98,7 +100,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                             .doc
                             .disks
                             .iter()
-                            .find(|doc| doc.name.as_ref().is_some_and(|name| name.as_str() == disk))
+                            .find(|doc| doc.key.as_ref().is_some_and(|key| key.as_str() == disk))
                             .and_then(|doc| doc.source.as_deref());
                         is(found == Some(path), &format!("its disk {disk} is on {}", found.unwrap_or("nothing")))?;
                     }
@@ -113,6 +115,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                         None => is(expect.live.is_empty(), "it stopped meanwhile"),
                     }
                 }
+                Expect::Marked { uuid, uid, object } => marked(*uuid, (*uid, object), domain.uuid, domain.doc.mark.as_ref()),
                 _ => Ok(()),
             }
         }
@@ -220,6 +223,11 @@ fn says(wanted: &BTreeMap<String, Option<Value>>, read: &BTreeMap<String, Value>
 
 fn is(truth: bool, otherwise: &str) -> Result<(), String> {
     if truth { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn marked(uuid: uuid::Uuid, whose: (Uid, &ObjectRef), found: uuid::Uuid, mark: Option<&Mark>) -> Result<(), String> {
+    is(found == uuid, "it has another UUID")?;
+    is(mark.is_some_and(|mark| (mark.uid, &mark.object) == whose), "it doesn't bear its mark")
 }
 
 fn gone(there: bool) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::manifest::{Accelerator, ReclaimPolicy, Spec};
+use crate::manifest::{Accelerator, Lifecycle, ReclaimPolicy, Spec};
 use crate::name::{Kind, Name, ObjectRef, Uid};
 
 /// All that is wanted.
@@ -56,6 +56,8 @@ pub struct Wanted {
     pub reclaim: ReclaimPolicy,
     /// A plan that deletes or recreates it is an error.
     pub prevent_destroy: bool,
+    /// As written; what is implied by another has that one's words.
+    pub lifecycle: Lifecycle,
     /// What it refers to, each with the path of the field that does.
     pub references: BTreeSet<Reference>,
     /// Where it was written: `file:line:column`.

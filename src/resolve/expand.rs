@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};
 use crate::diag::SourceMap;
 use crate::manifest::{
-    Accelerator, Document, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat, VolumeSpec,
+    Accelerator, Document, Lifecycle, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat, VolumeSpec,
 };
 use crate::name::{Kind, Name, ObjectRef, Uid};
 
@@ -133,6 +133,7 @@ impl Expansion<'_> {
             annotations: document.metadata.annotations.clone(),
             reclaim: document.lifecycle.reclaim_policy.unwrap_or_else(|| default_reclaim(object.kind)),
             prevent_destroy: document.lifecycle.prevent_destroy.unwrap_or(false),
+            lifecycle: document.lifecycle.clone(),
             references: BTreeSet::new(),
             origin: origin(document, self.sources),
             folder: folder(document, self.sources),
@@ -274,6 +275,18 @@ impl Expansion<'_> {
                 annotations: BTreeMap::new(),
                 reclaim: ReclaimPolicy::Retain,
                 prevent_destroy: false,
+                // It is taken over and left alone together with its VM.
+                lifecycle: Lifecycle {
+                    adopt: vm.lifecycle.adopt,
+                    management: vm.lifecycle.management,
+                    renamed_from: vm
+                        .lifecycle
+                        .renamed_from
+                        .as_ref()
+                        .and_then(|old| claim(old, disk.name.as_str()))
+                        .map(|old| old.name),
+                    ..Lifecycle::default()
+                },
                 references: BTreeSet::new(),
                 origin: vm.origin.clone(),
                 folder: vm.folder.clone(),
@@ -425,6 +438,11 @@ impl Expansion<'_> {
             annotations: BTreeMap::new(),
             reclaim: wanted.reclaim,
             prevent_destroy: wanted.prevent_destroy,
+            lifecycle: Lifecycle {
+                management: wanted.lifecycle.management,
+                renamed_from: wanted.lifecycle.renamed_from.as_ref().and_then(templates_pool),
+                ..Lifecycle::default()
+            },
             references: BTreeSet::from([Reference { path: "/pool".into(), object: parent }]),
             origin: wanted.origin.clone(),
             folder: wanted.folder.clone(),

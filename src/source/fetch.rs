@@ -59,7 +59,7 @@ impl Downloader {
     }
 }
 
-fn redirect(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+pub(super) fn redirect(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
     match may_follow(attempt.previous(), attempt.url()) {
         Ok(()) => attempt.follow(),
         Err(reason) => attempt.error(reason),
@@ -153,7 +153,7 @@ fn parse(wanted: &ImageRequest) -> Result<Url, SourceError> {
 }
 
 /// A URL without the password that may stand in it.
-fn shown(url: &Url) -> String {
+pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     if url.password().is_some() {
         let _ = url.set_password(Some("…"));
@@ -162,7 +162,7 @@ fn shown(url: &Url) -> String {
 }
 
 /// An error with its causes, without the URL.
-fn reason(error: &reqwest::Error) -> String {
+pub(super) fn reason(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -350,6 +350,11 @@ impl<'a> Part<'a> {
         }
         if error.is_builder() {
             return self.failed(SourceFailure::Url { url: self.shown.clone(), reason }).into();
+        }
+        if reason.contains("certificate") {
+            // Who isn't trusted now won't be in a minute.
+            let reason = format!("{reason}; SSL_CERT_FILE names a file with the certificates that are trusted");
+            return self.failed(SourceFailure::Unreachable { url: self.shown.clone(), tries: 1, reason }).into();
         }
         Broken::Off(reason)
     }

@@ -1,4 +1,4 @@
-//! The files that `-f` names: read whole, within limits, in an order that depends on their names alone.
+//! The files and URLs that `-f` names: read whole, within limits, in an order that depends on their names alone.
 //!
 //! Folders are searched for `*.yaml` and `*.yml`, all the way down. Hidden files and folders are passed over, and links are
 //! followed within the folder only. Nothing here fails: what can't be read is a diagnostic.
@@ -24,23 +24,28 @@ pub struct Collected {
     pub sources: SourceMap,
     /// What couldn't be read.
     pub diagnostics: Vec<Diagnostic>,
-    /// The folder of each file, for paths that are relative to a manifest; none for standard input.
+    /// The folder of each file, for paths that are relative to a manifest; none for standard input and URLs.
     pub folders: BTreeMap<FileId, PathBuf>,
+    /// What came from a URL.
+    pub remote: BTreeSet<FileId>,
     /// The folders that were given whole, canonical.
     pub whole: Vec<PathBuf>,
     /// Where a search for the Fleet begins: the folders given and those of the files given, canonical.
     pub starts: Vec<PathBuf>,
 }
 
-/// Reads what `args` name: files, folders, `-` for `stdin`. A file named twice is read once.
+/// Reads what `args` name: files, folders, `-` for `stdin`, http and https URLs. What is named twice is read once.
 pub fn collect(args: &[String], stdin: &mut dyn Read) -> Collected {
     let mut collector = Collector::default();
     for arg in args {
         if arg == "-" {
             collector.stdin(stdin);
         } else if arg.starts_with("http://") || arg.starts_with("https://") {
-            let diagnostic = Diagnostic::new(Code::NotSupported, "manifests can't be read from a URL yet");
-            collector.say(arg, diagnostic.help(format!("fetch it yourself: `curl -fsSL {arg} | jvp … -f -`")));
+            collector.url(arg);
+        } else if let Some((scheme, _)) = arg.split_once("://") {
+            let message =
+                format!("manifests come from files, standard input and http or https URLs; `{scheme}` is none of these");
+            collector.say(arg, Diagnostic::new(Code::NotSupported, message));
         } else {
             collector.path(arg);
         }
@@ -77,6 +82,27 @@ impl Collector {
                 self.out.starts.push(here);
             }
             self.text(STDIN, None, stdin);
+        }
+    }
+
+    fn url(&mut self, arg: &str) {
+        if !self.seen.insert(PathBuf::from(arg)) {
+            return;
+        }
+        if let Ok(here) = fs::canonicalize(".") {
+            self.out.starts.push(here);
+        }
+        let (name, fetched) = super::remote::manifest(arg);
+        if arg.starts_with("http://") {
+            tracing::warn!(url = name, "a manifest that comes over http can be read and changed on its way: use https");
+        }
+        match fetched {
+            Err(diagnostic) => self.say(&name, *diagnostic),
+            Ok(bytes) => {
+                let before = self.out.sources.len();
+                self.text(&name, None, &mut bytes.as_slice());
+                self.out.remote.extend(self.out.sources.ids().skip(before));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod files;
 mod images;
 mod keypair;
 mod metadata;
+mod remote;
 mod secrets;
 mod set;
 

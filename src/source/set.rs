@@ -28,7 +28,7 @@ pub struct ManifestSet {
     pub broken: BTreeSet<ObjectRef>,
     /// What is wrong, sorted.
     pub diagnostics: Vec<Diagnostic>,
-    /// The folder of each file, canonical; none for standard input.
+    /// The folder of each file, canonical; none for standard input and URLs.
     pub folders: BTreeMap<FileId, PathBuf>,
     /// The folder of the Fleet's file.
     pub fleet_folder: Option<PathBuf>,
@@ -51,6 +51,9 @@ pub fn read_set(args: &[String], stdin: &mut dyn Read) -> ManifestSet {
     };
     let nothing = set.documents.is_empty() && loaded.diagnostics.is_empty() && set.diagnostics.is_empty();
     set.diagnostics.extend(loaded.diagnostics);
+    for document in set.documents.iter().filter(|document| collected.remote.contains(&document.file)) {
+        set.diagnostics.extend(files_beside(document));
+    }
     if nothing {
         set.diagnostics.push(Diagnostic::new(Code::NoManifest, "what was given holds no manifest"));
     }
@@ -63,6 +66,22 @@ pub fn read_set(args: &[String], stdin: &mut dyn Read) -> ManifestSet {
     set.whole = set.fleet_folder.as_ref().is_some_and(|folder| collected.whole.iter().any(|whole| folder.starts_with(whole)));
     diag::sort(&mut set.diagnostics, &set.sources);
     set
+}
+
+/// A file that a document names lies beside it, and beside a URL there is nothing that may be read.
+fn files_beside(document: &Document) -> Vec<Diagnostic> {
+    let named = document.now.keys().filter(|path| path.ends_with("/source/file") || path.ends_with("/valueFrom/file"));
+    named
+        .map(|path| {
+            let (what, help) = if path.ends_with("/source/file") {
+                ("an image", "name the image's own `url`, with its checksum, or put manifest and image into a folder")
+            } else {
+                ("a secret", "write `env:` with a name that begins with JVP_VAR_, or put manifest and secret into a folder")
+            };
+            let message = format!("the manifest comes from a URL, and beside it lies no file to take {what} from");
+            Diagnostic::new(Code::InvalidPath, message).about(&document.object).at(document.field_label(path)).help(help)
+        })
+        .collect()
 }
 
 /// Looks for the Fleet in the folders above each start.

@@ -250,6 +250,8 @@ impl Bench {
             writer: Uuid::from_u128(7),
             mode: self.mode.clone(),
             targets: None,
+            adopt: BTreeSet::new(),
+            prune: false,
             partial: false,
             consents: Consents::default(),
         }

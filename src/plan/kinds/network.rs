@@ -61,6 +61,9 @@ pub(in crate::plan) fn derived_mac(uid: crate::name::Uid, what: &str, node: Opti
 }
 
 fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
+    if spec.mode.is_none() {
+        return p.refuse_unmade(wanted, "mode");
+    }
     let name = wanted.libvirt_name.clone();
     let lane = Lane::Object(format!("network/{name}"));
     let bridge = bridge(wanted, spec);
@@ -107,8 +110,10 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
             .expect(Expect::Matches { uuid: wanted.uid, leaves: managed(wanted), disks: BTreeMap::new() })
             .record(Record::Put(Box::new(entry.clone()))),
     );
-    row.drafts
-        .push(Draft::new(Op::NetworkStart { name: name.clone() }, lane.clone()).when(ours.clone()).expect(Expect::Active(true)));
+    if spec.running != Some(false) {
+        let start = Draft::new(Op::NetworkStart { name: name.clone() }, lane.clone());
+        row.drafts.push(start.when(ours.clone()).expect(Expect::Active(true)));
+    }
     if spec.autostart.unwrap_or(true) {
         row.drafts.push(Draft::new(Op::NetworkAutostart { name, on: true }, lane).when(ours).expect(Expect::Autostart(true)));
     }

@@ -66,12 +66,16 @@ pub(super) fn update(
         note_pending(p, wanted, &found, &guests);
         restart = false;
     }
-    let starts = restart || !network.active;
+    let off = spec.running == Some(false);
+    if off && network.active {
+        return stop(p, wanted, network, guests, other_writer);
+    }
+    let starts = restart || (!network.active && !off);
     if starts && (subnet_taken(p, wanted, spec) || bridge_taken(p, wanted, spec)) {
         return;
     }
     let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty()));
-    row.fields = shown(p, wanted, network, &found, restart);
+    row.fields = shown(p, wanted, &found, restart, !network.active && !off);
     let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).filter(|_| !restart).collect();
     row.fields.extend(lost.iter().map(|name| FieldChange {
         path: format!("/guests/{name}"),
@@ -89,7 +93,7 @@ pub(super) fn update(
     let draft = |op: Op| Draft::new(op, lane.clone()).when(ours.clone());
     let name = network.name.clone();
     let mark = mark(p, wanted, network);
-    if starts {
+    if starts || !network.active {
         if found.definition.changed.iter().any(|(row, _)| row.path != "/autostart") {
             let patch = patch_of(wanted, spec, network, &found.definition, mark);
             let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
@@ -105,8 +109,10 @@ pub(super) fn update(
                     .expect(Expect::Active(false)),
             );
         }
-        let expect = NetworkExpect { uuid: network.uuid, side: Side::Live, leaves: managed(wanted), gone: BTreeSet::new() };
-        row.drafts.push(draft(Op::NetworkStart { name: name.clone() }).expect(Expect::Network(Box::new(expect))));
+        if starts {
+            let expect = NetworkExpect { uuid: network.uuid, side: Side::Live, leaves: managed(wanted), gone: BTreeSet::new() };
+            row.drafts.push(draft(Op::NetworkStart { name: name.clone() }).expect(Expect::Network(Box::new(expect))));
+        }
     } else {
         let Ok(drafts) = entries::drafts(p, wanted, spec, network, found.of(When::Live).map(|(_, d)| d.path.as_str())) else {
             return;
@@ -136,6 +142,38 @@ pub(super) fn update(
         let on = spec.autostart.unwrap_or(true);
         row.drafts.push(draft(Op::NetworkAutostart { name, on }).expect(Expect::Autostart(on)));
     }
+    row.settle(entry_of(p, wanted, Some(network.uuid)));
+    p.commit(row);
+}
+
+/// Stops a network that is not to run.
+fn stop(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    network: &NetworkState,
+    guests: BTreeSet<String>,
+    other_writer: Option<uuid::Uuid>,
+) {
+    if !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
+        let names: Vec<&str> = guests.iter().map(String::as_str).collect();
+        let message = format!("it is not to run, and {} would be cut off", names.join(", "));
+        let help = format!("if they may be: --allow-disconnect {}", wanted.object);
+        return p.refuse(wanted, RefusalKind::Guard, message, &[help]);
+    }
+    if p.refuse_writer(wanted, other_writer) {
+        return;
+    }
+    let mut row = Row::new(wanted, Verb::Stop, "it is not to run");
+    row.fields = vec![FieldChange {
+        path: "/running".into(),
+        old: Some(Shown::Value("true".into())),
+        new: Some(Shown::Value("false".into())),
+    }];
+    row.effect = if guests.is_empty() { Effect::None } else { Effect::Disconnect(guests.iter().cloned().collect()) };
+    let op = Op::NetworkStop { name: network.name.clone() };
+    let precondition = Precondition::NetworkGuests { uuid: network.uuid, guests };
+    row.drafts
+        .push(Draft::new(op, Lane::Object(format!("network/{}", network.name))).when(precondition).expect(Expect::Active(false)));
     row.settle(entry_of(p, wanted, Some(network.uuid)));
     p.commit(row);
 }
@@ -179,7 +217,7 @@ fn reason(network: &NetworkState, found: &Found, restart: bool, guests: bool) ->
 }
 
 /// The fields that change, those of what runs alone after those of the definition.
-fn shown(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState, found: &Found, restart: bool) -> Vec<FieldChange> {
+fn shown(p: &Planner<'_>, wanted: &Wanted, found: &Found, restart: bool, starts: bool) -> Vec<FieldChange> {
     let mut fields = found.definition.shown();
     let only_live = found.live.changed.iter().filter(|(row, difference)| {
         let known = found.definition.changed.iter().any(|(_, other)| other.path == difference.path);
@@ -187,7 +225,7 @@ fn shown(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState, found: &Found
     });
     fields.extend(only_live.map(|(row, difference)| crate::plan::diff::shown(row, difference)));
     fields.extend(p.inventory_changes(wanted));
-    if !network.active {
+    if starts {
         fields.push(FieldChange {
             path: "/running".into(),
             old: Some(Shown::Value("false".into())),

@@ -44,6 +44,9 @@ fn path_of(spec: &StoragePoolSpec) -> String {
 }
 
 fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
+    if spec.pool_type.is_none() || spec.target.is_none() {
+        return p.refuse_unmade(wanted, if spec.pool_type.is_none() { "type" } else { "target" });
+    }
     let name = wanted.libvirt_name.clone();
     let path = path_of(spec);
     let lane = Lane::PoolExclusive(name.clone());
@@ -101,7 +104,9 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
         now.insert("/target/path".into(), json!(path_of(spec)));
     }
     // A pool that is not said to be stopped runs: what is made on it needs it.
-    now.entry("/running".into()).or_insert(json!(true));
+    if !wanted.lifecycle.ignores("/running") {
+        now.entry("/running".into()).or_insert(json!(true));
+    }
     let unfinished = p.unfinished(wanted);
     if unfinished {
         now.entry("/autostart".into()).or_insert(json!(true));

@@ -151,7 +151,7 @@ fn observed(
     leaves.insert("/autostart".into(), json!(domain.autostart));
     leaves.remove("/node");
     for disk in &spec.disks {
-        let Some(doc) = doc.disks.iter().find(|doc| doc.name.as_ref() == Some(&disk.name)) else { continue };
+        let Some(doc) = doc.disks.iter().find(|doc| doc.key.as_ref() == Some(&disk.name)) else { continue };
         let Some(object) = disk_object(wanted, disk, node) else {
             // What lies in a tray that is to be empty.
             for field in ["image", "volume"] {
@@ -174,7 +174,7 @@ fn observed(
     }
     for interface in &spec.interfaces {
         let Some(network) = &interface.network else { continue };
-        let doc = doc.interfaces.iter().find(|doc| doc.name.as_ref() == Some(&interface.name));
+        let doc = doc.interfaces.iter().find(|doc| doc.key.as_ref() == Some(&interface.name));
         let Some(doc) = doc else { continue };
         let should = p.libvirt_name(Kind::Network, network, node);
         let is = doc.network.clone().or_else(|| doc.bridge.clone()).unwrap_or_default();
@@ -265,6 +265,10 @@ fn update(
     row.effects = std::mem::take(&mut change.effects);
     row.effect = row.effects.values().max().cloned().unwrap_or(Effect::None);
     row.needs = std::mem::take(&mut change.needs);
+    // Also a start waits for what is done to its disks.
+    for reference in wanted.references.iter().filter(|reference| reference.path.starts_with("/disks/")) {
+        row.needs.extend(p.standing_of(&reference.object).unwrap_or_default());
+    }
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);

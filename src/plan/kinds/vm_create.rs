@@ -28,7 +28,7 @@ pub(super) const PASSWORD: &str = "/console/vnc/password";
 pub(super) const PASSWORD_TOKEN: &str = "jvp-secret-vnc";
 
 /// SHA-256 of a fragment's text, hex.
-pub(super) fn fragment_digest(text: &str) -> String {
+pub(in crate::plan) fn fragment_digest(text: &str) -> String {
     use sha2::{Digest, Sha256};
     hex::encode(Sha256::digest(text.as_bytes()))
 }
@@ -78,17 +78,30 @@ fn effective(spec: &VirtualMachineSpec) -> VirtualMachineSpec {
 }
 
 /// KVM or TCG, and why.
-fn accelerator(p: &Planner<'_>, spec: &VirtualMachineSpec, node: &Name) -> Result<(Accelerator, &'static str), String> {
+fn accelerator(
+    p: &Planner<'_>,
+    spec: &VirtualMachineSpec,
+    node: &Name,
+) -> Result<(Accelerator, &'static str), (String, &'static str)> {
     let wanted =
         spec.accelerator.or_else(|| p.desired.nodes.get(node).and_then(|node| node.accelerator)).unwrap_or(Accelerator::Auto);
     let kvm = p.node(node).is_some_and(|state| state.host.kvm);
-    match wanted {
-        Accelerator::TCG => Ok((Accelerator::TCG, "as written")),
-        Accelerator::KVM if kvm => Ok((Accelerator::KVM, "as written")),
-        Accelerator::KVM => Err(format!("Node/{node} offers no hardware virtualization")),
-        Accelerator::Auto if kvm => Ok((Accelerator::KVM, "the node offers it")),
-        Accelerator::Auto => Ok((Accelerator::TCG, "the node offers no KVM")),
+    let (accelerator, why) = match wanted {
+        Accelerator::TCG => (Accelerator::TCG, "as written"),
+        Accelerator::KVM if kvm => (Accelerator::KVM, "as written"),
+        Accelerator::KVM => {
+            let message = format!("Node/{node} offers no hardware virtualization");
+            return Err((message, "set `accelerator: TCG`, or another node"));
+        }
+        Accelerator::Auto if kvm => (Accelerator::KVM, "the node offers it"),
+        Accelerator::Auto => (Accelerator::TCG, "the node offers no KVM"),
+    };
+    // libvirt takes it, and fails at the start.
+    if accelerator == Accelerator::TCG && spec.cpu.as_ref().and_then(|cpu| cpu.model.as_deref()) == Some("host-passthrough") {
+        let message = format!("/cpu/model: `host-passthrough` needs KVM, and on Node/{node} the accelerator is TCG ({why})");
+        return Err((message, "set `model: maximum`, leave it out, or choose a node that has KVM"));
     }
+    Ok((accelerator, why))
 }
 
 fn bus_word(bus: DiskBus) -> &'static str {
@@ -328,9 +341,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     let mut fields = create_fields(wanted, written);
     let (accelerator, why) = match accelerator(p, &spec, node) {
         Ok(found) => found,
-        Err(message) => {
-            return p.refuse(wanted, RefusalKind::Guard, message, &["set `accelerator: TCG`, or another node".into()]);
-        }
+        Err((message, help)) => return p.refuse(wanted, RefusalKind::Guard, message, &[help.into()]),
     };
     fields.push(FieldChange {
         path: "/accelerator".into(),

@@ -78,7 +78,8 @@ fn create_fields(wanted: &Wanted, spec: &VolumeSpec) -> Vec<FieldChange> {
     fields
 }
 
-fn source_word(spec: &VolumeSpec) -> Option<String> {
+/// What a volume is made from, as its record says it.
+pub(in crate::plan) fn source_word(spec: &VolumeSpec) -> Option<String> {
     let source = spec.source.as_ref()?;
     let template = source.template.as_ref().map(|name| format!("Template/{name}"));
     template.or_else(|| source.volume.as_ref().map(|name| format!("Volume/{name}")))
@@ -96,7 +97,10 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
             wanted,
             RefusalKind::Guard,
             format!("a file `{}` is in the pool `{}` that jvp didn't make", wanted.libvirt_name, pool.name),
-            &["choose another name or `spec.libvirtName`, or move that file away by hand".into()],
+            &[
+                format!("to take it over as it is: `lifecycle: {{adopt: true}}`, or jvp adopt {}", wanted.object),
+                "or choose another name or `spec.libvirtName`, or move that file away by hand".into(),
+            ],
         );
     };
     if let Some(intent) = open

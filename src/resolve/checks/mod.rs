@@ -4,6 +4,7 @@
 
 mod cloud_init;
 mod devices;
+mod lifecycle;
 mod machine;
 mod network;
 mod node;
@@ -13,7 +14,7 @@ mod storage;
 mod text;
 
 use crate::diag::{Code, Diagnostic};
-use crate::manifest::{Document, Spec};
+use crate::manifest::{Document, Management, Spec};
 
 pub use node::uri_refused;
 pub use set::check_set;
@@ -22,6 +23,7 @@ pub use set::check_set;
 pub fn check_document(document: &Document) -> Vec<Diagnostic> {
     let mut check = Check { document, found: Vec::new() };
     text::check(&mut check);
+    lifecycle::check(&mut check);
     match &document.spec {
         Spec::Fleet(spec) => storage::fleet(&mut check, spec),
         Spec::Node(spec) => node::check(&mut check, spec),
@@ -61,6 +63,24 @@ impl Check<'_> {
         let other = self.document.label(&format!("/spec{other}"));
         let diagnostic = self.at(code, pointer, message).and(other.says("the other"));
         self.found.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
+    }
+
+    /// Whether the object is said to be there already.
+    fn is_there(&self) -> bool {
+        let lifecycle = &self.document.lifecycle;
+        lifecycle.adopts() || lifecycle.management == Some(Management::Observe)
+    }
+
+    /// These fields of the spec may be missing only where the object is there already: it is adopted or observed.
+    fn needed_to_make(&mut self, fields: &[(&str, bool)]) {
+        if self.is_there() {
+            return;
+        }
+        for (name, _) in fields.iter().filter(|(_, written)| !written) {
+            let message = format!("`spec` needs the field `{name}`");
+            let diagnostic = Diagnostic::new(Code::MissingField, message).about(&self.document.object);
+            self.found.push(diagnostic.at(self.document.key_label("/spec")));
+        }
     }
 
     /// Of `fields` below `pointer`, exactly one (or with `optional`, at most one) may be written.

@@ -16,6 +16,7 @@ const BRIDGE_MAX: usize = 15;
 const RANGE_MAX: u128 = 65_535;
 
 pub(super) fn check(check: &mut Check<'_>, spec: &NetworkSpec) {
+    check.needed_to_make(&[("mode", spec.mode.is_some())]);
     if let Some(bridge) = &spec.bridge {
         bridge_name(check, bridge);
     }

@@ -25,7 +25,36 @@ pub fn check_set(documents: &[Document]) -> Vec<Diagnostic> {
     found.extend(set.addresses());
     found.extend(set.sockets());
     found.extend(set.writers());
+    found.extend(set.renames());
     found
+}
+
+impl Set<'_> {
+    /// No object may have had the name that another one has, or had.
+    fn renames(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let mut first: BTreeMap<(crate::name::Kind, &Name), &Document> = BTreeMap::new();
+        for document in self.documents {
+            let Some(old) = document.lifecycle.renamed_from.as_ref().filter(|old| **old != document.object.name) else {
+                continue;
+            };
+            let kind = document.object.kind;
+            let here = || document.label("/lifecycle/renamedFrom");
+            if let Some(other) = self.documents.iter().find(|other| other.object.kind == kind && other.object.name == *old) {
+                let message = format!("it can't have been {}, which is still in the manifests", other.object);
+                let diagnostic = Diagnostic::new(Code::Conflict, message).about(&document.object).at(here());
+                found.push(diagnostic.and(other.name_label().says("this one")).help("take the old manifest out, or this word"));
+            }
+            if let Some(other) = first.insert((kind, old), document) {
+                let message = format!("two objects can't both have been {kind}/{old}");
+                let diagnostic = Diagnostic::new(Code::Conflict, message).about(&document.object).at(here());
+                found.push(
+                    diagnostic.and(other.label("/lifecycle/renamedFrom").says("the other")).help("take it out of one of them"),
+                );
+            }
+        }
+        found
+    }
 }
 
 type Of<'a, T> = Vec<(&'a Document, &'a T)>;

@@ -55,6 +55,7 @@ pub(super) fn public_key_problem(key: &str) -> Option<String> {
 }
 
 pub(super) fn pool(check: &mut Check<'_>, spec: &StoragePoolSpec) {
+    check.needed_to_make(&[("type", spec.pool_type.is_some()), ("target", spec.target.is_some())]);
     if check.document.object.name.as_str().ends_with("-templates") {
         let message = "names that end in `-templates` are kept for the pools that Templates lie in";
         let diagnostic = check.at(Code::Reserved, "", message).at(check.document.name_label());
@@ -139,7 +140,7 @@ fn made_volume(check: &mut Check<'_>, pointer: &str, made: &Made<'_>) {
     if let Some(source) = made.source {
         let fields = [("template", source.template.is_some()), ("volume", source.volume.is_some())];
         check.one_of(&format!("{pointer}/source"), &fields, false);
-    } else if made.capacity.is_none() {
+    } else if made.capacity.is_none() && !check.is_there() {
         let diagnostic = check.at(Code::Required, pointer, "a blank volume needs a `capacity`");
         let key = check.document.key_label(&format!("/spec{pointer}"));
         check.found.push(diagnostic.at(key).help("write `capacity: 10Gi`, or a `source` that it takes its size from"));

@@ -2,6 +2,7 @@
 
 mod devices;
 mod doc;
+mod export;
 mod fragment;
 #[cfg(test)]
 mod fragment_tests;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use devices::next_target;
 pub use doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
+pub use export::holds;
 pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, parse_fragment};
 pub use merge::{FragmentValue, merge, merge_dropping, paths, read};
 pub use patch::{DomainPatch, FragmentPatch, device, disown, free_ports, patch, pluggable_vcpus};

@@ -1,0 +1,150 @@
+//! The planner's inputs with the words of `lifecycle` in them, and what is to be done first for an object.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::model::{FieldChange, Verb};
+use super::super::planner::{Draft, Planner, Row};
+use super::super::{Mode, Owned, Policy, Sources};
+use super::{adopt, ignore, rename};
+use crate::name::{Kind, ObjectRef};
+use crate::observe::{DomainState, NetworkState, NodeState, NodeView, Observed};
+use crate::resolve::{Desired, Wanted};
+
+/// The inputs as the kinds' planners are shown them.
+pub(in crate::plan) struct Prepared<'a> {
+    pub(in crate::plan) desired: Cow<'a, Desired>,
+    pub(in crate::plan) observed: Cow<'a, Observed>,
+    pub(in crate::plan) owned: Cow<'a, Owned>,
+    /// What is to be done for an object before all else.
+    pub(in crate::plan) first: BTreeMap<ObjectRef, First>,
+    /// Objects of which something is there that is ours, or is taken to be.
+    pub(in crate::plan) there: BTreeSet<ObjectRef>,
+    /// What can't be as the words say, and what to do.
+    pub(in crate::plan) refused: BTreeMap<ObjectRef, (String, String)>,
+}
+
+/// An adoption or a change of name.
+pub(in crate::plan) struct First {
+    pub(super) verb: Verb,
+    pub(super) reason: String,
+    pub(super) fields: Vec<FieldChange>,
+    pub(super) drafts: Vec<Draft>,
+}
+
+/// Prepares the inputs. They are copied only where a word changes them.
+pub(in crate::plan) fn prepare<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+    owned: &'a Owned,
+    sources: &Sources,
+    policy: &Policy,
+) -> Prepared<'a> {
+    let mut all = Prepared {
+        desired: Cow::Borrowed(desired),
+        observed: Cow::Borrowed(observed),
+        owned: Cow::Borrowed(owned),
+        first: BTreeMap::new(),
+        there: BTreeSet::new(),
+        refused: BTreeMap::new(),
+    };
+    let applying = policy.mode == Mode::Apply;
+    if applying {
+        rename::prepare(&mut all, policy);
+    }
+    identities(&mut all);
+    if applying {
+        adopt::prepare(&mut all, sources, policy);
+        ignore::prepare(&mut all);
+    }
+    all
+}
+
+/// Has objects keep the identity and the name in libvirt that the inventory knows them by: both stay where an object's name changes.
+fn identities(all: &mut Prepared<'_>) {
+    let owned = &all.owned;
+    let fleet = all.desired.fleet;
+    let taken: BTreeMap<_, _> = owned
+        .entries
+        .values()
+        .filter(|entry| entry.uid != entry.object.uid(fleet))
+        .map(|entry| (entry.uid, &entry.object))
+        .collect();
+    let mut changed = Vec::new();
+    for wanted in all.desired.objects.values() {
+        let Some(entry) = owned.entries.get(&wanted.object) else {
+            // Its identity may have gone to another name.
+            let mut uid = wanted.uid;
+            while taken.get(&uid).is_some_and(|object| **object != wanted.object) {
+                uid = uuid::Uuid::new_v5(&uid, wanted.object.to_string().as_bytes());
+            }
+            if uid != wanted.uid {
+                changed.push((wanted.object.clone(), uid, wanted.libvirt_name.clone()));
+            }
+            continue;
+        };
+        let has_name = matches!(wanted.object.kind, Kind::StoragePool | Kind::Network | Kind::Volume | Kind::VirtualMachine);
+        // What only a mark tells may have been renamed by hand since.
+        let known = has_name
+            && !entry.libvirt_name.is_empty()
+            && (!entry.rebuilt || wanted.object.kind == Kind::Volume)
+            && !wanted.now.contains_key("/libvirtName");
+        let name = if known { &entry.libvirt_name } else { &wanted.libvirt_name };
+        if entry.uid != wanted.uid || *name != wanted.libvirt_name {
+            changed.push((wanted.object.clone(), entry.uid, name.clone()));
+        }
+    }
+    for (object, uid, name) in changed {
+        if let Some(wanted) = all.desired.to_mut().objects.get_mut(&object) {
+            wanted.uid = uid;
+            wanted.libvirt_name = name;
+        }
+    }
+}
+
+/// Writes what comes first for an object into the plan. False where its words can't be followed.
+pub(in crate::plan) fn begin(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    first: &mut BTreeMap<ObjectRef, First>,
+    refused: &BTreeMap<ObjectRef, (String, String)>,
+) -> bool {
+    if let Some((message, help)) = refused.get(&wanted.object) {
+        p.refuse(wanted, super::super::RefusalKind::Guard, message.clone(), std::slice::from_ref(help));
+        return false;
+    }
+    if let Some(First { verb, reason, fields, drafts }) = first.remove(&wanted.object) {
+        let mut row = Row::new(wanted, verb, reason);
+        row.fields = fields;
+        row.drafts = drafts;
+        p.commit(row);
+    }
+    true
+}
+
+impl Prepared<'_> {
+    /// The state of a wanted object's node, where it was reached.
+    pub(super) fn node(&self, wanted: &Wanted) -> Option<&NodeState> {
+        match self.observed.nodes.get(wanted.node.as_ref()?)? {
+            NodeView::Reached(state) => Some(state),
+            NodeView::Unreachable { .. } => None,
+        }
+    }
+
+    fn node_mut(&mut self, wanted: &Wanted) -> Option<&mut NodeState> {
+        match self.observed.to_mut().nodes.get_mut(wanted.node.as_ref()?)? {
+            NodeView::Reached(state) => Some(state),
+            NodeView::Unreachable { .. } => None,
+        }
+    }
+
+    /// A domain of the wanted object's node, to be shown otherwise than it is.
+    pub(super) fn domain_mut(&mut self, wanted: &Wanted, name: &str) -> Option<&mut DomainState> {
+        self.node_mut(wanted)?.domains.get_mut(name)
+    }
+
+    /// A network of the wanted object's node, to be shown otherwise than it is.
+    pub(super) fn network_mut(&mut self, wanted: &Wanted, name: &str) -> Option<&mut NetworkState> {
+        self.node_mut(wanted)?.networks.get_mut(name)
+    }
+}

@@ -1,0 +1,207 @@
+//! `renamedFrom`: what the inventory has under an old name becomes the object with the new one.
+//!
+//! Nothing in libvirt is made anew, or even renamed there: UUID, identity, MACs, files and the name in libvirt stay. What came with
+//! a VM goes with it.
+
+use std::collections::BTreeMap;
+
+use super::super::model::{FieldChange, Shown, Verb};
+use super::super::planner::Draft;
+use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record};
+use super::adopt::network_mark;
+use super::prepare::{First, Prepared};
+use crate::name::{Kind, ObjectRef};
+use crate::observe::PowerState;
+use crate::resolve::Wanted;
+use crate::xml::Mark;
+
+pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
+    let renamed: Vec<Wanted> =
+        all.desired.objects.values().filter(|wanted| wanted.lifecycle.renamed_from.is_some()).cloned().collect();
+    // Old references and new ones.
+    let mut moved: BTreeMap<ObjectRef, ObjectRef> = BTreeMap::new();
+    for wanted in &renamed {
+        let Some(old) = old_name(wanted) else { continue };
+        let Some(entry) = all.owned.entries.get(&old) else { continue };
+        let known = all.owned.entries.get(&wanted.object);
+        if all.desired.objects.contains_key(&old) {
+            let message = format!("its `lifecycle.renamedFrom` names {old}, which has a manifest of its own");
+            all.refused.insert(wanted.object.clone(), (message, "take one of the two out".into()));
+            continue;
+        }
+        if let Some(other) = known.filter(|known| known.uid != entry.uid && !known.released) {
+            let message = format!("its `lifecycle.renamedFrom` names {old}, but {} is there, too", other.object);
+            let help = format!("delete one of the two, or take the word out: jvp delete {old}");
+            all.refused.insert(wanted.object.clone(), (message, help));
+            continue;
+        }
+        moved.insert(old, wanted.object.clone());
+    }
+    let mut taken = Vec::new();
+    for wanted in &renamed {
+        let Some(old) = old_name(wanted).filter(|old| moved.get(old) == Some(&wanted.object)) else { continue };
+        // What came with a VM and isn't declared any more: seeds, and claims that were taken out.
+        let prefix = format!("{}.", old.name);
+        let came_with: Vec<(ObjectRef, ObjectRef)> = all
+            .owned
+            .entries
+            .values()
+            .filter(|entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.as_ref() == Some(&old)))
+            .filter(|entry| !moved.contains_key(&entry.object))
+            .filter_map(|entry| {
+                let rest = entry.object.name.as_str().strip_prefix(&prefix)?;
+                let name = format!("{}.{rest}", wanted.object.name).parse().ok()?;
+                Some((entry.object.clone(), ObjectRef::new(Kind::Volume, name)))
+            })
+            .collect();
+        for (from, to) in &came_with {
+            take(all, from, to, &wanted.object);
+            moved.insert(from.clone(), to.clone());
+        }
+        take(all, &old, &wanted.object, &wanted.object);
+        taken.push((wanted, old, came_with));
+    }
+    if moved.is_empty() {
+        return;
+    }
+    mentions(all, &moved);
+    for (wanted, old, came_with) in taken {
+        let Some(entry) = all.owned.entries.get(&wanted.object).cloned() else { continue };
+        let mut forgotten = Vec::new();
+        for (from, to) in came_with {
+            if let Some(entry) = all.owned.entries.get(&to).cloned() {
+                forgotten.push(recorded(&wanted.object, Record::Settle(Box::new(entry))));
+                forgotten.push(recorded(&wanted.object, Record::Remove(from)));
+            }
+        }
+        let mut drafts = mark(all, wanted, &entry, policy, &moved);
+        let settle = Record::Settle(Box::new(entry));
+        match drafts.last_mut() {
+            Some(last) => last.record = settle,
+            None => drafts.push(recorded(&wanted.object, settle)),
+        }
+        drafts.extend(forgotten);
+        drafts.push(recorded(&wanted.object, Record::Remove(old.clone())));
+        let name = |name: &ObjectRef| Some(Shown::Value(name.name.to_string()));
+        let fields = vec![FieldChange { path: "/metadata/name".into(), old: name(&old), new: name(&wanted.object) }];
+        let reason = format!("it was {old}: nothing of it is made anew");
+        all.first.insert(wanted.object.clone(), First { verb: Verb::Rename, reason, fields, drafts });
+    }
+}
+
+/// The reference that a renamed object had.
+fn old_name(wanted: &Wanted) -> Option<ObjectRef> {
+    let may = matches!(wanted.object.kind, Kind::StoragePool | Kind::Network | Kind::Volume | Kind::VirtualMachine);
+    let name = wanted.lifecycle.renamed_from.clone().filter(|_| may)?;
+    Some(ObjectRef { kind: wanted.object.kind, name, node: wanted.object.node.clone() })
+}
+
+fn recorded(object: &ObjectRef, record: Record) -> Draft {
+    Draft::new(Op::Inventory, Lane::Local(object.to_string())).record(record)
+}
+
+/// Puts the entry of `from` under `to`.
+fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &ObjectRef) {
+    let owned = all.owned.to_mut();
+    let Some(old) = owned.entries.remove(from) else { return };
+    // A run that broke off may have put it there already; what only a mark tells is less than what the inventory knows.
+    let known = owned.entries.remove(to).filter(|known| known.uid == old.uid && !known.rebuilt);
+    let mut entry = Entry { object: to.clone(), ..known.unwrap_or(old) };
+    if let Some(volume) = entry.volume.as_mut()
+        && volume.owner.is_some()
+    {
+        volume.owner = Some(owner_of(to, owner));
+    }
+    owned.entries.insert(to.clone(), entry);
+}
+
+/// The VM that a volume came with: `<vm>.<disk>`.
+fn owner_of(volume: &ObjectRef, renamed: &ObjectRef) -> ObjectRef {
+    if renamed.kind == Kind::VirtualMachine {
+        return renamed.clone();
+    }
+    let vm = volume.name.as_str().rsplit_once('.').and_then(|(vm, _)| vm.parse().ok());
+    vm.map_or_else(|| renamed.clone(), |name| ObjectRef::new(Kind::VirtualMachine, name))
+}
+
+/// The effects that put the new name into the mark.
+fn mark(
+    all: &mut Prepared<'_>,
+    wanted: &Wanted,
+    entry: &Entry,
+    policy: &Policy,
+    moved: &BTreeMap<ObjectRef, ObjectRef>,
+) -> Vec<Draft> {
+    let is_it = |uuid: uuid::Uuid, mark: Option<&Mark>| match mark {
+        Some(mark) => mark.fleet == policy.fleet && mark.uid == entry.uid,
+        None => entry.libvirt_uuid == Some(uuid) || uuid == entry.uid,
+    };
+    let renamed = |mark: Option<&Mark>| {
+        let fresh = || Mark {
+            uid: entry.uid,
+            paths: entry.last.clone(),
+            ..Mark::new(policy.fleet, wanted.object.clone(), policy.writer)
+        };
+        let mut mark = mark.cloned().unwrap_or_else(fresh);
+        mark.object = wanted.object.clone();
+        mark.writer = policy.writer;
+        for volume in &mut mark.volumes {
+            if let Some(new) = volume.name.parse::<ObjectRef>().ok().and_then(|old| moved.get(&old)) {
+                volume.name = new.to_string();
+            }
+        }
+        mark
+    };
+    let expect = |uuid| Expect::Marked { uuid, uid: entry.uid, object: wanted.object.clone() };
+    let Some(state) = all.node(wanted) else { return Vec::new() };
+    match wanted.object.kind {
+        Kind::VirtualMachine => {
+            let Some(domain) = state.domains.values().find(|d| is_it(d.uuid, d.doc.mark.as_ref())) else { return Vec::new() };
+            let (name, uuid, mark) = (domain.name.clone(), domain.uuid, renamed(domain.doc.mark.as_ref()));
+            let op = Op::DomainMetadata {
+                name: name.clone(),
+                uuid,
+                title: None,
+                description: None,
+                mark: Some(mark.to_xml()),
+                live: domain.live.is_some(),
+            };
+            let now = Precondition::Domain { uuid, running: domain.state != PowerState::Off };
+            let draft = Draft::new(op, Lane::Object(format!("domain/{name}"))).when(now).expect(expect(uuid));
+            if let Some(domain) = all.domain_mut(wanted, &name) {
+                domain.doc.mark = Some(mark);
+            }
+            vec![draft]
+        }
+        Kind::Network => {
+            let Some(network) = state.networks.values().find(|n| is_it(n.uuid, n.doc.mark.as_ref())) else { return Vec::new() };
+            let (name, uuid, mark) = (network.name.clone(), network.uuid, renamed(network.doc.mark.as_ref()));
+            let draft = network_mark(network, &mark);
+            if let Some(network) = all.network_mut(wanted, &name) {
+                network.doc.mark = Some(mark);
+            }
+            vec![draft.expect(expect(uuid))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Puts the new names where other entries mention the old ones.
+fn mentions(all: &mut Prepared<'_>, moved: &BTreeMap<ObjectRef, ObjectRef>) {
+    for entry in all.owned.to_mut().entries.values_mut() {
+        if let Some(source) = entry.volume.as_mut().and_then(|volume| volume.source.as_mut())
+            && let Some(new) = source.parse::<ObjectRef>().ok().and_then(|old| moved.get(&old))
+        {
+            *source = new.to_string();
+        }
+        if entry.reservations.is_empty() {
+            continue;
+        }
+        let renamed = |key: &String| -> Option<String> {
+            let (network, nic) = key.rsplit_once('/')?;
+            Some(format!("{}/{nic}", moved.get(&network.parse::<ObjectRef>().ok()?)?))
+        };
+        entry.reservations =
+            std::mem::take(&mut entry.reservations).into_iter().map(|(key, of)| (renamed(&key).unwrap_or(key), of)).collect();
+    }
+}

@@ -1,0 +1,340 @@
+//! What the words of `lifecycle` do, by the command line on fake nodes: adoption, names that change, fields that are ignored,
+//! objects that are only looked at, and prune.
+
+#![cfg(debug_assertions)]
+#![expect(clippy::unwrap_used, reason = "tests: what fails must be loud")]
+
+mod checkout;
+
+use std::fs;
+
+use checkout::Place;
+use jvp::host::fake::{FakeHost, State};
+use jvp::plan::Op;
+
+const FLEET: &str = "6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10";
+
+/// A checkout, and a node with objects that somebody made by hand.
+struct Bench {
+    place: Place,
+    node: FakeHost,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let place = Place::with(&[]);
+        let node = FakeHost::at("host", &place.path("fake").join("host.json"));
+        node.with(by_hand);
+        Self { place, node }
+    }
+
+    fn with(manifests: &str) -> Self {
+        let bench = Self::new();
+        bench.write(manifests);
+        bench
+    }
+
+    fn write(&self, manifests: &str) {
+        let head = format!(
+            "apiVersion: jvp.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: here}}\nspec: {{id: {FLEET}}}\n---\n\
+             apiVersion: jvp.dev/v1alpha1\nkind: Node\nmetadata: {{name: host}}\nspec: {{uri: \"qemu+ssh://host/system\"}}\n"
+        );
+        fs::write(self.place.path("checkout").join("all.yaml"), head + manifests).unwrap();
+    }
+
+    #[track_caller]
+    fn jvp(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.place.jvp(arguments);
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "jvp {}\n{text}", arguments.join(" "));
+        text
+    }
+
+    fn lose_ledger(&self) {
+        let state = self.place.path("state");
+        for entry in fs::read_dir(&state).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && (name.starts_with("ledger") || name == "journal") {
+                fs::remove_dir_all(&path).unwrap();
+            } else if path.is_file() && (name.starts_with("ledger") || name == "HEAD") {
+                fs::remove_file(&path).unwrap();
+            }
+        }
+    }
+}
+
+/// What somebody made by hand: a pool with two files, a network, and two domains, of which one runs.
+fn by_hand(state: &mut State) {
+    state.folders.insert("/srv/img".into());
+    let volume = |name: &str, format: &str| {
+        format!(
+            "<volume><name>{name}</name><capacity unit='bytes'>8388608</capacity><target><format type='{format}'/></target></volume>"
+        )
+    };
+    let domain = |name: &str, memory: u32, mac: &str, file: &str| {
+        format!(
+            "<domain type='qemu'><name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>\
+             <metadata><x:of xmlns:x='urn:somebody'>theirs</x:of></metadata>\
+             <os><type arch='x86_64' machine='q35'>hvm</type></os><devices>\
+             <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='/srv/img/{file}'/>\
+             <target dev='vda' bus='virtio'/></disk>\
+             <interface type='network'><mac address='{mac}'/><source network='lan'/><model type='virtio'/></interface>\
+             </devices></domain>"
+        )
+    };
+    let network = "<network><name>lan</name><forward mode='nat'/><bridge name='virbr7'/>\
+                   <ip address='10.7.0.1' netmask='255.255.255.0'/></network>";
+    state.pool_define("<pool type='dir'><name>img</name><target><path>/srv/img</path></target></pool>").unwrap();
+    state.pool_start("img").unwrap();
+    state.volume_create("img", &volume("web disk.qcow2", "qcow2")).unwrap();
+    state.volume_create("img", &volume("db.qcow2", "qcow2")).unwrap();
+    state.network_define(network).unwrap();
+    state.network_start("lan").unwrap();
+    state.domain_define(&domain("web", 64, "52:54:00:00:00:01", "web disk.qcow2"), false).unwrap();
+    let db = state.domain_define(&domain("Data Base", 96, "52:54:00:00:00:02", "db.qcow2"), false).unwrap();
+    state.perform(&Op::DomainStart { name: "Data Base".into(), uuid: db }).unwrap();
+}
+
+/// The manifests of what was made by hand; `lifecycle` is put into each.
+fn manifests(lifecycle: &str) -> String {
+    let head = |kind: &str, name: &str| format!("---\napiVersion: jvp.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\n");
+    let tail = if lifecycle.is_empty() { String::new() } else { format!("lifecycle: {{{lifecycle}}}\n") };
+    let vm = |name: &str, libvirt: &str, memory: u32, volume: &str, nic: &str| {
+        format!(
+            "{}spec:\n  runStrategy: Manual\n{libvirt}  memory: {memory}Mi\n  disks: [{{name: vda, volume: {volume}}}]\n  \
+             interfaces: [{{name: {nic}, network: lan}}]\n{tail}",
+            head("VirtualMachine", name)
+        )
+    };
+    [
+        format!("{}spec: {{type: Dir, target: {{path: /srv/img}}, autostart: false}}\n{tail}", head("StoragePool", "img")),
+        format!(
+            "{}spec: {{mode: NAT, bridge: virbr7, ips: [{{address: 10.7.0.1/24}}], autostart: false}}\n{tail}",
+            head("Network", "lan")
+        ),
+        format!(
+            "{}spec: {{pool: img, libvirtName: web disk.qcow2, format: qcow2, capacity: 8Mi}}\n{tail}",
+            head("Volume", "web-disk")
+        ),
+        format!("{}spec: {{pool: img, format: qcow2, capacity: 8Mi}}\n{tail}", head("Volume", "db")),
+        vm("web", "", 64, "web-disk", "52-54-00-00-00-01"),
+        vm("data-base", "  libvirtName: Data Base\n", 96, "db", "52-54-00-00-00-02"),
+    ]
+    .concat()
+}
+
+/// The documents of a node without jvp's mark.
+fn unmarked(state: &State) -> Vec<String> {
+    let bare = |text: &String| {
+        let mut text = text.clone();
+        while let Some(at) = text.find("<jvp:object") {
+            let end = text[at..].find("</jvp:object>").map(|end| at + end + "</jvp:object>".len());
+            let end = end.or_else(|| text[at..].find("/>").map(|end| at + end + 2)).unwrap();
+            text.replace_range(at..end, "");
+        }
+        // A `<metadata>` that holds nothing else was made for the mark.
+        let tight: String = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("> <", "><");
+        tight.replace("<metadata></metadata>", "")
+    };
+    let domains = state.domains.iter().flat_map(|(name, domain)| {
+        [format!("{name} {}", bare(&domain.inactive)), domain.live.as_ref().map(&bare).unwrap_or_default()]
+    });
+    let networks = state.networks.iter().map(|(name, network)| format!("{name} {}", bare(&network.inactive)));
+    let pools = state.pools.iter().map(|(name, pool)| format!("{name} {pool:?}"));
+    let files = state.files.iter().map(|(path, file)| format!("{path} {file:?}"));
+    domains.chain(networks).chain(pools).chain(files).collect()
+}
+
+#[test]
+fn what_jvp_did_not_make_is_refused_with_the_word_that_adopts_it() {
+    let bench = Bench::with(&manifests(""));
+    let said = bench.jvp(6, &["plan"]);
+    assert_eq!(said.matches("that jvp didn't make").count(), 4, "{said}");
+    assert!(said.contains("jvp adopt StoragePool/img@host"), "{said}");
+    assert!(said.contains("`lifecycle: {adopt: true}`, or jvp adopt VirtualMachine/web"), "{said}");
+}
+
+#[test]
+fn adoption_changes_nothing_but_the_mark() {
+    let bench = Bench::with(&manifests("adopt: true"));
+    let before = bench.node.state();
+    let said = bench.jvp(0, &["plan"]);
+    assert!(said.contains("~ VirtualMachine/data-base will be adopted on host\n"), "{said}");
+    assert!(said.contains("Plan: 6 to adopt."), "{said}");
+    bench.jvp(0, &["apply", "-y"]);
+    let after = bench.node.state();
+    assert_eq!(unmarked(&before), unmarked(&after));
+    assert_eq!(after.domains["web"].uuid, before.domains["web"].uuid);
+    for text in
+        [&after.domains["Data Base"].inactive, after.domains["Data Base"].live.as_ref().unwrap(), &after.networks["lan"].inactive]
+    {
+        assert!(text.contains(&format!("fleet='{FLEET}'")) || text.contains(&format!("fleet=\"{FLEET}\"")), "{text}");
+    }
+    let said = bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(said.starts_with("Nothing is to be done"), "{said}");
+    // The word may go, and so may the ledger, but for the pool, which bears no mark.
+    bench.write(&manifests(""));
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    bench.lose_ledger();
+    let said = bench.jvp(6, &["plan"]);
+    assert!(said.contains("refused: StoragePool/img@host:"), "{said}");
+    bench.jvp(0, &["adopt", "-y", "pool/img"]);
+    bench.jvp(0, &["apply", "-y"]);
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert_eq!(unmarked(&before), unmarked(&bench.node.state()));
+}
+
+#[test]
+fn what_is_adopted_loses_nothing_that_its_manifest_does_not_say() {
+    let bench = Bench::with(
+        &manifests("adopt: true").replace("runStrategy: Manual\n  memory", "runStrategy: Manual\n  title: The web\n  memory"),
+    );
+    let said = bench.jvp(0, &["plan"]);
+    assert!(said.contains("+ title: \"The web\""), "{said}");
+    bench.jvp(0, &["apply", "-y"]);
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    let web = bench.node.state().domains["web"].inactive.clone();
+    for kept in ["<title>The web</title>", "cache='none'", "theirs"] {
+        assert!(web.replace('"', "'").contains(kept), "{kept} in {web}");
+    }
+}
+
+#[test]
+fn adopt_does_nothing_but_adopt() {
+    let bench = Bench::with(&manifests("").replace("memory: 64Mi", "memory: 64Mi\n  title: T"));
+    let said = bench.jvp(0, &["adopt", "-y", "vm/web"]);
+    assert!(said.contains("VirtualMachine/web will be adopted") && !said.contains("title"), "{said}");
+    assert!(!bench.node.state().domains["web"].inactive.contains("<title>"));
+    let said = bench.jvp(6, &["plan"]);
+    assert!(!said.contains("refused: VirtualMachine/web"), "{said}");
+    let said = bench.jvp(0, &["adopt", "-y", "vm/web"]);
+    assert!(said.contains("it is ours already"), "{said}");
+    let said = bench.jvp(1, &["adopt", "-y", "vm/nobody"]);
+    assert!(said.contains("there is no VirtualMachine/nobody"), "{said}");
+}
+
+#[test]
+fn another_fleets_object_needs_that_fleets_name() {
+    let theirs = Bench::with(&manifests("adopt: true"));
+    theirs.jvp(0, &["apply", "-y"]);
+    // Another fleet, with a state directory of its own, on the same node.
+    let ours = Bench::with(&manifests("adopt: true"));
+    fs::copy(theirs.place.path("fake").join("host.json"), ours.place.path("fake").join("host.json")).unwrap();
+    let text = fs::read_to_string(ours.place.path("checkout").join("all.yaml")).unwrap();
+    let other = "11111111-6f4e-4c4b-9a53-7c1a4c2c8a10";
+    fs::write(ours.place.path("checkout").join("all.yaml"), text.replace(FLEET, other)).unwrap();
+    let said = ours.jvp(6, &["plan"]);
+    assert!(said.contains(&format!("belongs to fleet {FLEET}")) && said.contains("--take-from"), "{said}");
+    ours.jvp(0, &["apply", "-y", "--take-from", FLEET]);
+    ours.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(ours.node.state().domains["web"].inactive.contains(other));
+}
+
+#[test]
+fn what_is_observed_is_never_acted_on() {
+    let text = manifests("management: Observe")
+        .replace("memory: 64Mi", "memory: 64Mi\n  title: T")
+        .replace("bridge: virbr7", "bridge: virbr8");
+    let bench = Bench::with(&(text + &vm("new", "runStrategy: Always", "management: Observe")));
+    let before = bench.node.state();
+    let said = bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(said.contains("note: Network/lan@host: Differs: it is only looked at"), "{said}");
+    assert!(said.contains("it differs from its manifest: title: T"), "{said}");
+    assert!(said.contains("note: VirtualMachine/new: Missing:"), "{said}");
+    bench.jvp(0, &["apply", "-y"]);
+    bench.jvp(0, &["delete", "-y"]);
+    assert_eq!(format!("{before:?}"), format!("{:?}", bench.node.state()));
+}
+
+#[test]
+fn what_is_only_created_is_left_alone_afterwards() {
+    let bench = Bench::with(&vm("new", "runStrategy: Always", "management: CreateOnly"));
+    bench.jvp(0, &["apply", "-y"]);
+    let made = bench.node.state();
+    assert!(made.domains["new"].power.is_some(), "it is started when it is made");
+    bench.node.with(|state| state.guest_shuts_down("new"));
+    bench.write(&vm("new", "runStrategy: Always\n  title: T", "management: CreateOnly"));
+    let said = bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(said.contains("it is left as it is (lifecycle.management: CreateOnly), but"), "{said}");
+    bench.jvp(0, &["apply", "-y"]);
+    assert!(bench.node.state().domains["new"].power.is_none());
+    bench.jvp(0, &["delete", "-y"]);
+    assert!(!bench.node.state().domains.contains_key("new"), "what it made goes with it");
+}
+
+/// A VM without disks.
+fn vm(name: &str, spec: &str, lifecycle: &str) -> String {
+    format!(
+        "---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  memory: 64Mi\n  {spec}\n\
+         lifecycle: {{{lifecycle}}}\n"
+    )
+}
+
+#[test]
+fn an_ignored_field_is_used_at_creation_and_never_compared_again() {
+    let bench = Bench::with(&vm("new", "runStrategy: Manual\n  title: A\n  description: B", "ignoreChanges: [/title]"));
+    bench.jvp(0, &["apply", "-y"]);
+    assert!(bench.node.state().domains["new"].inactive.contains("<title>A</title>"));
+    // Changed, and taken out: neither is seen.
+    bench.write(&vm("new", "runStrategy: Manual\n  title: Z\n  description: B", "ignoreChanges: [/title]"));
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    bench.write(&vm("new", "runStrategy: Manual", "ignoreChanges: [/title]"));
+    bench.jvp(0, &["apply", "-y"]);
+    let domain = bench.node.state().domains["new"].inactive.clone();
+    assert!(domain.contains("<title>A</title>") && !domain.contains("<description>"), "{domain}");
+    // It is compared again once the word is gone.
+    bench.write(&vm("new", "runStrategy: Manual\n  title: Z", ""));
+    let said = bench.jvp(0, &["plan"]);
+    assert!(said.contains("~ title: A → Z"), "{said}");
+    bench.write(&vm("new", "runStrategy: Manual", "ignoreChanges: [/runStrategy]"));
+    let said = bench.jvp(6, &["plan"]);
+    assert!(said.contains("it is jvp's own conduct"), "{said}");
+}
+
+/// A pool, a network and a VM with a claim, whose names end so.
+fn trio(pool: &str, network: &str, machine: &str, renamed: bool) -> String {
+    let was = |name: &str| if renamed { format!("lifecycle: {{renamedFrom: {name}}}\n") } else { String::new() };
+    let head = |kind: &str, name: &str| format!("---\napiVersion: jvp.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\n");
+    format!(
+        "{}spec: {{type: Dir, target: {{path: /srv/one}}}}\n{}{}spec: {{mode: NAT, ips: [{{address: 10.9.0.1/24, dhcp: {{ranges: [{{start: 10.9.0.100, end: 10.9.0.200}}]}}}}]}}\n{}{}\
+         spec:\n  memory: 64Mi\n  disks: [{{name: root, claim: {{pool: {pool}, capacity: 8Mi}}}}]\n  interfaces: [{{name: eth0, network: {network}, ip: 10.9.0.7}}]\n  \
+         cloudInit: {{hostname: h, runCmd: [\"true\"]}}\n{}",
+        head("StoragePool", pool),
+        was("one"),
+        head("Network", network),
+        was("net"),
+        head("VirtualMachine", machine),
+        was("web1"),
+    )
+}
+
+#[test]
+fn a_new_name_moves_what_is_there_and_makes_nothing_anew() {
+    let bench = Bench::with(&trio("one", "net", "web1", false));
+    bench.jvp(0, &["apply", "-y"]);
+    let before = bench.node.state();
+    bench.write(&trio("two", "net2", "web2", true));
+    let said = bench.jvp(0, &["plan"]);
+    assert!(said.contains("~ VirtualMachine/web2 will be renamed on host"), "{said}");
+    assert!(said.contains("Plan: 4 to rename."), "{said}");
+    bench.jvp(0, &["apply", "-y"]);
+    assert_eq!(unmarked(&before), unmarked(&bench.node.state()));
+    let said = bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(said.starts_with("Nothing is to be done") && !said.contains("note"), "{said}");
+    let listed = bench.jvp(0, &["get", "all", "-o", "name"]);
+    assert!(listed.contains("web2") && !listed.contains("web1"), "{listed}");
+    // The word may go once it was done.
+    bench.write(&trio("two", "net2", "web2", false));
+    let said = bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(said.starts_with("Nothing is to be done"), "{said}");
+    // A new object of the old name is another one.
+    bench.write(&(trio("two", "net2", "web2", false) + &vm("web1", "libvirtName: other", "")));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert_ne!(bench.node.state().domains["other"].uuid, before.domains["web1"].uuid);
+    // All of it can be taken down.
+    bench.write(&trio("two", "net2", "web2", false));
+    bench.jvp(0, &["delete", "-y", "--with-data"]);
+    assert!(!bench.node.state().domains.contains_key("web1"));
+}
