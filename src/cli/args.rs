@@ -199,6 +199,9 @@ pub(super) struct PlanArgs {
     /// Save the plan, for `jvp apply FILE`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Take down what the inventory has and the manifests no longer do; needs the whole set
+    #[arg(long)]
+    pub prune: bool,
     /// Only this object and what it needs
     #[arg(long, value_name = "REF")]
     pub target: Vec<String>,
@@ -227,6 +230,9 @@ pub(super) struct ApplyArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Take down what the inventory has and the manifests no longer do; needs the whole set
+    #[arg(long)]
+    pub prune: bool,
     /// Only this object and what it needs
     #[arg(long, value_name = "REF")]
     pub target: Vec<String>,

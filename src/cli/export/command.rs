@@ -48,7 +48,7 @@ pub(in crate::cli) async fn export(args: &ExportArgs, global: &Global, out: &Out
         if wrong.is_empty() {
             break;
         }
-        for object in found.iter_mut() {
+        for object in &mut found {
             let Some((_, why)) = wrong.iter().find(|(wrong, _)| *wrong == object.object) else { continue };
             object.less += 1;
             if object.less > 1 || object.object.kind != Kind::VirtualMachine {
