@@ -31,8 +31,7 @@ fn unmarked(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some(at) = text.find("<jvp:object") {
         let tail = &text[at..];
-        let end =
-            tail.find("</jvp:object>").map(|end| end + "</jvp:object>".len()).unwrap_or_else(|| tail.find("/>").unwrap() + 2);
+        let end = tail.find("</jvp:object>").map_or_else(|| tail.find("/>").unwrap() + 2, |end| end + "</jvp:object>".len());
         // With the line that it begins.
         let line = text[..at].rfind('\n').unwrap_or(at);
         text.replace_range(line..at + end, "");
