@@ -11,11 +11,15 @@
     reason = "tests: what fails must be loud"
 )]
 
+#[path = "lab_suite/by_hand.rs"]
+mod by_hand;
 #[path = "lab_suite/checkout.rs"]
 mod checkout;
 #[path = "lab_suite/support.rs"]
 mod support;
 
+#[path = "lab_suite/adoption.rs"]
+mod adoption;
 #[path = "lab_suite/bad_luck.rs"]
 mod bad_luck;
 #[path = "lab_suite/host_domains.rs"]

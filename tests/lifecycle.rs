@@ -338,3 +338,151 @@ fn a_new_name_moves_what_is_there_and_makes_nothing_anew() {
     bench.jvp(0, &["delete", "-y", "--with-data"]);
     assert!(!bench.node.state().domains.contains_key("web1"));
 }
+
+#[test]
+fn prune_takes_down_what_is_no_longer_declared_and_nothing_else() {
+    let some = |names: &[&str]| names.iter().map(|name| vm(name, "runStrategy: Manual", "")).collect::<String>();
+    let bench = Bench::with(&some(&["a", "b", "c"]));
+    bench.jvp(0, &["apply", "-y"]);
+    let foreign = format!("{:?} {:?}", bench.node.state().domains["web"], bench.node.state().networks);
+    bench.write(&some(&["a", "b"]));
+    let said = bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(said.contains("note: VirtualMachine/c: NotInManifests:"), "without the word it only says so: {said}");
+    let said = bench.jvp(0, &["plan", "--prune"]);
+    assert!(said.contains("- VirtualMachine/c will be deleted") && said.contains("it is no longer in the manifests"), "{said}");
+    bench.jvp(0, &["apply", "-y", "--prune"]);
+    let after = bench.node.state();
+    assert!(!after.domains.contains_key("c") && after.domains.contains_key("a"));
+    assert_eq!(foreign, format!("{:?} {:?}", after.domains["web"], after.networks));
+    bench.jvp(0, &["plan", "--prune", "--detailed-exitcode"]);
+}
+
+#[test]
+fn prune_needs_the_whole_set_and_asks_for_more_than_a_few() {
+    let some = |names: &[&str]| names.iter().map(|name| vm(name, "runStrategy: Manual", "")).collect::<String>();
+    let bench = Bench::with(&some(&["a", "b", "c"]));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.write(&some(&["a"]));
+    let said = bench.jvp(6, &["plan", "--prune", "-f", "all.yaml"]);
+    assert!(said.contains("--prune needs the whole set"), "{said}");
+    bench.jvp(64, &["plan", "--prune", "--target", "vm/a"]);
+    let said = bench.jvp(6, &["apply", "-y", "--prune"]);
+    assert!(said.contains("would delete 2 of 3 objects, and may delete 1 (--max-deletes 10%)"), "{said}");
+    assert_eq!(bench.node.state().domains.len(), 5, "nothing was done");
+    bench.write("");
+    let said = bench.jvp(6, &["apply", "-y", "--prune", "--max-deletes", "100%"]);
+    assert!(said.contains("--allow-empty-prune"), "{said}");
+    // A set with a mistake in it is never pruned by.
+    fs::write(bench.place.path("checkout").join("bad.yaml"), "kind: Nonsense\n").unwrap();
+    bench.jvp(3, &["apply", "-y", "--prune", "--max-deletes", "100%", "--allow-empty-prune"]);
+    fs::remove_file(bench.place.path("checkout").join("bad.yaml")).unwrap();
+    assert_eq!(bench.node.state().domains.len(), 5);
+    bench.jvp(0, &["apply", "-y", "--prune", "--max-deletes", "100%", "--allow-empty-prune"]);
+    assert_eq!(bench.node.state().domains.len(), 2);
+}
+
+#[test]
+fn prune_keeps_what_is_to_be_kept() {
+    let pool = "---\napiVersion: jvp.dev/v1alpha1\nkind: StoragePool\nmetadata: {name: one}\nspec: {type: Dir, target: {path: /srv/one}}\n";
+    let machine = "---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {name: keep}\nspec:\n  memory: 64Mi\n  runStrategy: Manual\n  \
+                   disks: [{name: root, claim: {pool: one, capacity: 8Mi}}]\n";
+    let bench = Bench::with(&format!("{pool}{machine}lifecycle: {{preventDestroy: true}}\n"));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.write(pool);
+    let said = bench.jvp(6, &["apply", "-y", "--prune"]);
+    assert!(said.contains("said `lifecycle.preventDestroy: true` when it was last applied"), "{said}");
+    bench.write(&format!("{pool}{machine}"));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.write(pool);
+    bench.jvp(0, &["apply", "-y", "--prune"]);
+    let state = bench.node.state();
+    assert!(
+        !state.domains.contains_key("keep") && state.files.keys().any(|path| path.ends_with("keep.root.qcow2")),
+        "its data is kept"
+    );
+    // What only a mark tells of may have been protected.
+    bench.write(&format!("{pool}{machine}"));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.lose_ledger();
+    bench.write(pool);
+    let said = bench.jvp(6, &["apply", "-y", "--prune"]);
+    assert!(said.contains("only its mark tells of it"), "{said}");
+}
+
+#[test]
+fn a_vm_that_looks_like_one_that_goes_is_asked_about() {
+    let machine = |name: &str| {
+        format!(
+            "---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: {name}}}\nspec:\n  memory: 64Mi\n  runStrategy: Manual\n  \
+             disks: [{{name: root, claim: {{pool: one, capacity: 8Mi}}}}]\n"
+        )
+    };
+    let pool = "---\napiVersion: jvp.dev/v1alpha1\nkind: StoragePool\nmetadata: {name: one}\nspec: {type: Dir, target: {path: /srv/one}}\n";
+    let bench = Bench::with(&(pool.to_owned() + &machine("first")));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.write(&(pool.to_owned() + &machine("second")));
+    let said = bench.jvp(6, &["apply", "-y", "--prune"]);
+    assert!(said.contains("is it VirtualMachine/first under a new name?") && said.contains("renamedFrom: first"), "{said}");
+    assert!(bench.node.state().domains.contains_key("first") && !bench.node.state().domains.contains_key("second"));
+    // Either word will do.
+    bench.write(&(pool.to_owned() + &machine("second") + "lifecycle: {renamedFrom: first}\n"));
+    bench.jvp(0, &["apply", "-y", "--prune"]);
+    assert!(
+        bench.node.state().domains.contains_key("first") && !bench.node.state().domains.contains_key("second"),
+        "one VM, and its name in libvirt stays"
+    );
+    bench.write(&(pool.to_owned() + &machine("third")));
+    bench.jvp(6, &["apply", "-y", "--prune"]);
+    bench.jvp(0, &["apply", "-y", "--prune", "--replace", "vm/third"]);
+    assert!(!bench.node.state().domains.contains_key("first") && bench.node.state().domains.contains_key("third"));
+}
+
+#[test]
+fn a_network_that_is_not_to_run_is_stopped_and_stays_so() {
+    let network = |running: &str| {
+        format!("---\napiVersion: jvp.dev/v1alpha1\nkind: Network\nmetadata: {{name: off}}\nspec: {{mode: Isolated{running}}}\n")
+    };
+    let bench = Bench::with(&network(", running: false"));
+    bench.jvp(0, &["apply", "-y"]);
+    assert!(bench.node.state().networks["off"].live.is_none());
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    bench.write(&network(""));
+    bench.jvp(0, &["apply", "-y"]);
+    assert!(bench.node.state().networks["off"].live.is_some());
+    bench.write(&network(", running: false"));
+    let said = bench.jvp(0, &["apply", "-y"]);
+    assert!(said.contains("Network/off@host will be stopped"), "{said}");
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert!(bench.node.state().networks["off"].live.is_none());
+}
+
+#[test]
+fn an_export_is_adopted_and_says_no_secret() {
+    let bench = Bench::with("");
+    bench.node.with(|state| {
+        let screen = "<graphics type='vnc' port='-1' autoport='yes' passwd='CANARY'/></devices>";
+        let text = state.domains["web"].inactive.replace("</devices>", screen);
+        state.domain_define(&text, false).unwrap();
+    });
+    let before = bench.node.state();
+    let said = bench.jvp(0, &["export", "--all", "-o", "there"]);
+    assert!(said.starts_with("6 manifests were written"), "{said}");
+    let text = fs::read_to_string(bench.place.path("checkout").join("there/virtualmachine-web.yaml")).unwrap();
+    assert!(!text.contains("CANARY") && text.contains("its VNC password (sensitive)"), "{text}");
+    for part in ["runStrategy: Manual", "volume: web-disk", "network: lan", "cache=\"none\"", "adopt: true"] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    let said = bench.jvp(0, &["plan"]);
+    assert!(said.contains("Plan: 6 to adopt."), "{said}");
+    bench.jvp(0, &["apply", "-y"]);
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert_eq!(unmarked(&before), unmarked(&bench.node.state()));
+    // By name, and to standard output; what is jvp's already isn't exported.
+    let other = Bench::with("");
+    let said = other.jvp(0, &["export", "vm/Data Base"]);
+    assert_eq!(said.matches("kind: ").count(), 4, "with what it uses: {said}");
+    other.jvp(1, &["export", "vm/nobody"]);
+    other.jvp(64, &["export"]);
+    let said = bench.jvp(1, &["export", "vm/web"]);
+    assert!(said.contains("that isn't jvp's already"), "{said}");
+}

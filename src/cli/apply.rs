@@ -29,7 +29,7 @@ pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> 
         global,
         |session, seen| {
             let targets = targets(session, &seen.owned, &args.target)?;
-            Ok(session.policy(Mode::Apply, given.clone(), targets))
+            session.pruned(session.policy(Mode::Apply, given.clone(), targets), args.prune)
         },
         &manner,
         out,

@@ -75,6 +75,10 @@ pub(super) enum Command {
     ///
     /// They are in the manifests, which need not say `lifecycle.adopt`. Nothing else is done; the next plan tells what differs.
     Adopt(AdoptArgs),
+    /// Print manifests of what is there and isn't jvp's, which adopt it as it is
+    ///
+    /// What the language lacks stands in `xml:`. What can't be said is kept as it is, and named in a comment; secrets are never said.
+    Export(ExportArgs),
     /// Take down what manifests declare, or objects by name
     Delete(DeleteArgs),
     /// List objects and how they are
@@ -198,6 +202,9 @@ pub(super) struct PlanArgs {
     /// Save the plan, for `jvp apply FILE`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Take down what the inventory has and the manifests no longer do; needs the whole set
+    #[arg(long)]
+    pub prune: bool,
     /// Only this object and what it needs
     #[arg(long, value_name = "REF")]
     pub target: Vec<String>,
@@ -226,6 +233,9 @@ pub(super) struct ApplyArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Take down what the inventory has and the manifests no longer do; needs the whole set
+    #[arg(long)]
+    pub prune: bool,
     /// Only this object and what it needs
     #[arg(long, value_name = "REF")]
     pub target: Vec<String>,
@@ -249,6 +259,21 @@ pub(super) struct AdoptArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Objects by their names in libvirt, such as `vm/web-1` or `volume/default/web-1.qcow2`, each with what it uses
+    #[arg(value_name = "REF")]
+    pub objects: Vec<String>,
+    /// Everything that isn't jvp's
+    #[arg(long)]
+    pub all: bool,
+    /// A folder to write a file an object into
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub files: Files,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod difference;
 mod error;
 mod exit;
 mod explain;
+mod export;
 mod gather;
 mod history;
 mod node;
@@ -87,6 +88,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Plan(args) => runtime(plan::plan(args, global, out)),
         Command::Apply(args) => runtime(apply::apply(args, global, out)),
         Command::Adopt(args) => runtime(apply::adopt(args, global, out)),
+        Command::Export(args) => runtime(export::export(args, global, out)),
         Command::Delete(args) => runtime(apply::delete(args, global, out)),
         Command::Vm(command) => runtime(apply::vm(command, global, out)),
         Command::Node(command) => runtime(node::run(command, global, out)),

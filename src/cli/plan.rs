@@ -17,6 +17,7 @@ pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<
     let seen = session.look(&Scope::Everything, out).await?;
     let targets = targets(&session, &seen.owned, &args.target)?;
     let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
+    let policy = session.pruned(policy, args.prune)?;
     let plan = session.plan(&seen, &policy);
     match args.output {
         PlanFormat::Text => out.print(&render(&plan, out.colour)),

@@ -276,6 +276,26 @@ impl Session {
         }
     }
 
+    /// The policy with `--prune`, where the set may be pruned by.
+    pub(super) fn pruned(&self, policy: Policy, prune: bool) -> Result<Policy, CommandError> {
+        if !prune {
+            return Ok(policy);
+        }
+        if policy.targets.is_some() {
+            return Err(CommandError::new(Exit::Usage, "--prune needs the whole set, and --target leaves most of it out")
+                .help("prune without --target, or delete by name: jvp delete REF"));
+        }
+        if policy.partial {
+            let message = "--prune needs the whole set: what isn't in a part of it may be in the rest";
+            let help = match &self.set.fleet_folder {
+                Some(folder) => format!("give the folder of the Fleet: -f {}", folder.display()),
+                None => "give the set a Fleet, in the folder that holds all of it: jvp init".to_owned(),
+            };
+            return Err(CommandError::new(Exit::Refused, message).help(help));
+        }
+        Ok(Policy { prune, ..policy })
+    }
+
     /// The objects that a reference on the command line means: it may leave out the node of an object that stands on several.
     pub(super) fn objects(&self, text: &str, owned: &Owned) -> Result<Vec<ObjectRef>, CommandError> {
         let given: ObjectRef =

@@ -145,6 +145,14 @@ fn not_ours(p: &mut Planner<'_>, wanted: &Wanted) {
     }
 }
 
+/// Lets the inventory forget an object, and does nothing else.
+pub(super) fn forget_alone(p: &mut Planner<'_>, object: &ObjectRef, why: &str) {
+    let Some(wanted) = from_inventory(p, object) else { return };
+    let mut row = Row::new(&wanted, Verb::Release, why);
+    row.drafts.push(forget(&wanted));
+    p.commit(row);
+}
+
 /// The users of files and networks of a node that these actions take away there, called as the guards call them.
 fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<String> {
     let there = actions.iter().filter(|action| action.node.as_ref() == node);

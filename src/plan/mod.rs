@@ -19,6 +19,7 @@ mod owned;
 mod planner;
 mod plugs;
 mod policy;
+mod prune;
 mod record;
 mod sources;
 mod suspension;
@@ -109,6 +110,7 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     suspension::take_back(&mut p, wanted, before);
                 }
             }
+            prune::finish(&mut p);
         }
         Mode::Delete { objects, with_data } => delete::plan(&mut p, objects, *with_data),
         Mode::Power { objects, what } => {

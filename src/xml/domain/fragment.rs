@@ -64,7 +64,7 @@ impl Fragment {
     pub fn conflicts(&self, typed: &BTreeSet<String>) -> Vec<Conflict> {
         let conflict = |(path, leaf): (&String, &Leaf)| {
             let pattern = typed_field(path)?;
-            let typed = typed.iter().find(|typed| covers(pattern, typed))?;
+            let typed = typed.iter().find(|typed| covers(pattern, typed) && !of_another(path, pattern, typed))?;
             Some(Conflict { path: path.clone(), typed: typed.clone(), at: leaf.at })
         };
         self.leaves.iter().filter_map(conflict).collect()
@@ -342,7 +342,7 @@ fn sort(element: &mut Element) {
     element.elements_mut().for_each(sort);
 }
 
-fn is_secret(name: &str) -> bool {
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["passwd", "password", "passphrase", "secret"].iter().any(|word| name.contains(word))
 }
@@ -397,6 +397,27 @@ fn typed_field(path: &str) -> Option<&'static str> {
     }
     plain.push_str(rest);
     TYPED.iter().find(|(start, _)| plain.starts_with(start)).map(|(_, typed)| *typed)
+}
+
+/// Whether one of the authored paths says what the leaf at `path` says.
+pub(super) fn typed_elsewhere(path: &str, typed: &BTreeSet<String>) -> bool {
+    let Some(pattern) = typed_field(path) else { return false };
+    typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, pattern, typed))
+}
+
+/// Whether an authored path below `/disks` or `/interfaces` is of another device than the leaf's: its name is that one's target, or
+/// its MAC, as names of devices without an alias are.
+fn of_another(path: &str, pattern: &str, authored: &str) -> bool {
+    let Some(key) = path.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(key, _)| key) else { return false };
+    let Some(name) = authored.strip_prefix(pattern).and_then(|rest| rest.split('/').nth(1)) else { return false };
+    match pattern {
+        "/disks" => {
+            let target = ["vd", "sd", "hd", "fd", "xvd"].iter().find_map(|bus| name.strip_prefix(bus));
+            target.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase())) && name != key
+        }
+        "/interfaces" => name.replace('-', ":").parse::<crate::name::MacAddr>().is_ok_and(|mac| mac.to_string() != key),
+        _ => false,
+    }
 }
 
 /// Whether an authored path is the field or lies below it.

@@ -101,6 +101,15 @@ pub fn project(text: &str) -> Result<NetworkDoc, XmlError> {
     })
 }
 
+/// The elements of a document that the language has no words for, by name.
+pub fn beside(text: &str) -> Vec<String> {
+    const KNOWN: [&str; 10] = ["name", "uuid", "metadata", "forward", "bridge", "mac", "domain", "dns", "ip", "mtu"];
+    let Ok(document) = read::parse_root(text, "network") else { return Vec::new() };
+    let children = document.root_element().children().filter(roxmltree::Node::is_element);
+    let names: BTreeSet<&str> = children.map(|child| child.tag_name().name()).filter(|name| !KNOWN.contains(name)).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 /// The address of an `<ip>`; netmask and prefix read alike, and neither means what libvirt then takes.
 fn address(node: roxmltree::Node<'_, '_>) -> Option<IpNet> {
     let address: IpAddr = read::parsed(node, "address")?;

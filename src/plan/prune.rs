@@ -1,0 +1,193 @@
+//! Prune: what the inventory has and the manifests no longer do is taken down, by the rules of a delete. Nothing else is ever touched.
+//!
+//! And a question: what goes and what comes may be one VM under two names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::model::{Refusal, RefusalKind, Verb};
+use super::planner::Planner;
+use super::{ActionId, Entry};
+use crate::manifest::{Spec, VirtualMachineSpec, VolumeFormat};
+use crate::name::{Kind, Name, ObjectRef};
+use crate::resolve::Wanted;
+
+/// What of the inventory no manifest declares any more: not what comes with something declared, nor what was let go before.
+fn orphans(p: &Planner<'_>) -> BTreeSet<ObjectRef> {
+    let declared = |object: &ObjectRef| p.desired.objects.contains_key(object);
+    let seed = |entry: &Entry| {
+        let owner = entry.volume.as_ref().and_then(|volume| volume.owner.as_ref());
+        owner.is_some_and(|vm| entry.object.name.as_str().starts_with(&format!("{}.seed-", vm.name)))
+    };
+    p.owned
+        .entries
+        .values()
+        .filter(|entry| !entry.released && !declared(&entry.object) && !seed(entry))
+        .filter(|entry| !matches!(entry.object.kind, Kind::Fleet | Kind::Node))
+        .map(|entry| entry.object.clone())
+        .collect()
+}
+
+/// Ends the plan of an apply: prunes where that was asked for, else tells what a prune would take.
+pub(super) fn finish(p: &mut Planner<'_>) {
+    if p.policy.partial || p.policy.targets.is_some() || !p.policy.adopt.is_empty() {
+        return;
+    }
+    let orphans = orphans(p);
+    let renamed = ask(p, &orphans);
+    if !p.policy.prune {
+        for object in &orphans {
+            p.note(
+                object,
+                "NotInManifests",
+                "it is in the inventory and no longer in the manifests; it stays as it is: --prune removes it",
+            );
+        }
+        return;
+    }
+    let orphans: BTreeSet<ObjectRef> = orphans.into_iter().filter(|object| !renamed.contains(object)).collect();
+    if orphans.is_empty() {
+        return;
+    }
+    let declared = p.desired.objects.values().any(|wanted| !matches!(wanted.object.kind, Kind::Fleet | Kind::Node));
+    if !declared && !p.policy.consents.allow_empty_prune {
+        let message =
+            format!("the manifests declare nothing any more, and a prune would take down all {} objects", orphans.len());
+        return refuse(p, orphans.first(), message, "if that is meant: --allow-empty-prune".into());
+    }
+    let mut taken = orphans.clone();
+    for object in &orphans {
+        let Some(entry) = p.entry(object) else { continue };
+        // What a change of name left behind is known under its new one.
+        let moved = p.owned.entries.values().any(|other| other.uid == entry.uid && other.object != *object);
+        if moved {
+            super::delete::forget_alone(p, object, "it has another name by now; the inventory forgets this one");
+            taken.remove(object);
+        } else if entry.rebuilt {
+            taken.remove(object);
+            let message = "only its mark tells of it, and whether it may be deleted is not known any more";
+            refuse(p, Some(object), message.into(), format!("delete it by its name: jvp delete {object}"));
+        }
+    }
+    let (changes, actions, before) = (p.plan.changes.len(), p.plan.actions.len(), last_actions(p));
+    super::delete::plan(p, &taken, false);
+    let deletes = p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete).count();
+    let all = p.owned.entries.values().filter(|entry| !entry.released).count();
+    let most = p.policy.consents.max_deletes.of(all);
+    if deletes > most {
+        let message = format!(
+            "a prune would delete {deletes} of {all} objects, and may delete {most} (--max-deletes {})",
+            p.policy.consents.max_deletes
+        );
+        return refuse(p, taken.first(), message, format!("if that is meant: --max-deletes {deletes}"));
+    }
+    // Nothing goes before all else is done: what fails leaves everything there.
+    for action in p.plan.actions.iter_mut().skip(actions) {
+        action.needs.extend(before.iter().copied());
+    }
+    for change in p.plan.changes.iter_mut().skip(changes) {
+        if change.reason.starts_with("asked for") {
+            change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
+        }
+    }
+}
+
+fn refuse(p: &mut Planner<'_>, object: Option<&ObjectRef>, message: String, help: String) {
+    let Some(object) = object.cloned() else { return };
+    p.plan.refusals.push(Refusal { object, kind: RefusalKind::Guard, message, help: vec![help], origin: None });
+}
+
+/// The last action of each object so far.
+fn last_actions(p: &Planner<'_>) -> BTreeSet<ActionId> {
+    p.plan.changes.iter().filter_map(|change| change.actions.last().copied()).collect()
+}
+
+/// Asks whether a new VM is one that goes, under another name: where both have a disk or a MAC in common, or claims that are alike,
+/// neither is done without a word. The old names that were asked about.
+fn ask(p: &mut Planner<'_>, orphans: &BTreeSet<ObjectRef>) -> BTreeSet<ObjectRef> {
+    let mut asked = BTreeSet::new();
+    let old: Vec<ObjectRef> = orphans.iter().filter(|object| object.kind == Kind::VirtualMachine).cloned().collect();
+    if old.is_empty() {
+        return asked;
+    }
+    let made = |object: &ObjectRef| {
+        p.plan.changes.iter().any(|change| change.object == *object && change.verb == Verb::Create)
+            || p.plan.deferred.iter().any(|deferred| deferred.object == *object && deferred.expected == Verb::Create)
+            || p.plan.refusals.iter().any(|refusal| refusal.object == *object)
+    };
+    let new: Vec<Wanted> = p
+        .desired
+        .objects
+        .values()
+        .filter(|wanted| wanted.object.kind == Kind::VirtualMachine && p.entry(&wanted.object).is_none() && made(&wanted.object))
+        .filter(|wanted| !p.policy.consents.replace.contains(&wanted.object))
+        .cloned()
+        .collect();
+    for wanted in &new {
+        let Spec::VirtualMachine(spec) = &wanted.spec else { continue };
+        let Some(like) = old.iter().find(|old| alike(p, wanted, spec, old)) else { continue };
+        asked.insert(like.clone());
+        let message =
+            format!("is it {like} under a new name? It has the same disks or MACs, and that one is no longer in the manifests");
+        let help = [
+            format!("if it is: `lifecycle: {{renamedFrom: {}}}`", like.name),
+            format!("if it is another one: --replace {}", wanted.object),
+        ];
+        p.refuse(wanted, RefusalKind::Guard, message, &help);
+    }
+    asked
+}
+
+fn alike(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, old: &ObjectRef) -> bool {
+    let Some(entry) = p.entry(old).filter(|entry| entry.node == wanted.node) else { return false };
+    let Some(node) = &wanted.node else { return false };
+    let domains = p.node(node).into_iter().flat_map(|state| state.domains.values());
+    let domain = domains.into_iter().find(|domain| match &domain.doc.mark {
+        Some(mark) => mark.uid == entry.uid,
+        None => entry.libvirt_uuid == Some(domain.uuid),
+    });
+    if let Some(domain) = domain {
+        let macs: BTreeSet<_> = domain.doc.interfaces.iter().filter_map(|nic| nic.mac).collect();
+        if spec.interfaces.iter().filter_map(|nic| nic.mac).any(|mac| macs.contains(&mac)) {
+            return true;
+        }
+        let volumes = spec.disks.iter().filter_map(|disk| disk.volume.as_ref());
+        let paths =
+            volumes.filter_map(|name| p.volume_at(&ObjectRef::new(Kind::Volume, name.clone()), node)).map(|(at, ..)| at.path);
+        let writes = |path: &String| domain.doc.disks.iter().any(|disk| !disk.read_only && disk.source.as_ref() == Some(path));
+        if paths.into_iter().any(|path| writes(&path)) {
+            return true;
+        }
+    }
+    same_claims(p, spec, old, node)
+}
+
+/// Whether a VM claims what another one had claimed, disk by disk.
+fn same_claims(p: &Planner<'_>, spec: &VirtualMachineSpec, old: &ObjectRef, node: &Name) -> bool {
+    let claims: BTreeMap<String, _> =
+        spec.disks.iter().filter_map(|disk| Some((disk.name.as_str().replace('_', "-"), disk.claim.as_ref()?))).collect();
+    let prefix = format!("{}.", old.name);
+    let seed = format!("{}.seed-", old.name);
+    let had: BTreeMap<&str, &super::VolumeRecord> = p
+        .owned
+        .entries
+        .values()
+        .filter(|entry| !entry.object.name.as_str().starts_with(&seed))
+        .filter_map(|entry| Some((entry.object.name.as_str().strip_prefix(&prefix)?, entry.volume.as_ref()?)))
+        .filter(|(_, volume)| volume.owner.as_ref() == Some(old))
+        .collect();
+    !claims.is_empty()
+        && claims.len() == had.len()
+        && claims.iter().all(|(disk, claim)| {
+            had.get(disk.as_str()).is_some_and(|volume| {
+                let source = claim.source.as_ref().and_then(|source| {
+                    let template = source.template.as_ref().map(|name| format!("Template/{name}"));
+                    template.or_else(|| source.volume.as_ref().map(|name| format!("Volume/{name}")))
+                });
+                let raw = claim.format == Some(VolumeFormat::Raw);
+                source == volume.source
+                    && (volume.format == "raw") == raw
+                    && claim.pool.as_ref().is_some_and(|pool| p.libvirt_name(Kind::StoragePool, pool, node) == volume.pool)
+                    && claim.capacity.is_none_or(|capacity| capacity.bytes().div_ceil(512) == volume.capacity.div_ceil(512))
+            })
+        })
+}
