@@ -260,7 +260,9 @@ fn seed_plan(
     let entry = volume_entry(p, wanted, &object, record.clone());
     let lane = Lane::PoolShared { pool: pool.name.clone(), volume: file.clone() };
     let mut drafts = Vec::new();
-    if let Some(left) = pool.volumes.as_ref().and_then(|volumes| volumes.get(&file)) {
+    let left = pool.volumes.as_ref().and_then(|volumes| volumes.get(&file));
+    let before = p.before_fill(Some(node), path.clone(), left.is_some());
+    if let Some(left) = left {
         let ours = p.entry(&object).is_some()
             || p.owned.intents.iter().any(|intent| intent.details.get("path").and_then(|v| v.as_str()) == Some(path.as_str()));
         let users = p.users(Some(node), &left.path);
@@ -289,7 +291,7 @@ fn seed_plan(
             },
             lane,
         )
-        .when(Precondition::VolumeUnused { path: path.clone() })
+        .when(before)
         .expect(Expect::Uploaded { size }),
     );
     Ok(SeedPlan { object, path, digest: seed.digest, record, drafts })
