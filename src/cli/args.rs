@@ -347,7 +347,7 @@ pub(super) struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
-    /// The kind; none prints the schema of any object
+    /// The kind, or `plan` for what `jvp plan -o json` prints; none prints the schema of any object
     pub kind: Option<String>,
 }
 

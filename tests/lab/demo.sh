@@ -108,6 +108,17 @@ survive() {
     [ $killed -eq "$kills" ] || die "it was killed $killed times only"
 }
 
+# The pools of the manifests stay when they are deleted (reclaimPolicy: Retain). In a libvirt of somebody's they go too, with their
+# folders where these are empty.
+retire() {
+    for x in $(virsh pool-list --all --name); do
+        case $(virsh pool-dumpxml "$x" | sed -n 's|.*<path>\(.*\)</path>.*|\1/|p') in
+            "$pool"/*) virsh pool-destroy "$x" >/dev/null 2>&1 || :; virsh pool-undefine "$x" >/dev/null || return 1;;
+        esac
+    done
+    for x in "$pool/_templates_" "$pool"; do [ ! -d "$x" ] || rmdir "$x" || return 1; done
+}
+
 dir=$cache/demo.$$
 applied=no
 # shellcheck disable=SC2329 # by trap
@@ -116,7 +127,7 @@ leave() {
     trap - EXIT INT TERM HUP
     if [ $applied = yes ] && [ $system = yes ]; then
         say "taking down what was made"
-        (cd "$dir/checkout" && "$JVP" --state-dir "$dir/state" delete -f . -y --with-data --force-stop "VM/$vm") || {
+        { (cd "$dir/checkout" && "$JVP" --state-dir "$dir/state" delete -f . -y --with-data --force-stop "VM/$vm") && retire; } || {
             echo "demo: not all is gone; the manifests and the state are kept in $dir" >&2; exit 1; }
     fi
     [ $system = yes ] || JVP_LAB_DIR=$dir/lab "$here/lab.sh" down || code=1
@@ -198,8 +209,9 @@ jvp plan -f . --detailed-exitcode || die "the plan after the apply is not empty"
 
 say "jvp delete"
 jvp delete -f . -y --with-data
-applied=no
 if virsh list --all --name | grep -qxF "$vm"; then die "the guest is still defined"; fi
+[ $system = no ] || retire || die "not all is gone; see virsh pool-list --all and $pool"
+applied=no
 if [ $system = no ]; then
     left=$(find "$pool" -type f -name "$vm*" 2>/dev/null || :)
     [ -z "$left" ] || die "left behind: $left"
