@@ -4,7 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
 
 mod checkout;
+mod pty;
 
+#[path = "commands/console.rs"]
+mod console;
 #[path = "commands/history.rs"]
 mod history;
 #[path = "commands/suspend.rs"]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::args::{AdoptArgs, ApplyArgs, DeleteArgs, Files, Global, PowerArgs, VmCommand};
+use super::args::{AdoptArgs, ApplyArgs, DeleteArgs, Files, Global, PowerArgs};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
@@ -100,12 +100,7 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
     .await
 }
 
-pub(super) async fn vm(command: &VmCommand, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
-    let (args, what): (&PowerArgs, PowerAct) = match command {
-        VmCommand::Start(args) => (args, PowerAct::Start),
-        VmCommand::Stop(args) => (args, PowerAct::Stop),
-        VmCommand::Restart(args) => (args, PowerAct::Restart),
-    };
+pub(super) async fn vm(args: &PowerArgs, what: PowerAct, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
     let mut given = consents(&args.consents)?;
     let manner = Manner { yes: true, dry_run: false, parallelism: crate::apply::DEFAULT_PARALLELISM, fingerprint: None };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::console::ConsoleArgs;
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
 use super::suspend::SuspendArgs;
@@ -99,7 +100,7 @@ pub(super) enum Command {
     Explain(ExplainArgs),
     /// Print the JSON Schema of a kind
     Schema(SchemaArgs),
-    /// Start, stop and restart VMs
+    /// Start, stop and restart VMs, and show their consoles
     #[command(subcommand)]
     Vm(VmCommand),
     /// Accept and forget nodes
@@ -373,6 +374,8 @@ pub(super) enum VmCommand {
     Stop(PowerArgs),
     /// Stop, then start
     Restart(PowerArgs),
+    /// Show a guest's serial console on this terminal
+    Console(ConsoleArgs),
 }
 
 #[derive(Debug, Subcommand)]

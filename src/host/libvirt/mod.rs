@@ -10,6 +10,7 @@
 mod act;
 mod calls;
 mod connection;
+mod console;
 mod domains;
 mod error;
 mod ffi;
@@ -25,8 +26,9 @@ mod workers;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
-use super::{Connector, Host, HostError, Progress};
+use super::{Connector, Console, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::Op;
@@ -70,6 +72,10 @@ impl Host for LibvirtHost {
 
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         act::act(&self.calls, op, progress).await
+    }
+
+    async fn console(&self, domain: Uuid, force: bool) -> Result<Arc<dyn Console>, HostError> {
+        console::open(&self.calls, domain, force).await
     }
 }
 
