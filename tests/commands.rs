@@ -12,6 +12,8 @@ mod console;
 mod history;
 #[path = "commands/suspend.rs"]
 mod suspend;
+#[path = "commands/wait.rs"]
+mod wait;
 
 use std::fs;
 

@@ -24,6 +24,7 @@ mod session;
 mod signals;
 mod simple;
 mod suspend;
+mod wait;
 mod words;
 
 use std::process::ExitCode;
@@ -96,6 +97,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Vm(VmCommand::Stop(args)) => runtime(apply::vm(args, PowerAct::Stop, global, out)),
         Command::Vm(VmCommand::Restart(args)) => runtime(apply::vm(args, PowerAct::Restart, global, out)),
         Command::Vm(VmCommand::Console(args)) => runtime(console::console(args, global, out)),
+        Command::Wait(args) => runtime(wait::wait(args, global, out)),
         Command::Node(command) => runtime(node::run(command, global, out)),
         Command::Get(args) => runtime(read::get(args, global, out)),
         Command::Describe(args) => runtime(read::describe(args, global, out)),

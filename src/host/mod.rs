@@ -26,6 +26,14 @@ pub trait Host: Send + Sync {
     /// An [`ErrorKind::Unknown`] says that nobody knows whether it happened: the next read decides.
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError>;
 
+    /// Reads a small file inside of a running domain's guest, by way of its agent; none where there is no such file.
+    ///
+    /// An [`ErrorKind::Unsupported`] says that the agent doesn't allow it; any other error, that it may do so later.
+    async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let _ = (domain, path);
+        Err(HostError { kind: ErrorKind::Unsupported, code: 0, message: "this node's guests have no agents".into() })
+    }
+
     /// Opens the serial console of a running domain. One can be open at a time; `force` takes it from whoever has it.
     async fn console(&self, domain: Uuid, force: bool) -> Result<Arc<dyn Console>, HostError> {
         let _ = (domain, force);

@@ -267,6 +267,10 @@ impl Host for FakeHost {
         outcome
     }
 
+    async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.call(|state| state.guest_file(domain, path))?
+    }
+
     async fn console(&self, domain: Uuid, _force: bool) -> Result<Arc<dyn Console>, HostError> {
         let name = self.call(|state| state.domain_console(domain))??;
         Ok(Arc::new(FakeConsole::new(&name)))

@@ -8,6 +8,7 @@
 //! decides nothing, repeats no effect, and never parses a document.
 
 mod act;
+mod agent;
 mod calls;
 mod connection;
 mod console;
@@ -72,6 +73,10 @@ impl Host for LibvirtHost {
 
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         act::act(&self.calls, op, progress).await
+    }
+
+    async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        agent::file(&self.calls, domain, path).await
     }
 
     async fn console(&self, domain: Uuid, force: bool) -> Result<Arc<dyn Console>, HostError> {
