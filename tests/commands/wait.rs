@@ -103,7 +103,8 @@ fn what_can_t_be_known_of_a_vm_is_told_and_holds_up_nothing() {
     edit(&place, "examples/bios/network.yaml", "      dhcp:\n        ranges: [{start: 10.77.21.100, end: 10.77.21.199}]\n", "");
     edit(&place, "examples/bios/vm.yaml", "  memory: 512Mi", "  memory: 512Mi\n  guestAgent: false");
     run(&place, 0, &["apply", "-f", "examples/bios", "-y"]);
-    let said = run(&place, 5, &["wait", "vm/small", "-f", "examples/bios", "--for=condition=AddressAssigned", "--timeout", "20s"]);
+    let said =
+        run(&place, 5, &["wait", "vm/small", "-f", "examples/bios", "--for=condition=AddressAssigned", "--timeout", "20s"]);
     assert!(said.contains("waiting does not help"), "{said}");
 }
 
