@@ -4,11 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
 
 mod checkout;
+mod pty;
 
+#[path = "commands/console.rs"]
+mod console;
 #[path = "commands/history.rs"]
 mod history;
 #[path = "commands/suspend.rs"]
 mod suspend;
+#[path = "commands/wait.rs"]
+mod wait;
 
 use std::fs;
 

@@ -71,6 +71,26 @@ fn every_checkout_plans_on_empty_nodes_to_its_recorded_plan() {
 }
 
 #[test]
+fn every_plan_in_json_is_of_its_schema() {
+    let schema: serde_json::Value = serde_json::from_str(&jvp::plan::schema::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for checkout in all() {
+        let place = Place::with(&[&checkout]);
+        for empty in [false, true] {
+            let output = place.jvp(&["plan", "-f", &checkout, "-o", "json"]);
+            let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let wrong: Vec<String> =
+                validator.iter_errors(&plan).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            assert!(wrong.is_empty(), "{checkout}: {wrong:#?}");
+            assert_eq!((&plan["version"], &plan["empty"]), (&1.into(), &empty.into()), "{checkout}");
+            run(&place, 0, &["apply", "-f", &checkout, "-y"]);
+        }
+    }
+    // The schema says no to what is none.
+    assert!(!validator.is_valid(&serde_json::json!({"version": 2, "empty": true})));
+}
+
+#[test]
 fn a_plan_right_after_an_apply_is_empty() {
     for checkout in all() {
         let place = Place::with(&[&checkout]);

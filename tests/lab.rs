@@ -15,6 +15,8 @@
 mod by_hand;
 #[path = "lab_suite/checkout.rs"]
 mod checkout;
+#[path = "pty/mod.rs"]
+mod pty;
 #[path = "lab_suite/support.rs"]
 mod support;
 
@@ -22,6 +24,8 @@ mod support;
 mod adoption;
 #[path = "lab_suite/bad_luck.rs"]
 mod bad_luck;
+#[path = "lab_suite/console.rs"]
+mod console;
 #[path = "lab_suite/host_domains.rs"]
 mod host_domains;
 #[path = "lab_suite/host_hangs.rs"]

@@ -16,7 +16,7 @@ use jvp::name::Kind;
 use jvp::observe::OffReason;
 use jvp::plan::{ActionId, Consents, Mode, Op, Plan, RefusalKind};
 use proptest::prelude::*;
-use scene::scenes;
+use scene::{Machine, Scene, scenes};
 
 fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(256);
@@ -344,4 +344,16 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[test]
+fn vms_with_cloud_init_cost_no_read_of_the_whole_node_each() {
+    let reads = |count: usize| {
+        let machine = Machine { node: 0, strategy: "Halted", uefi: false, seed: true, disks: Vec::new(), interfaces: Vec::new() };
+        let scene = Scene { nodes: 1, pools: 1, networks: Vec::new(), templates: vec![true], machines: vec![machine; count] };
+        let bench = Bench::new(&scene).unwrap();
+        block_on(bench.apply()).unwrap();
+        bench.full_reads()
+    };
+    assert_eq!(reads(1), reads(12));
 }

@@ -4,11 +4,13 @@ mod failpoint;
 mod fresh;
 mod observe;
 pub mod progress;
+mod ready;
 mod rounds;
 mod run;
 mod step;
 
 pub use observe::observe;
+pub use ready::{Condition, Status, Subject, is_local, read};
 pub use rounds::{End, Outlook, ROUNDS, Rounds, Seen, refresh, settle};
 pub use run::{DEFAULT_PARALLELISM, Halt, Outcome, run};
 pub use step::{Failure, FailureKind, Local, World};

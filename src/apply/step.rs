@@ -174,7 +174,7 @@ fn changes(action: &Action, world: &World) -> Vec<Change> {
         let known = world.ledger.entry(&entry.object);
         entry.date(known.as_ref(), || (world.clock)().to_string());
         // Until its steps are all verified, an object that is made is not finished.
-        entry.unfinished = grow && known.as_ref().is_none_or(|known| known.unfinished || known.rebuilt);
+        entry.unfinished = grow && (entry.unfinished || known.as_ref().is_none_or(|known| known.unfinished || known.rebuilt));
         if grow && let Some(known) = known {
             let last: BTreeSet<String> = known.last.union(&entry.last).cloned().collect();
             entry.last = last;

@@ -3,16 +3,31 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::args::{AdoptArgs, ApplyArgs, DeleteArgs, Files, Global, PowerArgs, VmCommand};
+use super::args::{AdoptArgs, ApplyArgs, DeleteArgs, Files, Global, PowerArgs};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::run::{Manner, carry_out};
 use super::session::{Session, consents, is_libvirts, targets};
+use super::wait::Targets;
 use crate::name::{Kind, ObjectRef};
 use crate::plan::{Mode, Policy, PowerAct};
 
 pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+    let exit = carried_out(args, global, out).await?;
+    if !args.wait || args.dry_run || exit != Exit::Ok {
+        return Ok(exit);
+    }
+    // A saved plan names its manifests itself, and its targets.
+    let saved = args.plan.as_ref().map(|path| super::saved::read(path)).transpose()?;
+    let (files, targets) = match saved {
+        Some(saved) => (Files { files: saved.files, secrets_dir: saved.secrets_dir }, Targets::Saved(saved.policy.targets)),
+        None => (args.files.clone(), Targets::Words(&args.target)),
+    };
+    super::wait::after_apply(&files, global, &targets, args.timeout, out).await
+}
+
+async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
     if let Some(path) = &args.plan {
         let saved = super::saved::read(path)?;
@@ -100,12 +115,7 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
     .await
 }
 
-pub(super) async fn vm(command: &VmCommand, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
-    let (args, what): (&PowerArgs, PowerAct) = match command {
-        VmCommand::Start(args) => (args, PowerAct::Start),
-        VmCommand::Stop(args) => (args, PowerAct::Stop),
-        VmCommand::Restart(args) => (args, PowerAct::Restart),
-    };
+pub(super) async fn vm(args: &PowerArgs, what: PowerAct, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
     let mut given = consents(&args.consents)?;
     let manner = Manner { yes: true, dry_run: false, parallelism: crate::apply::DEFAULT_PARALLELISM, fingerprint: None };

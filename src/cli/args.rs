@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::console::ConsoleArgs;
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
 use super::suspend::SuspendArgs;
+use super::wait::WaitArgs;
 
 /// Keeps virtual machines on plain libvirt exactly as a Git checkout says.
 #[derive(Debug, Parser)]
@@ -85,6 +87,8 @@ pub(super) enum Command {
     Get(GetArgs),
     /// Tell all that is known of an object
     Describe(DescribeArgs),
+    /// Wait until objects are ready, or gone
+    Wait(WaitArgs),
     /// Show what was done: when, by which run, and how it ended
     History(HistoryArgs),
     /// Have nothing be done to objects until they are resumed
@@ -99,7 +103,7 @@ pub(super) enum Command {
     Explain(ExplainArgs),
     /// Print the JSON Schema of a kind
     Schema(SchemaArgs),
-    /// Start, stop and restart VMs
+    /// Start, stop and restart VMs, and show their consoles
     #[command(subcommand)]
     Vm(VmCommand),
     /// Accept and forget nodes
@@ -236,6 +240,12 @@ pub(super) struct ApplyArgs {
     /// Take down what the inventory has and the manifests no longer do; needs the whole set
     #[arg(long)]
     pub prune: bool,
+    /// Afterwards wait until every VM is ready: address assigned, agent connected, cloud-init done, as far as these apply
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait, such as `90s`, `5m` or `1h30m`
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::wait::duration, requires = "wait")]
+    pub timeout: std::time::Duration,
     /// Only this object and what it needs
     #[arg(long, value_name = "REF")]
     pub target: Vec<String>,
@@ -350,7 +360,7 @@ pub(super) struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct SchemaArgs {
-    /// The kind; none prints the schema of any object
+    /// The kind, or `plan` for what `jvp plan -o json` prints; none prints the schema of any object
     pub kind: Option<String>,
 }
 
@@ -376,6 +386,8 @@ pub(super) enum VmCommand {
     Stop(PowerArgs),
     /// Stop, then start
     Restart(PowerArgs),
+    /// Show a guest's serial console on this terminal
+    Console(ConsoleArgs),
 }
 
 #[derive(Debug, Subcommand)]

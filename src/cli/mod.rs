@@ -3,6 +3,7 @@
 mod advice;
 mod apply;
 mod args;
+mod console;
 mod difference;
 
 mod error;
@@ -23,6 +24,7 @@ mod session;
 mod signals;
 mod simple;
 mod suspend;
+mod wait;
 mod words;
 
 use std::process::ExitCode;
@@ -31,7 +33,8 @@ use std::sync::Arc;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::{Cli, Command, LogFormat};
+use crate::plan::PowerAct;
+use args::{Cli, Command, LogFormat, VmCommand};
 use exit::Exit;
 use output::Out;
 
@@ -90,7 +93,11 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Adopt(args) => runtime(apply::adopt(args, global, out)),
         Command::Export(args) => runtime(export::export(args, global, out)),
         Command::Delete(args) => runtime(apply::delete(args, global, out)),
-        Command::Vm(command) => runtime(apply::vm(command, global, out)),
+        Command::Vm(VmCommand::Start(args)) => runtime(apply::vm(args, PowerAct::Start, global, out)),
+        Command::Vm(VmCommand::Stop(args)) => runtime(apply::vm(args, PowerAct::Stop, global, out)),
+        Command::Vm(VmCommand::Restart(args)) => runtime(apply::vm(args, PowerAct::Restart, global, out)),
+        Command::Vm(VmCommand::Console(args)) => runtime(console::console(args, global, out)),
+        Command::Wait(args) => runtime(wait::wait(args, global, out)),
         Command::Node(command) => runtime(node::run(command, global, out)),
         Command::Get(args) => runtime(read::get(args, global, out)),
         Command::Describe(args) => runtime(read::describe(args, global, out)),

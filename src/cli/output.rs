@@ -47,6 +47,16 @@ impl Out {
         self.aside(|| write(&mut std::io::stdout().lock(), text));
     }
 
+    /// Writes bytes to standard output, whatever they are.
+    pub(super) fn bytes(&self, bytes: &[u8]) {
+        self.aside(|| {
+            let mut to = std::io::stdout().lock();
+            // Whoever reads it may have gone.
+            let _ = to.write_all(bytes);
+            let _ = to.flush();
+        });
+    }
+
     /// Writes to standard error.
     pub(super) fn say(&self, text: &str) {
         self.aside(|| write(&mut std::io::stderr().lock(), text));

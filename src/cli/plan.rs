@@ -7,10 +7,8 @@ use super::output::Out;
 use super::run::judge;
 use super::session::{Session, consents, targets};
 use crate::observe::Scope;
+use crate::plan::schema::PlanDocument;
 use crate::plan::{Mode, render};
-
-/// The version of the plan's JSON form. Fields are added, never changed, while it stays the same.
-const JSON_VERSION: u32 = 1;
 
 pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
@@ -22,11 +20,7 @@ pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<
     match args.output {
         PlanFormat::Text => out.print(&render(&plan, out.colour)),
         PlanFormat::Json => {
-            let mut value = serde_json::to_value(&plan).unwrap_or_default();
-            if let Some(object) = value.as_object_mut() {
-                object.insert("version".into(), JSON_VERSION.into());
-                object.insert("empty".into(), plan.is_empty().into());
-            }
+            let value = PlanDocument::from(plan.clone());
             out.print(&format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default()));
         }
     }

@@ -8,6 +8,17 @@ use tokio::sync::watch;
 use super::output::Out;
 use crate::apply::Halt;
 
+/// Comes back with the first SIGINT or SIGTERM.
+pub(super) async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
 /// Listens for SIGINT and SIGTERM and tells the run.
 pub(super) async fn listen(halt: watch::Sender<Halt>, out: Arc<Out>) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {

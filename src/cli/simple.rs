@@ -111,6 +111,10 @@ fn plural(count: usize) -> &'static str {
 pub(super) fn schema(args: &SchemaArgs, out: &Out) -> Result<Exit, CommandError> {
     let file = match &args.kind {
         None => "jvp.json".to_owned(),
+        Some(kind) if kind == "plan" => {
+            out.print(&crate::plan::schema::schema());
+            return Ok(Exit::Ok);
+        }
         Some(kind) => {
             if let Some(kind) = Kind::parse(kind) {
                 format!("{}.json", kind.name().to_lowercase())

@@ -9,6 +9,7 @@ pub mod libvirt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use crate::name::Name;
 use crate::observe::{RawNode, Scope};
@@ -24,6 +25,32 @@ pub trait Host: Send + Sync {
     ///
     /// An [`ErrorKind::Unknown`] says that nobody knows whether it happened: the next read decides.
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError>;
+
+    /// Reads a small file inside of a running domain's guest, by way of its agent; none where there is no such file.
+    ///
+    /// An [`ErrorKind::Unsupported`] says that the agent doesn't allow it; any other error, that it may do so later.
+    async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let _ = (domain, path);
+        Err(HostError { kind: ErrorKind::Unsupported, code: 0, message: "this node's guests have no agents".into() })
+    }
+
+    /// Opens the serial console of a running domain. One can be open at a time; `force` takes it from whoever has it.
+    async fn console(&self, domain: Uuid, force: bool) -> Result<Arc<dyn Console>, HostError> {
+        let _ = (domain, force);
+        Err(HostError { kind: ErrorKind::Unsupported, code: 0, message: "this node has no consoles".into() })
+    }
+}
+
+/// An open console. Its calls block for as long as nothing comes or goes, so each direction has a thread of its own.
+pub trait Console: Send + Sync {
+    /// Receives what the guest wrote; nothing where the console has ended.
+    fn receive(&self, buffer: &mut [u8]) -> Result<usize, HostError>;
+
+    /// Sends what was typed, all of it.
+    fn send(&self, bytes: &[u8]) -> Result<(), HostError>;
+
+    /// Ends it; whoever receives sees its end.
+    fn close(&self);
 }
 
 /// Told how far a transfer is.

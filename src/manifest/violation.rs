@@ -47,14 +47,20 @@ impl Source<'_> {
 pub(super) fn validate(compiled: &Compiled, source: &Source<'_>) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
+    // Fields that are there under a misspelt name are not said to be missing as well.
+    let mut meant: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut absent: Vec<(String, Value)> = Vec::new();
     for error in compiled.validator.iter_errors(source.value) {
         let pointer = error.instance_path().as_str().to_owned();
         let node = Node::of(&compiled.schema, error.schema_path().as_str());
         match error.kind() {
             Violation::AdditionalProperties { unexpected } => {
-                found.extend(unexpected.iter().map(|name| unknown(source, &compiled.schema, node, &pointer, name)));
+                for name in unexpected {
+                    found.push(unknown(source, &compiled.schema, node, &pointer, name));
+                    meant.extend(nearest(name, &node.fields()).map(|near| (pointer.clone(), near.to_owned())));
+                }
             }
-            Violation::Required { property } => found.push(missing(source, &pointer, property)),
+            Violation::Required { property } => absent.push((pointer, property.clone())),
             _ => {
                 if seen.insert(pointer.clone()) {
                     found.push(wrong(source, node, &pointer, &error));
@@ -62,6 +68,8 @@ pub(super) fn validate(compiled: &Compiled, source: &Source<'_>) -> Vec<Diagnost
             }
         }
     }
+    absent.retain(|(pointer, property)| !meant.contains(&(pointer.clone(), property.as_str().unwrap_or_default().to_owned())));
+    found.extend(absent.iter().map(|(pointer, property)| missing(source, pointer, property)));
     found
 }
 
@@ -83,11 +91,15 @@ impl<'a> Node<'a> {
     fn text(self, keyword: &str) -> Option<&'a str> {
         self.get(keyword)?.as_str()
     }
+
+    /// The fields that a mapping may have.
+    fn fields(self) -> Vec<&'a str> {
+        self.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+    }
 }
 
 fn unknown(source: &Source<'_>, schema: &Value, node: Node<'_>, pointer: &str, name: &str) -> Diagnostic {
-    let known: Vec<&str> =
-        node.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(k, _)| k.as_str()).collect();
+    let known = node.fields();
     let message = format!("there is no field `{}` in {}", shown(name), holder(pointer));
     let diagnostic = Diagnostic::new(Code::UnknownField, message).at(source.key_label(&format!("{pointer}/{}", escape(name))));
     if let Some(near) = nearest(name, &known) {

@@ -164,3 +164,21 @@ impl<'de> Deserialize<'de> for ObjectRef {
         String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+impl schemars::JsonSchema for ObjectRef {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ObjectRef".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "An object: `Kind/name`, and `Kind/name@node` where one object of the manifests stands on several nodes.",
+            "pattern": "^[A-Za-z]+/[^/@]+(@[^/@]+)?$",
+        })
+    }
+}

@@ -17,6 +17,15 @@ pub enum Scope {
     Objects(BTreeSet<Target>),
     /// Everything, and what only guests and running networks know: leases and the agents' addresses.
     WithGuests,
+    /// These objects, and what only guests and running networks know of them.
+    Guests(BTreeSet<Target>),
+}
+
+impl Scope {
+    /// Whether guests and running networks are asked.
+    pub fn asks_guests(&self) -> bool {
+        matches!(self, Self::WithGuests | Self::Guests(_))
+    }
 }
 
 /// One object of libvirt's, by its name there.
@@ -108,7 +117,7 @@ pub struct RawNetwork {
     pub live: Option<String>,
     /// The ports that are plugged into it; `None` while it is stopped, and where libvirt can't tell.
     pub ports: Option<BTreeSet<Uuid>>,
-    /// Who has an address of it; only with [`Scope::WithGuests`].
+    /// Who has an address of it; only where the scope asks guests.
     pub leases: Vec<RawLease>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,12 +15,12 @@ use crate::xml::domain::DomainPatch;
 use crate::xml::network::NetworkPatch;
 
 /// The place of an action in its plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ActionId(pub usize);
 
 /// One effect: one call of libvirt's, or one deed of the controller's.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Action {
     /// Its place in the plan.
@@ -29,10 +30,12 @@ pub struct Action {
     /// Where it is done; none for deeds of the controller's.
     pub node: Option<Name>,
     /// What is done.
+    #[schemars(schema_with = "operation")]
     pub op: Op,
     /// What must be verified before it begins.
     pub needs: BTreeSet<ActionId>,
     /// What is serial with it.
+    #[schemars(schema_with = "anything")]
     pub lane: Lane,
     /// What must still be so right before the call.
     #[serde(skip)]
@@ -45,6 +48,20 @@ pub struct Action {
     pub record: Record,
     /// Tokens in the operation's XML and where their values are read.
     pub secrets: BTreeMap<String, SecretRef>,
+}
+
+/// For readers of plans an operation is its word; its operands follow the program.
+fn operation(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "description": "What is done: the word in `do`, such as `domain-start`. What else stands here is of no version.",
+        "type": "object",
+        "properties": {"do": {"type": "string"}},
+        "required": ["do"],
+    })
+}
+
+fn anything(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"description": "What is serial with it. Its form is of no version."})
 }
 
 /// What is done. Names are those in libvirt.

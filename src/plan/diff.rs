@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::fields::{Class, Field, OnRemoval, field};
 use super::model::{FieldChange, Shown};
 use crate::name::{ByteSize, Kind};
+use crate::xml::domain::machine_matches;
 
 /// One leaf that is not as it is wanted.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,16 +148,7 @@ fn normal(row: &Field, value: &Value) -> Value {
 
 /// A machine's alias is any version of that machine.
 fn alias(row: &Field, wanted: &Value, is: &Value) -> bool {
-    if row.path != "/machine" {
-        return false;
-    }
-    let (Some(wanted), Some(is)) = (wanted.as_str(), is.as_str()) else { return false };
-    let family = match wanted {
-        "q35" => "pc-q35-",
-        "pc" => "pc-i440fx-",
-        _ => return false,
-    };
-    is.starts_with(family)
+    row.path == "/machine" && wanted.as_str().zip(is.as_str()).is_some_and(|(wanted, is)| machine_matches(wanted, is))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod plugs;
 mod policy;
 mod prune;
 mod record;
+pub mod schema;
 mod sources;
 mod suspension;
 mod usage;

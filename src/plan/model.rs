@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Action, ActionId};
 use crate::name::{Name, ObjectRef};
 
 /// What would be done. An empty plan has no actions and nothing deferred; notes don't count.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[must_use = "a plan that nobody reads changes nothing"]
 pub struct Plan {
@@ -20,7 +21,7 @@ pub struct Plan {
     pub deferred: Vec<Deferred>,
     /// What can't or mustn't be done.
     pub refusals: Vec<Refusal>,
-    /// What is no change (DECISIONS D7).
+    /// What is no change.
     pub notes: Vec<Note>,
     /// Nodes out of reach, with what was said.
     pub unreachable: Vec<Unreachable>,
@@ -39,7 +40,7 @@ impl Plan {
 }
 
 /// What changes for one object.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// The object.
@@ -66,7 +67,7 @@ pub struct Change {
 }
 
 /// What happens to an object, in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each variant is the word itself")]
 pub enum Verb {
@@ -116,7 +117,7 @@ impl Verb {
 }
 
 /// What a change disturbs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Effect {
     /// Nothing.
@@ -154,7 +155,7 @@ impl Effect {
 }
 
 /// What becomes of data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Data {
     /// It is kept.
@@ -164,7 +165,7 @@ pub enum Data {
 }
 
 /// One field of a change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
     /// Its path in the spec.
@@ -176,7 +177,7 @@ pub struct FieldChange {
 }
 
 /// A value as a plan shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Shown {
     /// Known.
@@ -190,7 +191,7 @@ pub enum Shown {
 }
 
 /// An object whose state can't be read yet.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deferred {
     /// The object.
@@ -206,7 +207,7 @@ pub struct Deferred {
 }
 
 /// Something that can't or mustn't be done.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// The object.
@@ -222,7 +223,7 @@ pub struct Refusal {
 }
 
 /// What kind of refusal it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefusalKind {
     /// The manifests ask for what can't be (exit 3).
@@ -234,7 +235,7 @@ pub enum RefusalKind {
 }
 
 /// What is no change.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Note {
     /// The object.
@@ -246,7 +247,7 @@ pub struct Note {
 }
 
 /// A node out of reach.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Unreachable {
     /// The Node.

@@ -215,7 +215,7 @@ pub struct Intent {
 }
 
 /// A secret by where it came from and an HMAC of it; never the secret.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SecretRef {
     /// `file:PATH` or `env:NAME`.
     pub source: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Precondition;
 use super::planner::Planner;
 use crate::name::Name;
 use crate::observe::{NodeState, PoolState};
@@ -11,6 +12,16 @@ impl Planner<'_> {
     /// The domains, jvp's or not, that use a file directly or as a backing file, and the volumes built on it.
     pub(super) fn users(&self, node: Option<&Name>, path: &str) -> Vec<String> {
         node.and_then(|node| self.node(node)).map(|state| users(state, path)).unwrap_or_default()
+    }
+
+    /// What has to hold right before a volume is filled that the step before it made. Where nothing lay there and nobody named it, only
+    /// that it is there is read; else the whole node is, since libvirt protects no volume that is in use.
+    pub(super) fn before_fill(&self, node: Option<&Name>, path: String, lay_there: bool) -> Precondition {
+        if lay_there || !self.users(node, &path).is_empty() {
+            Precondition::VolumeUnused { path }
+        } else {
+            Precondition::Volume { path }
+        }
     }
 
     /// The domains that use any volume of a pool.

@@ -48,6 +48,7 @@ pub enum Trouble {
 #[derive(Default)]
 struct Fate {
     count: AtomicU32,
+    full_reads: AtomicU32,
     plan: Mutex<Option<(u32, Trouble)>>,
     died: Notify,
 }
@@ -74,6 +75,9 @@ struct Fated {
 #[async_trait]
 impl Host for Fated {
     async fn read(&self, scope: &Scope) -> Result<RawNode, HostError> {
+        if *scope == Scope::Everything {
+            self.fate.full_reads.fetch_add(1, Ordering::SeqCst);
+        }
         self.host.read(scope).await
     }
 
@@ -321,6 +325,11 @@ impl Bench {
         prop_assert!(rounds.failures().is_empty() && rounds.skipped() == 0, "{:#?}\n{}", rounds.failures(), self.text);
         prop_assert_eq!(rounds.end(), &End::Done, "{:#?}\n{}", rounds.plan(), self.text);
         Ok(())
+    }
+
+    /// How often a whole node was read.
+    pub fn full_reads(&self) -> u32 {
+        self.fate.full_reads.load(Ordering::SeqCst)
     }
 
     /// Has the `step`-th act from now on go wrong.

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::item::{Item, View};
+use crate::apply::is_local;
 use crate::name::{Kind, MacAddr, Name, ObjectRef};
 use crate::observe::DomainState;
 
@@ -118,16 +119,6 @@ impl Addresses {
             return self.known.join(",");
         }
         if self.reserved.is_empty() { "-".into() } else { format!("({})", self.reserved.join(",")) }
-    }
-}
-
-/// Whether an address says nothing about where a guest is reached.
-fn is_local(address: &str) -> bool {
-    let address = address.split(['/', '%']).next().unwrap_or_default();
-    match address.parse::<std::net::IpAddr>() {
-        Ok(std::net::IpAddr::V4(v4)) => v4.is_loopback() || v4.is_link_local(),
-        Ok(std::net::IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unicast_link_local(),
-        Err(_) => true,
     }
 }
 

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
-use crate::host::{Connector, ErrorKind, Host, HostError, Progress};
+use crate::host::{Connector, Console, ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::{Op, UploadSource};
 
+use super::console::FakeConsole;
 use super::error;
 use super::faults::{Call, Faults, Gate, How, When};
 use super::state::{State, object};
@@ -263,6 +265,15 @@ impl Host for FakeHost {
         let outcome = self.perform(op, progress).await;
         self.end(index, &outcome);
         outcome
+    }
+
+    async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.call(|state| state.guest_file(domain, path))?
+    }
+
+    async fn console(&self, domain: Uuid, _force: bool) -> Result<Arc<dyn Console>, HostError> {
+        let name = self.call(|state| state.domain_console(domain))??;
+        Ok(Arc::new(FakeConsole::new(&name)))
     }
 }
 

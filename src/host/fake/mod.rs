@@ -4,6 +4,7 @@
 //! libvirt by the conformance suite. Users don't meet it: the CLI takes `fake:` URIs only in its own tests.
 
 mod capabilities;
+mod console;
 mod domain;
 mod error;
 mod faults;

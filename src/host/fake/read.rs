@@ -19,9 +19,9 @@ impl State {
                 node.networks = self.networks.iter().map(|(name, network)| raw_network(name, network, guests)).collect();
                 node.domains = self.domains.iter().map(|(name, domain)| raw_domain(name, domain, guests)).collect();
             }
-            Scope::Objects(targets) => {
+            Scope::Objects(targets) | Scope::Guests(targets) => {
                 for target in targets {
-                    self.one(target, &mut node);
+                    self.one(target, scope.asks_guests(), &mut node);
                 }
                 node.pools.sort_by(|a, b| a.name.cmp(&b.name));
             }
@@ -29,11 +29,11 @@ impl State {
         node
     }
 
-    fn one(&self, target: &Target, node: &mut RawNode) {
+    fn one(&self, target: &Target, guests: bool, node: &mut RawNode) {
         match target {
-            Target::Domain(name) => node.domains.extend(self.domains.get(name).map(|domain| raw_domain(name, domain, false))),
+            Target::Domain(name) => node.domains.extend(self.domains.get(name).map(|domain| raw_domain(name, domain, guests))),
             Target::Network(name) => {
-                node.networks.extend(self.networks.get(name).map(|network| raw_network(name, network, false)));
+                node.networks.extend(self.networks.get(name).map(|network| raw_network(name, network, guests)));
             }
             Target::Pool(name) => {
                 if !node.pools.iter().any(|pool| pool.name == *name) {

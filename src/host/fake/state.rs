@@ -168,6 +168,9 @@ pub struct Domain {
     pub manners: Manners,
     /// What its agent tells; none without one.
     pub agent_addresses: Option<Vec<String>>,
+    /// Files that its agent can read, by path.
+    #[serde(default)]
+    pub guest_files: BTreeMap<String, String>,
     /// What its next start says instead of starting.
     pub start_fails: Option<String>,
 }

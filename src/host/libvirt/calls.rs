@@ -153,6 +153,12 @@ impl Calls {
         Arc::new(Self { uri: connection::for_libvirt(uri), permits: Arc::new(Semaphore::new(at_once)), state: Mutex::default() })
     }
 
+    /// Calls to the same node, with connections of their own.
+    pub(super) fn apart(&self) -> Arc<Self> {
+        let at_once = if connection::in_process(&self.uri) { 1 } else { AT_ONCE };
+        Arc::new(Self { uri: self.uri.clone(), permits: Arc::new(Semaphore::new(at_once)), state: Mutex::default() })
+    }
+
     /// Calls that run at once.
     pub(super) fn at_once(&self) -> usize {
         if connection::in_process(&self.uri) { 1 } else { AT_ONCE }

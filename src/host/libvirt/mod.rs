@@ -8,8 +8,10 @@
 //! decides nothing, repeats no effect, and never parses a document.
 
 mod act;
+mod agent;
 mod calls;
 mod connection;
+mod console;
 mod domains;
 mod error;
 mod ffi;
@@ -26,8 +28,9 @@ mod workers;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
-use super::{Connector, Host, HostError, Progress};
+use super::{Connector, Console, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::Op;
@@ -71,6 +74,14 @@ impl Host for LibvirtHost {
 
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         act::act(&self.calls, op, progress).await
+    }
+
+    async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        agent::file(&self.calls, domain, path).await
+    }
+
+    async fn console(&self, domain: Uuid, force: bool) -> Result<Arc<dyn Console>, HostError> {
+        console::open(&self.calls, domain, force).await
     }
 }
 

@@ -55,10 +55,10 @@ pub(super) async fn read(calls: &Arc<Calls>, scope: &Scope) -> Result<RawNode, H
     let survey = calls.call(Ask::within(LIMIT), move |cx| survey(cx, &asked)).await?;
     let Survey { host, pools, items, mut pieces, connection } = survey;
     if let Some(connection) = connection.filter(|_| !items.is_empty()) {
-        pieces.extend(spread(calls, items, &connection, *scope == Scope::WithGuests).await?);
+        pieces.extend(spread(calls, items, &connection, scope.asks_guests()).await?);
     }
     let mut node = assemble(host, pools, pieces);
-    if *scope == Scope::WithGuests {
+    if scope.asks_guests() {
         domains::ask_agents(calls, &mut node.domains).await;
     }
     Ok(node)
@@ -76,10 +76,10 @@ fn survey(cx: &Cx<'_>, scope: &Scope) -> Result<Survey, HostError> {
             survey.pools = pools;
             survey.items.extend(volumes.into_iter().map(Item::Volume));
         }
-        Scope::Objects(targets) => objects(cx, targets, &mut survey)?,
+        Scope::Objects(targets) | Scope::Guests(targets) => objects(cx, targets, &mut survey)?,
     }
     if survey.items.len() <= FEW {
-        let guests = *scope == Scope::WithGuests;
+        let guests = scope.asks_guests();
         for item in std::mem::take(&mut survey.items) {
             survey.pieces.extend(describe(cx, &item, guests)?);
         }

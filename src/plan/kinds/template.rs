@@ -201,7 +201,9 @@ fn upload(
     row.fields = fields;
     row.fields.extend(p.inventory_changes(wanted));
     row.fields.push(FieldChange { path: "/size".into(), old: None, new: Some(Shown::Value(facts.size.to_string())) });
-    if let Some(broken) = pool.volumes.as_ref().and_then(|volumes| volumes.get(file)) {
+    let left = pool.volumes.as_ref().and_then(|volumes| volumes.get(file));
+    let before = p.before_fill(wanted.node.as_ref(), path, left.is_some());
+    if let Some(broken) = left {
         let ours = p.entry(&wanted.object).and_then(|entry| entry.template.as_ref()).is_some_and(|old| old.file == file)
             || p.owned.intents.iter().any(|intent| intent.object == wanted.object);
         let users = p.users(wanted.node.as_ref(), &broken.path);
@@ -236,7 +238,7 @@ fn upload(
             },
             lane,
         )
-        .when(Precondition::VolumeUnused { path })
+        .when(before)
         .expect(Expect::Uploaded { size: facts.size })
         .record(Record::Settle(Box::new(ready))),
     );

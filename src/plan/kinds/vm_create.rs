@@ -282,14 +282,17 @@ pub(super) fn seed_plan(
     let entry = volume_entry(p, wanted, &object, record.clone());
     let lane = Lane::PoolShared { pool: pool.name.clone(), volume: file.clone() };
     let mut drafts = Vec::new();
-    if let Some(left) = pool.volumes.as_ref().and_then(|volumes| volumes.get(&file)) {
+    let left = pool.volumes.as_ref().and_then(|volumes| volumes.get(&file));
+    let before = p.before_fill(Some(node), path.clone(), left.is_some());
+    if let Some(left) = left {
+        let known = p.entry(&object);
         let open =
             p.owned.intents.iter().any(|intent| intent.details.get("path").and_then(|v| v.as_str()) == Some(path.as_str()));
-        if p.entry(&object).is_some() && !open && left.physical.is_none_or(|physical| physical == size) {
+        if known.is_some_and(|known| !known.unfinished && !known.rebuilt) && !open {
             // It was told this before, and the image is there still.
             return Ok(SeedPlan { object, path, digest: seed.digest, record, drafts: Vec::new() });
         }
-        let ours = p.entry(&object).is_some() || open;
+        let ours = known.is_some() || open;
         let users = p.users(Some(node), &left.path);
         if !ours || !users.is_empty() {
             let message = format!("a file `{file}` is in the pool `{}` that jvp didn't make for it", pool.name);
@@ -305,7 +308,8 @@ pub(super) fn seed_plan(
     drafts.push(
         Draft::new(Op::VolumeCreate { pool: pool.name.clone(), name: file.clone(), xml: text }, lane.clone())
             .when(Precondition::Absent)
-            .record(Record::Put(Box::new(entry))),
+            // Until it is filled, it is nobody's seed.
+            .record(Record::Put(Box::new(Entry { unfinished: true, ..entry.clone() }))),
     );
     drafts.push(
         Draft::new(
@@ -316,8 +320,9 @@ pub(super) fn seed_plan(
             },
             lane,
         )
-        .when(Precondition::VolumeUnused { path: path.clone() })
-        .expect(Expect::Uploaded { size }),
+        .when(before)
+        .expect(Expect::Uploaded { size })
+        .record(Record::Settle(Box::new(entry))),
     );
     Ok(SeedPlan { object, path, digest: seed.digest, record, drafts })
 }

@@ -38,6 +38,8 @@ pub struct DomainDoc {
     pub nvram: Option<String>,
     /// Its screen by VNC.
     pub vnc: Option<VncDoc>,
+    /// Whether the agent in its guest is there; in live documents only.
+    pub agent_connected: bool,
     /// Every user alias in it.
     pub aliases: BTreeSet<String>,
     /// Every path of the host's that it uses: disks with their chains, kernels, loaders, variables, folders, host devices.

@@ -44,7 +44,9 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
         let text = read::text(node).trim().to_owned();
         if text.is_empty() { read::attr_at(node, &["source"], "file").map(str::to_owned) } else { Some(text) }
     });
-    let agent = all("channel").any(|node| read::attr_at(node, &["target"], "name") == Some(AGENT_CHANNEL));
+    let channel = all("channel").find(|node| read::attr_at(*node, &["target"], "name") == Some(AGENT_CHANNEL));
+    let agent = channel.is_some();
+    let agent_connected = channel.is_some_and(|node| read::attr_at(node, &["target"], "state") == Some("connected"));
     let spec = VirtualMachineSpec {
         cpu: Some(cpu(root)),
         memory,
@@ -67,6 +69,7 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
     let mut doc = DomainDoc {
         uuid: read::text_at(root, &["uuid"]).and_then(|text| text.parse().ok()).unwrap_or_default(),
         name: read::text_at(root, &["name"]).unwrap_or_default(),
+        agent_connected,
         id: read::parsed(root, "id"),
         virt_type,
         arch: kind.and_then(|node| read::attr(node, "arch")).unwrap_or_default().to_owned(),

@@ -61,6 +61,7 @@ impl State {
                 live: None,
                 manners: Manners::Obeys,
                 agent_addresses: None,
+                guest_files: std::collections::BTreeMap::new(),
                 start_fails: None,
             };
             self.domains.insert(name, domain);
@@ -106,6 +107,7 @@ impl State {
         }
         domain.off_reason = reason;
         domain.agent_addresses = None;
+        domain.guest_files.clear();
         if !domain.persistent {
             self.domains.remove(name);
         }
@@ -119,6 +121,27 @@ impl State {
     /// Its QEMU dies.
     pub fn crash(&mut self, name: &str) {
         self.turn_off(name, OffReason::Crashed);
+    }
+
+    /// A file inside of a guest, by way of its agent.
+    pub fn guest_file(&self, uuid: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {
+        let found = self.domains.values().find(|domain| domain.uuid == uuid);
+        let domain = found.ok_or_else(|| no_domain(format!("no domain with matching uuid '{uuid}'")))?;
+        if domain.live.is_none() {
+            return Err(invalid("domain is not running"));
+        }
+        if !domain.live.as_deref().is_some_and(|live| live.contains("state='connected'")) {
+            let message = "Guest agent is not responding: QEMU guest agent is not connected";
+            return Err(libvirt(ErrorKind::Transient, 86, message));
+        }
+        Ok(domain.guest_files.get(path).map(|text| text.clone().into_bytes()))
+    }
+
+    /// The agent in a running guest comes up, with these addresses.
+    pub fn agent_comes_up(&mut self, name: &str, addresses: &[&str]) {
+        let Some(domain) = self.domains.get_mut(name) else { return };
+        domain.live = domain.live.take().map(|live| live.replace("state='disconnected'", "state='connected'"));
+        domain.agent_addresses = Some(addresses.iter().map(|&address| address.to_owned()).collect());
     }
 
     /// `virsh managedsave`.
