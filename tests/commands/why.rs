@@ -11,8 +11,8 @@ fn by_hand(place: &Place, change: impl FnOnce(&mut State)) {
 /// The cells of a field's row.
 fn cells(page: &str, field: &str) -> Vec<String> {
     let line = page.lines().find(|line| line.trim_start().starts_with(&format!("{field} ")));
-    let line = line.unwrap_or_else(|| panic!("no row of {field}: {page}"));
-    line.trim().split("   ").map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect()
+    assert!(line.is_some(), "no row of {field}: {page}");
+    line.unwrap().trim().split("   ").map(|cell| cell.trim().to_owned()).filter(|cell| !cell.is_empty()).collect()
 }
 
 #[test]
