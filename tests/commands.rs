@@ -14,6 +14,8 @@ mod history;
 mod suspend;
 #[path = "commands/wait.rs"]
 mod wait;
+#[path = "commands/why.rs"]
+mod why;
 
 use std::fs;
 

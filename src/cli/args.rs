@@ -87,6 +87,11 @@ pub(super) enum Command {
     Get(GetArgs),
     /// Tell all that is known of an object
     Describe(DescribeArgs),
+    /// Tell why an object is as it is, and what an apply does about it
+    ///
+    /// Each field that differs stands there as it is wanted, whether it was last applied, as it is defined and as it runs, with its
+    /// line in the manifest.
+    Why(WhyArgs),
     /// Wait until objects are ready, or gone
     Wait(WaitArgs),
     /// Show what was done: when, by which run, and how it ended
@@ -342,6 +347,18 @@ pub(super) struct DescribeArgs {
     pub objects: Vec<String>,
     #[command(flatten)]
     pub files: Files,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WhyArgs {
+    /// Objects, such as `vm/web-1`
+    #[arg(required = true, value_name = "REF")]
+    pub objects: Vec<String>,
+    #[command(flatten)]
+    pub files: Files,
+    /// All fields that are written, not only those that differ
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]

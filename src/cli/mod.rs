@@ -97,6 +97,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Vm(VmCommand::Stop(args)) => runtime(apply::vm(args, PowerAct::Stop, global, out)),
         Command::Vm(VmCommand::Restart(args)) => runtime(apply::vm(args, PowerAct::Restart, global, out)),
         Command::Vm(VmCommand::Console(args)) => runtime(console::console(args, global, out)),
+        Command::Why(args) => runtime(read::why(args, global, out)),
         Command::Wait(args) => runtime(wait::wait(args, global, out)),
         Command::Node(command) => runtime(node::run(command, global, out)),
         Command::Get(args) => runtime(read::get(args, global, out)),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use jsonschema::Validator;
+use jsonschema::{PatternOptions, Validator};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -58,12 +58,32 @@ pub(super) fn compiled(kind: Kind) -> Option<&'static Compiled> {
 
 fn compile(row: &KindSpec) -> Option<Compiled> {
     let schema = document(row);
-    let mut options = jsonschema::options().should_validate_formats(true);
+    // An engine without look-around is built in a fraction of the time. The patterns that need it are those of formats.
+    let mut options = jsonschema::options().should_validate_formats(true).with_pattern_options(PatternOptions::regex());
     for format in formats::FORMATS {
         options = options.with_format(format.name, |text: &str| (format.check)(text).is_ok());
     }
-    let validator = options.build(&schema).ok()?;
+    let mut checked = schema.clone();
+    without_patterns_of_formats(&mut checked, false);
+    let validator = options.build(&checked).ok()?;
     Some(Compiled { schema, validator })
+}
+
+/// Takes out the patterns that stand beside a format of ours, for editors that know no formats: the format says all that they say, and
+/// compiling them at each start took longer than all the rest of it.
+fn without_patterns_of_formats(schema: &mut Value, formatted: bool) {
+    match schema {
+        Value::Object(map) => {
+            let formatted =
+                formatted || map.get("format").and_then(Value::as_str).is_some_and(|name| formats::format(name).is_some());
+            if formatted {
+                map.remove("pattern");
+            }
+            map.values_mut().for_each(|part| without_patterns_of_formats(part, formatted));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| without_patterns_of_formats(item, formatted)),
+        _ => {}
+    }
 }
 
 /// The schema of a whole document.

@@ -39,6 +39,7 @@ field() { sed -n "s/.*\"$1\":\"\{0,1\}\([^\",}]*\).*/\1/p"; }
 # inside COMMAND…: runs it in the guest through the agent and prints what it said.
 inside() {
     path=$1; shift
+    deadline=$(($(date +%s) + wait))
     args=
     for a; do args="$args${args:+,}\"$a\""; done
     job=$(agent "{\"execute\":\"guest-exec\",\"arguments\":{\"path\":\"$path\",\"arg\":[$args],\"capture-output\":true}}" | field pid)
@@ -52,15 +53,6 @@ inside() {
 }
 
 late() { [ "$(date +%s)" -gt "$deadline" ]; }
-# until_ok WHAT COMMAND…: repeats it until it succeeds.
-until_ok() {
-    what=$1; shift
-    deadline=$(($(date +%s) + wait))
-    until "$@" >/dev/null; do
-        if late; then die "$what: not within $wait s"; fi
-        sleep 2
-    done
-}
 
 # What is there, so that two ends can be compared: names, documents (without what is measured) and volumes.
 inventory() {
@@ -193,15 +185,8 @@ if [ "$kills" != 0 ]; then
 fi
 
 say "waiting for the guest: its agent, cloud-init, its address"
-until_ok "the guest agent's answer" agent '{"execute":"guest-ping"}'
-say "the guest agent answers"
-# That file is cloud-init's last act.
-until_ok "cloud-init's end" agent '{"execute":"guest-file-open","arguments":{"path":"/var/lib/cloud/instance/boot-finished"}}'
-say "cloud-init has finished"
+jvp wait -f . "vm/$vm" --timeout "${wait}s" || die "the guest was not ready within $wait s"
 inside /usr/bin/cloud-init status --long || die "cloud-init failed"
-# shellcheck disable=SC2329 # called by name
-has_address() { "$JVP" --state-dir "$dir/state" get vms -f . -o wide | grep -E '(^| )([0-9]{1,3}\.){3}[0-9]{1,3}( |,|/|$)' >/dev/null; }
-until_ok "the guest's address in 'jvp get vms'" has_address
 jvp get vms -f . -o wide
 
 say "jvp plan, again: nothing is to be done"

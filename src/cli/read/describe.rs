@@ -204,7 +204,7 @@ fn spec(page: &mut Page, item: &Item<'_>) {
 }
 
 /// Whether libvirt's document tells a field by itself. What refers to another object is told by paths there.
-fn is_compared(kind: Kind, path: &str) -> bool {
+pub(super) fn is_compared(kind: Kind, path: &str) -> bool {
     let Some(row) = field(kind, path) else { return false };
     let refers = ["/disks/*/volume", "/disks/*/image", "/interfaces/*/network", "/console/vnc", "/libvirtName"];
     matches!(row.class, Class::Managed | Class::Seed)
@@ -215,7 +215,7 @@ fn is_compared(kind: Kind, path: &str) -> bool {
 }
 
 /// What libvirt writes by way of another field.
-fn stands_for<'a>(path: &str, observed: &'a BTreeMap<String, Value>) -> Option<&'a Value> {
+pub(super) fn stands_for<'a>(path: &str, observed: &'a BTreeMap<String, Value>) -> Option<&'a Value> {
     match path {
         "/maxMemory" => observed.get("/memory"),
         "/cpu/max" => observed.get("/cpu/count"),
@@ -223,7 +223,7 @@ fn stands_for<'a>(path: &str, observed: &'a BTreeMap<String, Value>) -> Option<&
     }
 }
 
-fn same(path: &str, wanted: Option<&Value>, is: Option<&Value>) -> bool {
+pub(super) fn same(path: &str, wanted: Option<&Value>, is: Option<&Value>) -> bool {
     let (Some(wanted), Some(is)) = (wanted, is) else { return wanted == is };
     let sizes = || Some((wanted.as_str()?.parse::<ByteSize>().ok()?, is.as_str()?.parse::<ByteSize>().ok()?));
     wanted == is
@@ -294,7 +294,7 @@ fn vm(page: &mut Page, view: &View<'_>, index: &Index<'_>, item: &Item<'_>, doma
     }
 }
 
-fn off(reason: OffReason) -> Option<&'static str> {
+pub(super) fn off(reason: OffReason) -> Option<&'static str> {
     match reason {
         OffReason::Unknown => None,
         OffReason::GuestShutdown => Some("its guest shut down"),
@@ -388,11 +388,11 @@ fn foreign(view: &View<'_>, node: &crate::observe::NodeState) -> usize {
 }
 
 /// A path as people write it.
-fn dotted(path: &str) -> String {
+pub(super) fn dotted(path: &str) -> String {
     path.trim_start_matches('/').replace('/', ".").replace("~1", "/").replace("~0", "~")
 }
 
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.lines().count() > 1 => format!("({} lines)", text.lines().count()),
         Value::String(text) => text.clone(),

@@ -11,11 +11,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod units;
+mod why;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::args::{DescribeArgs, Files, GetArgs, Global, ReadFormat};
+use super::args::{DescribeArgs, Files, GetArgs, Global, ReadFormat, WhyArgs};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
@@ -97,6 +98,19 @@ pub(super) async fn describe(args: &DescribeArgs, global: &Global, out: &Out) ->
 pub(super) fn meant(words: &[String]) -> Result<impl Fn(&ObjectRef) -> bool, CommandError> {
     let what = parse(words)?;
     Ok(move |object: &ObjectRef| what.iter().any(|what| what.takes(object)))
+}
+
+/// Tells why objects are as they are, and what an apply would do about it.
+pub(super) async fn why(args: &WhyArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+    let what = parse(&args.objects)?;
+    let look = Look::open(&args.files, global, out).await?;
+    let view = look.view();
+    let all = item::items(&view);
+    let items = chosen(&all, &what)?;
+    let sources = &look.session.set.sources;
+    let texts: Vec<String> = items.iter().map(|item| why::render(&view, sources, item, args.all)).collect();
+    out.print(&texts.join("\n"));
+    Ok(say_unreached(&view, &items, out))
 }
 
 fn parse(words: &[String]) -> Result<Vec<What>, CommandError> {
