@@ -42,3 +42,5 @@ mod kill;
 mod networks;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;
+#[path = "lab_suite/volumes.rs"]
+mod volumes;

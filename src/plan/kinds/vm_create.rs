@@ -146,6 +146,15 @@ fn disks(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Nam
             } else {
                 let (at, ..) = p.volume_at(&object, node).ok_or_else(missing)?;
                 if disk.read_only != Some(true) {
+                    let above = p.stands_on(node, &at.path, &wanted.libvirt_name);
+                    if !above.is_empty() {
+                        let message = format!(
+                            "its disk {} is {object}, which is the backing file of {}: a write to it would break these",
+                            disk.name,
+                            above.join(", ")
+                        );
+                        return Err(Stop::Refused(message, vec!["set `readOnly: true`, or give it a volume of its own".into()]));
+                    }
                     let others = p.writers(node, &at.path);
                     if !others.is_empty() {
                         let message =
