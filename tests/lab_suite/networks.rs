@@ -231,3 +231,128 @@ fn entries_of_dhcp_and_dns_change_live_whichever_side_differs() {
     checkout.jvp(&["apply", "-y"]).exits(6).says("52:54:00:99:99:99");
     assert_eq!((run, before), (run_of(&lab, "web"), links()));
 }
+
+#[test]
+fn a_restart_that_is_killed_anywhere_ends_as_a_clean_one_with_its_guests_plugged_in() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let with = |mtu: u32| manifests(&lab, &format!("{LAN}\n  mtu: {mtu}"));
+    let checkout = Checkout::new(&with(1400));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    let run = run_of(&lab, "web");
+    let apply = ["apply", "-y", "--allow-disconnect", "Network/lan"];
+    let mut kills = 0;
+    for point in 1.. {
+        let mtu = 1400 + point;
+        checkout.write("all.yaml", &with(mtu));
+        let killed = checkout.killed(&apply, point);
+        kills += u32::from(killed);
+        let again = checkout.jvp(&apply);
+        assert_eq!(again.code, Some(0), "after a kill at point {point}:\n{}", again.text);
+        let plan = checkout.jvp(&EMPTY);
+        assert_eq!(plan.code, Some(0), "after a kill at point {point}:\n{}\nthen\n{}", again.text, plan.text);
+        let live = lab.virsh("a", &["net-dumpxml", "lan"]);
+        assert!(live.contains(&format!("<mtu size='{mtu}'/>")), "after a kill at point {point}: {live}");
+        assert_eq!(bridges(&lab, "web").len(), 1);
+        assert!(bridges(&lab, "web").iter().all(|bridge| bridge.starts_with("jv")), "after a kill at point {point}");
+        if !killed {
+            break;
+        }
+    }
+    // Four steps, each with a point before it, after it, and at its recording.
+    assert!(kills >= 12, "{kills} kills");
+    assert_eq!(run, run_of(&lab, "web"));
+    assert!(answers(&lab, "198.18.7.10"));
+
+    // Cut off half-way: on the bridge, and not yet a port of the network's again.
+    let mac = lab.virsh("a", &["domiflist", "web"]);
+    let mac = mac.split_whitespace().find(|word| word.matches(':').count() == 5).unwrap().to_owned();
+    let bridge = bridges(&lab, "web").remove(0);
+    let file = lab.images("a").join("nic.xml");
+    let xml = lab.virsh("a", &["dumpxml", "web"]);
+    let (start, end) = (xml.find("<interface").unwrap(), xml.find("</interface>").unwrap() + "</interface>".len());
+    let nic = &xml[start..end];
+    let source = &nic[nic.find("<source").unwrap()..];
+    let source = &source[..source.find("/>").unwrap() + 2];
+    let moved = nic.replace(source, &format!("<source bridge='{bridge}'/>")).replace("type='network'", "type='bridge'");
+    std::fs::write(&file, moved).unwrap();
+    lab.virsh("a", &["update-device", "web", file.to_str().unwrap(), "--live"]);
+    assert!(lab.virsh("a", &["domiflist", "web"]).contains("bridge"), "{mac}");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(lab.virsh("a", &["dumpxml", "web"]).contains("<source network='lan' portid="));
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!(run, run_of(&lab, "web"));
+}
+
+#[test]
+fn a_network_is_stopped_and_started_by_hand_and_tells_its_leases() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let checkout = Checkout::new(&manifests(&lab, LAN));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(answers(&lab, "198.18.7.10"));
+    checkout.jvp(&["network", "leases", "lan"]).exits(0).says("NETWORK").says("198.18.7.10").says("web");
+    let json = checkout.jvp(&["network", "leases", "-o", "json"]).exits(0);
+    let all: serde_json::Value = serde_json::from_str(&json.text).unwrap();
+    assert_eq!((all[0]["ip"].as_str(), all[0]["domain"].as_str()), (Some("198.18.7.10"), Some("web")), "{}", json.text);
+
+    let run = run_of(&lab, "web");
+    checkout.jvp(&["network", "stop", "lan"]).exits(6).says("web hang on it").says("--allow-disconnect Network/lan@host");
+    checkout.jvp(&["network", "stop", "lan", "--allow-disconnect", "Network/lan"]).exits(0).says("disconnects web");
+    assert_eq!(bridges(&lab, "web"), ["none"]);
+    checkout.jvp(&EMPTY).exits(2).says("it is stopped");
+    checkout.jvp(&["network", "start", "lan"]).exits(0).says("plugged in again");
+    assert_ne!(bridges(&lab, "web"), ["none"]);
+    assert!(answers(&lab, "198.18.7.10"));
+    checkout.jvp(&EMPTY).exits(0);
+    // The next apply does the same, should nobody have.
+    checkout.jvp(&["network", "stop", "lan", "--allow-disconnect", "Network/lan@host"]).exits(0);
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(answers(&lab, "198.18.7.10"));
+    assert_eq!(run, run_of(&lab, "web"));
+    checkout.jvp(&EMPTY).exits(0);
+}
+
+#[test]
+fn a_restart_that_is_only_pending_is_noted_and_done_by_its_word() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let checkout = Checkout::new(&manifests(&lab, &format!("{LAN}\n  mtu: 1400")));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    let define = |from: &str, to: &str| {
+        let file = lab.images("a").join("net.xml");
+        std::fs::write(&file, lab.virsh("a", &["net-dumpxml", "--inactive", "lan"]).replace(from, to)).unwrap();
+        lab.virsh("a", &["net-define", file.to_str().unwrap()]);
+    };
+    // The definition by hand, so that it differs from the manifest and from what runs: put back, and nobody is disturbed.
+    define("<mtu size='1400'/>", "<mtu size='1300'/>");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    // The manifest follows the hand: the definition is right, and what runs waits for a restart that is nobody's to choose.
+    define("<mtu size='1400'/>", "<mtu size='1300'/>");
+    checkout.write("all.yaml", &manifests(&lab, &format!("{LAN}\n  mtu: 1300")));
+    checkout.jvp(&EMPTY).exits(0).says("RestartRequired").says("/mtu").says("web");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(lab.virsh("a", &["net-dumpxml", "lan"]).contains("<mtu size='1400'/>"));
+    checkout.jvp(&["apply", "-y", "--allow-disconnect", "Network/lan"]).exits(0);
+    assert!(lab.virsh("a", &["net-dumpxml", "lan"]).contains("<mtu size='1300'/>"));
+    checkout.jvp(&EMPTY).exits(0);
+    // Taken out of the manifest it goes; without guests nobody is asked.
+    lab.virsh("a", &["destroy", "web"]);
+    checkout.write("all.yaml", &manifests(&lab, LAN).replace("  memory: 96Mi", "  memory: 96Mi\n  runStrategy: Manual"));
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(!lab.virsh("a", &["net-dumpxml", "lan"]).contains("<mtu"));
+    checkout.jvp(&EMPTY).exits(0);
+}

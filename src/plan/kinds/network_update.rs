@@ -57,8 +57,10 @@ pub(super) fn update(
         return;
     }
     let guests = if network.active { running_guests(state, &network.name) } else { BTreeSet::new() };
-    let left = unplugged(state, &network.name, false);
-    let mut restart = network.active && found.of(When::Disconnect).next().is_some();
+    let off = spec.running == Some(false);
+    let left = if off { Vec::new() } else { unplugged(state, &network.name, false) };
+    // What runs as it is wanted isn't restarted for its definition's sake.
+    let mut restart = found.live.changed.iter().any(|(row, _)| row.when == When::Disconnect);
     if restart && !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
         if found.defines(When::Disconnect) {
             return refuse_restart(p, wanted, &found, &guests);
@@ -66,7 +68,6 @@ pub(super) fn update(
         note_pending(p, wanted, &found, &guests);
         restart = false;
     }
-    let off = spec.running == Some(false);
     if off && network.active {
         return stop(p, wanted, network, guests, other_writer);
     }
@@ -93,14 +94,17 @@ pub(super) fn update(
     let draft = |op: Op| Draft::new(op, lane.clone()).when(ours.clone());
     let name = network.name.clone();
     let mark = mark(p, wanted, network);
+    // Entries alone are changed one by one, in both documents at once.
+    let defined = (starts || !network.active) && found.definition.changed.iter().any(|(row, _)| row.path != "/autostart");
+    let defined = defined || found.defines(When::Disconnect);
+    if defined {
+        let patch = patch_of(wanted, spec, network, &found.definition, mark.clone());
+        let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
+        let expect = NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone };
+        let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: was(wanted, network, &found) };
+        row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
+    }
     if starts || !network.active {
-        if found.definition.changed.iter().any(|(row, _)| row.path != "/autostart") {
-            let patch = patch_of(wanted, spec, network, &found.definition, mark);
-            let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
-            let expect = NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone };
-            let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: was(wanted, network, &found) };
-            row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
-        }
         if restart {
             let guests = guests.clone();
             row.drafts.push(
@@ -114,13 +118,12 @@ pub(super) fn update(
             row.drafts.push(draft(Op::NetworkStart { name: name.clone() }).expect(Expect::Network(Box::new(expect))));
         }
     } else {
-        let Ok(drafts) = entries::drafts(p, wanted, spec, network, found.of(When::Live).map(|(_, d)| d.path.as_str())) else {
-            return;
-        };
+        let paths = found.of(When::Live).map(|(_, difference)| difference.path.as_str());
+        let Ok(drafts) = entries::drafts(p, wanted, spec, network, paths, defined) else { return };
         let entries = !drafts.is_empty();
         row.drafts.extend(drafts);
         // Whoever loses the ledger knows from the mark what is ours: it is written with the change, and never alone.
-        if entries && network.doc.mark.as_ref() != Some(&mark) {
+        if entries && !defined && network.doc.mark.as_ref() != Some(&mark) {
             let patch = NetworkPatch { mark: Some(mark), ..NetworkPatch::default() };
             let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: BTreeMap::new() };
             let expect =
