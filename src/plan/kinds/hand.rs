@@ -21,8 +21,14 @@ pub(super) fn network(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAct) {
     let Some(network) = found else {
         return p.refuse(wanted, RefusalKind::Guard, "there is no such network of ours", &["jvp apply makes it".into()]);
     };
+    let off = matches!(&wanted.spec, Spec::Network(spec) if spec.running == Some(false));
     match what {
-        PowerAct::Start if !network.active => start_network(p, wanted, network),
+        PowerAct::Start if !network.active => {
+            if off {
+                p.note(&wanted.object, "Started", "its manifest says `running: false`: the next apply stops it again");
+            }
+            start_network(p, wanted, network);
+        }
         PowerAct::Stop if network.active => {
             let guests = running_guests(state, &network.name);
             if !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
@@ -34,7 +40,9 @@ pub(super) fn network(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAct) {
                     &[format!("if they may lose it: --allow-disconnect {}", wanted.object)],
                 );
             }
-            p.note(&wanted.object, "Stopped", "the next apply starts it again");
+            if !off {
+                p.note(&wanted.object, "Stopped", "the next apply starts it again, unless its manifest says `running: false`");
+            }
             let mut row = Row::new(wanted, Verb::Stop, "asked for");
             row.drafts.push(
                 Draft::new(Op::NetworkStop { name: network.name.clone() }, lane(network))

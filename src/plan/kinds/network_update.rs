@@ -19,7 +19,7 @@ use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::given;
 use crate::plan::record::entry_of;
-use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Side, running_guests, unplugged};
+use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Record, Side, running_guests, unplugged};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::Mark;
@@ -69,7 +69,7 @@ pub(super) fn update(
         restart = false;
     }
     if off && network.active {
-        return stop(p, wanted, network, guests, other_writer);
+        return stop(p, wanted, network, &found, guests, other_writer);
     }
     let starts = restart || (!network.active && !off);
     if starts && (subnet_taken(p, wanted, spec) || bridge_taken(p, wanted, spec)) {
@@ -154,6 +154,7 @@ fn stop(
     p: &mut Planner<'_>,
     wanted: &Wanted,
     network: &NetworkState,
+    found: &Found,
     guests: BTreeSet<String>,
     other_writer: Option<uuid::Uuid>,
 ) {
@@ -178,6 +179,12 @@ fn stop(
     row.drafts
         .push(Draft::new(op, Lane::Object(format!("network/{}", network.name))).when(precondition).expect(Expect::Active(false)));
     row.settle(entry_of(p, wanted, Some(network.uuid)));
+    if let (false, Some(last)) = (found.definition.changed.is_empty(), row.drafts.last_mut())
+        && let Record::Settle(entry) = &last.record
+    {
+        // What else differs is changed by the next plan, which must know what was ours.
+        last.record = Record::Put(entry.clone());
+    }
     p.commit(row);
 }
 
