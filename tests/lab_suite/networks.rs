@@ -356,3 +356,51 @@ fn a_restart_that_is_only_pending_is_noted_and_done_by_its_word() {
     assert!(!lab.virsh("a", &["net-dumpxml", "lan"]).contains("<mtu"));
     checkout.jvp(&EMPTY).exits(0);
 }
+
+#[test]
+fn a_network_gets_another_subnet_and_its_guests_their_addresses_there() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let checkout = Checkout::new(&manifests(&lab, LAN));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(answers(&lab, "198.18.7.10"));
+    let run = run_of(&lab, "web");
+    let allow = ["apply", "-y", "--allow-disconnect", "Network/lan"];
+    // The host's address alone moves: what is kept for guests goes along, also what no manifest of the network's says.
+    checkout.write("all.yaml", &manifests(&lab, &LAN.replace("198.18.7.1/24", "198.18.7.254/24")));
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!(entries(&lab, "ip='198.18.7.10'"), (true, true));
+    assert!(answers(&lab, "198.18.7.10"));
+    // The whole subnet moves, and the VM's address with it, in one apply.
+    let moved = manifests(&lab, LAN).replace("198.18.7.", "198.18.8.");
+    checkout.write("all.yaml", &moved);
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!((entries(&lab, "198.18.7."), entries(&lab, "ip='198.18.8.10'")), ((false, false), (true, true)));
+    // A second one for IPv6 comes and goes; the order in the manifest says nothing.
+    let two = "  mode: NAT\n  ips:\n  - address: fd00:7::1/64\n  - address: 198.18.8.1/24\n    dhcp: {ranges: [{start: 198.18.8.100, end: 198.18.8.200}]}";
+    let manifest = manifests(&lab, two).replace("ip: 198.18.7.10", "ip: 198.18.8.11");
+    checkout.write("all.yaml", &manifest);
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!((entries(&lab, "ip='198.18.8.10'"), entries(&lab, "ip='198.18.8.11'")), ((false, false), (true, true)));
+    checkout.write("all.yaml", &moved);
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!(entries(&lab, "fd00:7::1"), (false, false));
+    assert_eq!(run, run_of(&lab, "web"));
+    // Nor is it given one that another network has.
+    let file = lab.images("a").join("other.xml");
+    let other = "<network><name>other</name><bridge name='jvother'/><ip address='198.18.9.1' prefix='24'/></network>";
+    std::fs::write(&file, other).unwrap();
+    lab.virsh("a", &["net-define", file.to_str().unwrap()]);
+    lab.virsh("a", &["net-start", "other"]);
+    checkout.write("all.yaml", &manifests(&lab, LAN).replace("198.18.7.", "198.18.9."));
+    checkout.jvp(&allow).exits(6).says("198.18.9.0/24 is that of the network `other`");
+    assert_eq!(run, run_of(&lab, "web"));
+}

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::network::{bridge_taken, managed, observed, subnet_taken};
 use super::network_entries::{self as entries};
 use crate::manifest::{NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec};
-use crate::name::Kind;
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NetworkState;
 use crate::plan::diff::{Difference, Differences, compare};
 use crate::plan::display::field_line;
@@ -121,15 +121,20 @@ pub(super) fn update(
         let paths = found.of(When::Live).map(|(_, difference)| difference.path.as_str());
         let Ok(drafts) = entries::drafts(p, wanted, spec, network, paths, defined) else { return };
         let entries = !drafts.is_empty();
-        row.drafts.extend(drafts);
-        // Whoever loses the ledger knows from the mark what is ours: it is written with the change, and never alone.
-        if entries && !defined && network.doc.mark.as_ref() != Some(&mark) {
-            let patch = NetworkPatch { mark: Some(mark), ..NetworkPatch::default() };
+        // Whoever loses the ledger knows from the mark what is ours. It is written before the first entry, never alone, and names what
+        // goes until the next write: a run that breaks off leaves nothing unnamed.
+        let mut whole = mark;
+        whole.paths.extend(last_paths(p, wanted, network));
+        if entries && !defined && network.doc.mark.as_ref() != Some(&whole) {
+            let patch = NetworkPatch { mark: Some(whole), ..NetworkPatch::default() };
             let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: BTreeMap::new() };
-            let expect =
-                NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone: BTreeSet::new() };
-            row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
+            row.drafts.push(draft(op).expect(Expect::Matches {
+                uuid: network.uuid,
+                leaves: BTreeMap::new(),
+                disks: BTreeMap::new(),
+            }));
         }
+        row.drafts.extend(drafts);
         if entries || !lost.is_empty() {
             row.effect = Effect::Live;
         }
@@ -190,12 +195,7 @@ fn stop(
 
 /// Compares what is wanted with the definition, and with what runs.
 fn compared(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Found {
-    let mark = network.doc.mark.as_ref();
-    let last = p
-        .entry(&wanted.object)
-        .map(|entry| entry.last.clone())
-        .or_else(|| mark.map(|mark| mark.paths.clone()))
-        .unwrap_or_default();
+    let last = last_paths(p, wanted, network);
     let mut now = wanted.now.clone();
     if p.unfinished(wanted) {
         now.entry("/autostart".into()).or_insert(json!(true));
@@ -313,6 +313,37 @@ pub fn patched_network(
         ));
     }
     xml::network::patch(network.inactive_xml.text(), patch).map_err(|error| error.to_string())
+}
+
+/// The addresses of a network's document in their order, as they are once this plan is done: the place of one is
+/// `virNetworkUpdate`'s index.
+pub(super) fn subnets_after(p: &Planner<'_>, node: &Name, network: &Name) -> Vec<Option<ipnet::IpNet>> {
+    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+    let wanted = p.desired.objects.get(&object);
+    let spec = wanted.and_then(|wanted| match &wanted.spec {
+        Spec::Network(spec) => Some(spec),
+        _ => None,
+    });
+    let ours = |spec: &NetworkSpec| spec.ips.iter().map(|ip| Some(ip.address)).collect::<Vec<_>>();
+    let Some(state) = p.network(network, node) else { return spec.map(ours).unwrap_or_default() };
+    let (Some(wanted), Some(spec)) = (wanted, spec) else { return state.doc.ips.clone() };
+    let last = last_paths(p, wanted, state);
+    let stays = |net: &Option<ipnet::IpNet>| {
+        net.is_none_or(|net| {
+            let path = format!("/ips/{}/address", crate::plan::diff::escaped(&net.to_string()));
+            spec.ips.iter().any(|ip| ip.address == net) || !last.contains(&path)
+        })
+    };
+    let mut all: Vec<Option<ipnet::IpNet>> = state.doc.ips.iter().copied().filter(stays).collect();
+    all.extend(ours(spec).into_iter().filter(|net| !state.doc.ips.contains(net)));
+    all
+}
+
+/// The leaves of the last verified apply.
+fn last_paths(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> BTreeSet<String> {
+    let mark = network.doc.mark.as_ref();
+    let entry = p.entry(&wanted.object).map(|entry| entry.last.clone());
+    entry.or_else(|| mark.map(|mark| mark.paths.clone())).unwrap_or_default()
 }
 
 /// What changes the definition: the leaves that differ, as they are wanted.
