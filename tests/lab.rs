@@ -46,3 +46,5 @@ mod leaves;
 mod networks;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;
+#[path = "lab_suite/volumes.rs"]
+mod volumes;

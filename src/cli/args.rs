@@ -111,6 +111,12 @@ pub(super) enum Command {
     /// Start, stop and restart VMs, and show their consoles
     #[command(subcommand)]
     Vm(VmCommand),
+    /// Start and stop networks, and tell who has an address of them
+    #[command(subcommand)]
+    Network(super::hand::NetworkCommand),
+    /// Start, stop and refresh storage pools
+    #[command(subcommand)]
+    Pool(super::hand::PoolCommand),
     /// Accept and forget nodes
     #[command(subcommand)]
     Node(NodeCommand),
@@ -150,6 +156,9 @@ pub(super) struct ConsentArgs {
     /// This VM's saved state may be dropped
     #[arg(long, value_name = "REF")]
     pub discard_saved_state: Vec<String>,
+    /// Nothing uses this volume, although what might can't be seen
+    #[arg(long, value_name = "REF")]
+    pub assume_unused: Vec<String>,
     /// Change objects that another state directory wrote last
     #[arg(long)]
     pub take_over: bool,

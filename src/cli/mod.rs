@@ -11,6 +11,7 @@ mod exit;
 mod explain;
 mod export;
 mod gather;
+mod hand;
 mod history;
 mod node;
 mod output;
@@ -99,6 +100,8 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Vm(VmCommand::Console(args)) => runtime(console::console(args, global, out)),
         Command::Why(args) => runtime(read::why(args, global, out)),
         Command::Wait(args) => runtime(wait::wait(args, global, out)),
+        Command::Network(command) => runtime(hand::network(command, global, out)),
+        Command::Pool(command) => runtime(hand::pool(command, global, out)),
         Command::Node(command) => runtime(node::run(command, global, out)),
         Command::Get(args) => runtime(read::get(args, global, out)),
         Command::Describe(args) => runtime(read::describe(args, global, out)),

@@ -338,6 +338,7 @@ pub(super) fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
         allow_disconnect: parse(&args.allow_disconnect)?,
         force_stop: parse(&args.force_stop)?,
         discard_saved_state: parse(&args.discard_saved_state)?,
+        assume_unused: parse(&args.assume_unused)?,
         take_over: args.take_over,
         take_from: args.take_from.iter().copied().collect(),
         replace: parse(&args.replace)?,

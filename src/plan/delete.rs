@@ -358,6 +358,9 @@ fn remove_file(
             &["take it off these first".into()],
         );
     }
+    if !no_data && p.refuse_unseen(wanted) {
+        return;
+    }
     let after: BTreeSet<ActionId> = p
         .plan
         .actions

@@ -157,6 +157,7 @@ pub fn summary(plan: &Plan) -> String {
         ("to stop", &[Verb::Stop]),
         ("to restart", &[Verb::Restart]),
         ("to release", &[Verb::Release]),
+        ("to look at", &[Verb::Refresh]),
         ("to delete", &[Verb::Delete]),
     ] {
         let number = count(verbs);

@@ -85,6 +85,7 @@ pub enum Verb {
     Release,
     Fetch,
     Generate,
+    Refresh,
 }
 
 impl Verb {
@@ -92,7 +93,7 @@ impl Verb {
     pub fn glyph(self) -> &'static str {
         match self {
             Self::Create | Self::Fetch | Self::Generate => "+",
-            Self::Adopt | Self::Rename | Self::Update | Self::Start | Self::Stop | Self::Release => "~",
+            Self::Adopt | Self::Rename | Self::Update | Self::Start | Self::Stop | Self::Release | Self::Refresh => "~",
             Self::Restart => "-/+",
             Self::Delete => "-",
         }
@@ -112,6 +113,7 @@ impl Verb {
             Self::Release => "released (kept as it is)",
             Self::Fetch => "fetched",
             Self::Generate => "generated",
+            Self::Refresh => "looked at again",
         }
     }
 }

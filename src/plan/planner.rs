@@ -205,6 +205,12 @@ impl<'a> Planner<'a> {
     pub(super) fn commit(&mut self, row: Row<'_>) -> Vec<ActionId> {
         let object = row.wanted.object.clone();
         let mut needs = row.needs;
+        if object.kind == Kind::VirtualMachine && matches!(self.policy.mode, super::Mode::Apply) {
+            // A network that is restarted, or gets another subnet, comes before what is done for its guests.
+            for reference in row.wanted.references.iter().filter(|reference| reference.path.starts_with("/interfaces/")) {
+                needs.extend(self.standing_of(&reference.object).unwrap_or_default());
+            }
+        }
         // What was planned for it before comes first.
         if let Some(Standing::Ready(before)) = self.standing.get(&object) {
             needs.extend(before.iter().copied());

@@ -42,16 +42,16 @@ pub enum Mode {
         /// Volumes and templates lose their data instead of being kept.
         with_data: bool,
     },
-    /// Start, stop or restart VMs by hand.
+    /// Start, stop or restart VMs, networks and pools by hand.
     Power {
-        /// The VMs.
+        /// Which.
         objects: BTreeSet<ObjectRef>,
         /// What is to happen to them.
         what: PowerAct,
     },
 }
 
-/// What `jvp vm` does.
+/// What `jvp vm`, `jvp network` and `jvp pool` do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PowerAct {
     /// Start those that are off.
@@ -60,6 +60,8 @@ pub enum PowerAct {
     Stop,
     /// Stop, then start.
     Restart,
+    /// Have libvirt look at a pool again.
+    Refresh,
 }
 
 /// Whether a word was given for an object, which may be named without the node that it stands on.
@@ -81,6 +83,8 @@ pub struct Consents {
     pub force_stop: BTreeSet<ObjectRef>,
     /// The managed save images of these may be dropped.
     pub discard_saved_state: BTreeSet<ObjectRef>,
+    /// These are taken for unused although what uses them can't be seen.
+    pub assume_unused: BTreeSet<ObjectRef>,
     /// Objects that another state directory wrote last may be changed.
     pub take_over: bool,
     /// Objects of this fleet are taken over.

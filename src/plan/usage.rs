@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Precondition;
+use super::model::RefusalKind;
 use super::planner::Planner;
 use crate::name::Name;
 use crate::observe::{NodeState, PoolState};
@@ -27,6 +28,50 @@ impl Planner<'_> {
     /// The domains that use any volume of a pool.
     pub(super) fn users_of_pool(&self, node: Option<&Name>, pool: &PoolState) -> Vec<String> {
         node.and_then(|node| self.node(node)).map(|state| pool_users(state, pool)).unwrap_or_default()
+    }
+
+    /// What stands on a file, or will once this plan is done; the disks of the domain `but` don't count.
+    pub(super) fn stands_on(&self, node: &Name, path: &str, but: &str) -> Vec<String> {
+        let mut above = self.node(node).map(|state| built_on(state, path)).unwrap_or_default();
+        above.retain(|what| !what.ends_with(&format!(" of {but}")));
+        let planned = self.made.values().filter(|entry| entry.node.as_ref() == Some(node)).filter_map(|entry| {
+            let volume = entry.volume.as_ref().filter(|volume| volume.backing.as_deref() == Some(path))?;
+            Some(format!("volume {}/{}", volume.pool, volume.file))
+        });
+        above.extend(planned);
+        above.sort();
+        above.dedup();
+        above
+    }
+
+    /// Refuses to destroy a file that something unseen may use, without its word. True where it was refused.
+    pub(super) fn refuse_unseen(&mut self, wanted: &crate::resolve::Wanted) -> bool {
+        if self.policy.consents.assume_unused.contains(&wanted.object) {
+            return false;
+        }
+        let Some(state) = wanted.node.as_ref().and_then(|node| self.node(node)) else { return false };
+        let ours: BTreeSet<&str> = self
+            .owned
+            .entries
+            .values()
+            .filter(|entry| entry.node == wanted.node)
+            .flat_map(|entry| {
+                let volume = entry.volume.as_ref().map(|volume| volume.path.as_str());
+                [volume, entry.template.as_ref().map(|template| template.path.as_str())]
+            })
+            .flatten()
+            .collect();
+        let unseen = unseen(state, |path| ours.contains(path));
+        if unseen.is_empty() {
+            return false;
+        }
+        self.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("it may be used without anybody's seeing it, by {}", unseen.join("; ")),
+            &[format!("if you know that it isn't: --assume-unused {}", wanted.object)],
+        );
+        true
     }
 
     /// Whether the mark of a domain of ours names the file as one that it is built on.
@@ -65,6 +110,44 @@ pub fn pool_users(state: &NodeState, pool: &PoolState) -> Vec<String> {
         .filter(|domain| lies_there(&domain.doc) || domain.live.as_ref().is_some_and(lies_there))
         .map(|domain| domain.name.clone())
         .collect()
+}
+
+/// What is built on a file: volumes, and domains with an overlay on it, such as a snapshot's, that may lie in no pool.
+pub(super) fn built_on(state: &NodeState, path: &str) -> Vec<String> {
+    let mut above: Vec<String> = users(state, path).into_iter().filter(|user| user.starts_with("volume ")).collect();
+    above.extend(state.domains.values().flat_map(|domain| {
+        let live = domain.live.iter().flat_map(|live| live.disks.iter());
+        let disks = domain.doc.disks.iter().chain(live).filter(|disk| disk.chain.iter().any(|below| below == path));
+        disks.map(|disk| format!("the disk {} of {}", disk.target, domain.name))
+    }));
+    above.dedup();
+    above
+}
+
+/// Where something could use a file that nobody can see: what can't be read, and disks of domains that are off whose chain no pool
+/// tells and `known` doesn't either.
+pub(super) fn unseen(state: &NodeState, known: impl Fn(&str) -> bool) -> Vec<String> {
+    use crate::observe::Target;
+    let mut all = Vec::new();
+    for (target, _) in &state.unreadable {
+        match target {
+            Target::Domain(name) => all.push(format!("the domain {name}, which can't be read")),
+            Target::Volume { pool, name } => all.push(format!("the volume {pool}/{name}, which can't be read")),
+            Target::Pool(name) => all.push(format!("the pool {name}, which can't be read")),
+            Target::Network(_) => {}
+        }
+    }
+    for domain in state.domains.values() {
+        for disk in &domain.doc.disks {
+            let Some(source) = &disk.source else { continue };
+            let open = disk.chain.is_empty() && disk.format.as_deref() != Some("raw") && disk.source_kind == "file";
+            let runs_on_it = domain.live.as_ref().is_some_and(|live| live.uses.contains(source));
+            if open && !runs_on_it && state.volume_by_path(source).is_none() && !known(source) {
+                all.push(format!("the disk {} of {} ({source} is in no pool that runs)", disk.target, domain.name));
+            }
+        }
+    }
+    all
 }
 
 /// The running domains that have a file as a disk of theirs, on top: each with the disk's target and whether it can't be written.

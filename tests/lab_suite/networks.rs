@@ -231,3 +231,176 @@ fn entries_of_dhcp_and_dns_change_live_whichever_side_differs() {
     checkout.jvp(&["apply", "-y"]).exits(6).says("52:54:00:99:99:99");
     assert_eq!((run, before), (run_of(&lab, "web"), links()));
 }
+
+#[test]
+fn a_restart_that_is_killed_anywhere_ends_as_a_clean_one_with_its_guests_plugged_in() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let with = |mtu: u32| manifests(&lab, &format!("{LAN}\n  mtu: {mtu}"));
+    let checkout = Checkout::new(&with(1400));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    let run = run_of(&lab, "web");
+    let apply = ["apply", "-y", "--allow-disconnect", "Network/lan"];
+    let mut kills = 0;
+    for point in 1.. {
+        let mtu = 1400 + point;
+        checkout.write("all.yaml", &with(mtu));
+        let killed = checkout.killed(&apply, point);
+        kills += u32::from(killed);
+        let again = checkout.jvp(&apply);
+        assert_eq!(again.code, Some(0), "after a kill at point {point}:\n{}", again.text);
+        let plan = checkout.jvp(&EMPTY);
+        assert_eq!(plan.code, Some(0), "after a kill at point {point}:\n{}\nthen\n{}", again.text, plan.text);
+        let live = lab.virsh("a", &["net-dumpxml", "lan"]);
+        assert!(live.contains(&format!("<mtu size='{mtu}'/>")), "after a kill at point {point}: {live}");
+        assert_eq!(bridges(&lab, "web").len(), 1);
+        assert!(bridges(&lab, "web").iter().all(|bridge| bridge.starts_with("jv")), "after a kill at point {point}");
+        if !killed {
+            break;
+        }
+    }
+    // Four steps, each with a point before it, after it, and at its recording.
+    assert!(kills >= 12, "{kills} kills");
+    assert_eq!(run, run_of(&lab, "web"));
+    assert!(answers(&lab, "198.18.7.10"));
+
+    // Cut off half-way: on the bridge, and not yet a port of the network's again.
+    let mac = lab.virsh("a", &["domiflist", "web"]);
+    let mac = mac.split_whitespace().find(|word| word.matches(':').count() == 5).unwrap().to_owned();
+    let bridge = bridges(&lab, "web").remove(0);
+    let file = lab.images("a").join("nic.xml");
+    let xml = lab.virsh("a", &["dumpxml", "web"]);
+    let (start, end) = (xml.find("<interface").unwrap(), xml.find("</interface>").unwrap() + "</interface>".len());
+    let nic = &xml[start..end];
+    let source = &nic[nic.find("<source").unwrap()..];
+    let source = &source[..source.find("/>").unwrap() + 2];
+    let moved = nic.replace(source, &format!("<source bridge='{bridge}'/>")).replace("type='network'", "type='bridge'");
+    std::fs::write(&file, moved).unwrap();
+    lab.virsh("a", &["update-device", "web", file.to_str().unwrap(), "--live"]);
+    assert!(lab.virsh("a", &["domiflist", "web"]).contains("bridge"), "{mac}");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(lab.virsh("a", &["dumpxml", "web"]).contains("<source network='lan' portid="));
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!(run, run_of(&lab, "web"));
+}
+
+#[test]
+fn a_network_is_stopped_and_started_by_hand_and_tells_its_leases() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let checkout = Checkout::new(&manifests(&lab, LAN));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(answers(&lab, "198.18.7.10"));
+    checkout.jvp(&["network", "leases", "lan"]).exits(0).says("NETWORK").says("198.18.7.10").says("web");
+    let json = checkout.jvp(&["network", "leases", "-o", "json"]).exits(0);
+    let all: serde_json::Value = serde_json::from_str(&json.text).unwrap();
+    assert_eq!((all[0]["ip"].as_str(), all[0]["domain"].as_str()), (Some("198.18.7.10"), Some("web")), "{}", json.text);
+
+    let run = run_of(&lab, "web");
+    checkout.jvp(&["network", "stop", "lan"]).exits(6).says("web hang on it").says("--allow-disconnect Network/lan@host");
+    checkout.jvp(&["network", "stop", "lan", "--allow-disconnect", "Network/lan"]).exits(0).says("disconnects web");
+    assert_eq!(bridges(&lab, "web"), ["none"]);
+    checkout.jvp(&EMPTY).exits(2).says("it is stopped");
+    checkout.jvp(&["network", "start", "lan"]).exits(0).says("plugged in again");
+    assert_ne!(bridges(&lab, "web"), ["none"]);
+    assert!(answers(&lab, "198.18.7.10"));
+    checkout.jvp(&EMPTY).exits(0);
+    // The next apply does the same, should nobody have.
+    checkout.jvp(&["network", "stop", "lan", "--allow-disconnect", "Network/lan@host"]).exits(0);
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(answers(&lab, "198.18.7.10"));
+    assert_eq!(run, run_of(&lab, "web"));
+    checkout.jvp(&EMPTY).exits(0);
+}
+
+#[test]
+fn a_restart_that_is_only_pending_is_noted_and_done_by_its_word() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let checkout = Checkout::new(&manifests(&lab, &format!("{LAN}\n  mtu: 1400")));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    let define = |from: &str, to: &str| {
+        let file = lab.images("a").join("net.xml");
+        std::fs::write(&file, lab.virsh("a", &["net-dumpxml", "--inactive", "lan"]).replace(from, to)).unwrap();
+        lab.virsh("a", &["net-define", file.to_str().unwrap()]);
+    };
+    // The definition by hand, so that it differs from the manifest and from what runs: put back, and nobody is disturbed.
+    define("<mtu size='1400'/>", "<mtu size='1300'/>");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    // The manifest follows the hand: the definition is right, and what runs waits for a restart that is nobody's to choose.
+    define("<mtu size='1400'/>", "<mtu size='1300'/>");
+    checkout.write("all.yaml", &manifests(&lab, &format!("{LAN}\n  mtu: 1300")));
+    checkout.jvp(&EMPTY).exits(0).says("RestartRequired").says("/mtu").says("web");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(lab.virsh("a", &["net-dumpxml", "lan"]).contains("<mtu size='1400'/>"));
+    checkout.jvp(&["apply", "-y", "--allow-disconnect", "Network/lan"]).exits(0);
+    assert!(lab.virsh("a", &["net-dumpxml", "lan"]).contains("<mtu size='1300'/>"));
+    checkout.jvp(&EMPTY).exits(0);
+    // Taken out of the manifest it goes; without guests nobody is asked.
+    lab.virsh("a", &["destroy", "web"]);
+    checkout.write("all.yaml", &manifests(&lab, LAN).replace("  memory: 96Mi", "  memory: 96Mi\n  runStrategy: Manual"));
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(!lab.virsh("a", &["net-dumpxml", "lan"]).contains("<mtu"));
+    checkout.jvp(&EMPTY).exits(0);
+}
+
+#[test]
+fn a_network_gets_another_subnet_and_its_guests_their_addresses_there() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let checkout = Checkout::new(&manifests(&lab, LAN));
+    checkout.copy(&tiny(false), "tiny.qcow2");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(answers(&lab, "198.18.7.10"));
+    let run = run_of(&lab, "web");
+    let allow = ["apply", "-y", "--allow-disconnect", "Network/lan"];
+    // The host's address alone moves: what is kept for guests goes along, also what no manifest of the network's says.
+    checkout.write("all.yaml", &manifests(&lab, &LAN.replace("198.18.7.1/24", "198.18.7.254/24")));
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!(entries(&lab, "ip='198.18.7.10'"), (true, true));
+    assert!(answers(&lab, "198.18.7.10"));
+    // The whole subnet moves, and the VM's address with it, in one apply.
+    let moved = manifests(&lab, LAN).replace("198.18.7.", "198.18.8.");
+    checkout.write("all.yaml", &moved);
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!((entries(&lab, "198.18.7."), entries(&lab, "ip='198.18.8.10'")), ((false, false), (true, true)));
+    // A second one for IPv6 comes and goes; the order in the manifest says nothing.
+    let two = "  mode: NAT\n  ips:\n  - address: fd00:7::1/64\n  - address: 198.18.8.1/24\n    dhcp: {ranges: [{start: 198.18.8.100, end: 198.18.8.200}]}";
+    let manifest = manifests(&lab, two).replace("ip: 198.18.7.10", "ip: 198.18.8.11");
+    checkout.write("all.yaml", &manifest);
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!((entries(&lab, "ip='198.18.8.10'"), entries(&lab, "ip='198.18.8.11'")), ((false, false), (true, true)));
+    checkout.write("all.yaml", &moved);
+    checkout.jvp(&allow).exits(0);
+    checkout.jvp(&EMPTY).exits(0);
+    assert_eq!(entries(&lab, "fd00:7::1"), (false, false));
+    assert_eq!(run, run_of(&lab, "web"));
+    // Nor is it given one that another network has.
+    let file = lab.images("a").join("other.xml");
+    let other = "<network><name>other</name><bridge name='jvother'/><ip address='198.18.9.1' prefix='24'/></network>";
+    std::fs::write(&file, other).unwrap();
+    lab.virsh("a", &["net-define", file.to_str().unwrap()]);
+    lab.virsh("a", &["net-start", "other"]);
+    checkout.write("all.yaml", &manifests(&lab, LAN).replace("198.18.7.", "198.18.9."));
+    checkout.jvp(&allow).exits(6).says("198.18.9.0/24 is that of the network `other`");
+    assert_eq!(run, run_of(&lab, "web"));
+}

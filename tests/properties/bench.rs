@@ -185,6 +185,7 @@ pub struct Bench {
     pub mode: Mode,
     pub hosts: BTreeMap<Name, FakeHost>,
     pub text: String,
+    pub consents: Consents,
     sources: Sources,
     store: Store,
     fate: Arc<Fate>,
@@ -202,7 +203,8 @@ impl Bench {
         Self::of(scene, &documents)
     }
 
-    fn of(scene: &Scene, documents: &[(String, String)]) -> Result<Self, TestCaseError> {
+    /// With these documents in the place of the scene's.
+    pub fn of(scene: &Scene, documents: &[(String, String)]) -> Result<Self, TestCaseError> {
         let mut sources = SourceMap::default();
         for (name, text) in documents {
             sources.add(name.clone(), text.clone());
@@ -230,7 +232,16 @@ impl Bench {
             (name.clone(), host)
         });
         let hosts = hosts.collect();
-        Ok(Self { desired, mode: Mode::Apply, hosts, text, sources: images, store: Store::in_memory(), fate: Arc::default() })
+        Ok(Self {
+            desired,
+            mode: Mode::Apply,
+            hosts,
+            text,
+            consents: Consents::default(),
+            sources: images,
+            store: Store::in_memory(),
+            fate: Arc::default(),
+        })
     }
 
     pub fn ledger(&self) -> Ledger {
@@ -257,7 +268,7 @@ impl Bench {
             adopt: BTreeSet::new(),
             prune: false,
             partial: false,
-            consents: Consents::default(),
+            consents: self.consents.clone(),
         }
     }
 

@@ -105,7 +105,11 @@ fn document(pool: &StoragePool, name: &str) -> Result<Option<String>, HostError>
 /// The rest of a listed volume, with its pool's name; none if it is gone.
 pub(super) fn describe(listed: &ListedVolume) -> Result<Option<(String, RawVolume)>, HostError> {
     let ListedVolume { volume, pool, name } = listed;
-    let xml = if_there(volume.xml_desc(0)).map_err(|error| named(error, "volume", name))?;
+    let xml = match if_there(volume.xml_desc(0)) {
+        // Its pool was stopped since it was listed.
+        Err(error) if error.kind == ErrorKind::InvalidState => None,
+        xml => xml.map_err(|error| named(error, "volume", name))?,
+    };
     Ok(xml.map(|xml| (pool.clone(), RawVolume { name: name.clone(), xml })))
 }
 

@@ -1,5 +1,6 @@
 //! One planner a kind, and the table of them.
 
+mod hand;
 mod key_pair;
 mod network;
 mod network_entries;
@@ -36,4 +37,13 @@ pub(super) const TABLE: &[(Kind, PlanKind)] = &[
     (Kind::VirtualMachine, virtual_machine::plan),
 ];
 
-pub(super) use vm_power::{power, stop_drafts};
+pub(super) use vm_power::stop_drafts;
+
+/// Plans what is asked for by hand.
+pub(super) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: super::policy::PowerAct) {
+    match wanted.object.kind {
+        Kind::Network => hand::network(p, wanted, what),
+        Kind::StoragePool => hand::pool(p, wanted, what),
+        _ => vm_power::power(p, wanted, what),
+    }
+}

@@ -130,6 +130,7 @@ fn index(doc: &NetworkDoc, prefix: &str) -> i32 {
 }
 
 /// The effects that bring the entries at these paths to what is wanted: what goes first, then what changes, then what comes.
+/// `defined` says that the definition is written anew as a whole, and only what runs is left.
 ///
 /// # Errors
 /// It was refused.
@@ -139,6 +140,7 @@ pub(super) fn drafts<'d>(
     spec: &NetworkSpec,
     network: &NetworkState,
     paths: impl Iterator<Item = &'d str>,
+    defined: bool,
 ) -> Result<Vec<Draft>, ()> {
     let prefixes: BTreeSet<String> = paths.filter_map(prefix).collect();
     let mut all: Vec<(Edit, Draft)> = Vec::new();
@@ -149,7 +151,7 @@ pub(super) fn drafts<'d>(
         {
             return Err(());
         }
-        let definition = steps(&network.doc, prefix, entry.as_ref());
+        let definition = if defined { Vec::new() } else { steps(&network.doc, prefix, entry.as_ref()) };
         // What runs without the subnet gets its entries with the restart that brings it.
         let runs = network.live.as_ref().filter(|live| prefix.starts_with("/dns/") || index(live, prefix) >= 0);
         let live = runs.map(|live| steps(live, prefix, entry.as_ref())).unwrap_or_default();

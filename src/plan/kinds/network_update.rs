@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::network::{bridge_taken, managed, observed, subnet_taken};
 use super::network_entries::{self as entries};
 use crate::manifest::{NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec};
-use crate::name::Kind;
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NetworkState;
 use crate::plan::diff::{Difference, Differences, compare};
 use crate::plan::display::field_line;
@@ -19,7 +19,7 @@ use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::given;
 use crate::plan::record::entry_of;
-use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Side, running_guests, unplugged};
+use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Record, Side, running_guests, unplugged};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::Mark;
@@ -57,8 +57,10 @@ pub(super) fn update(
         return;
     }
     let guests = if network.active { running_guests(state, &network.name) } else { BTreeSet::new() };
-    let left = unplugged(state, &network.name, false);
-    let mut restart = network.active && found.of(When::Disconnect).next().is_some();
+    let off = spec.running == Some(false);
+    let left = if off { Vec::new() } else { unplugged(state, &network.name, false) };
+    // What runs as it is wanted isn't restarted for its definition's sake.
+    let mut restart = found.live.changed.iter().any(|(row, _)| row.when == When::Disconnect);
     if restart && !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
         if found.defines(When::Disconnect) {
             return refuse_restart(p, wanted, &found, &guests);
@@ -66,9 +68,8 @@ pub(super) fn update(
         note_pending(p, wanted, &found, &guests);
         restart = false;
     }
-    let off = spec.running == Some(false);
     if off && network.active {
-        return stop(p, wanted, network, guests, other_writer);
+        return stop(p, wanted, network, &found, guests, other_writer);
     }
     let starts = restart || (!network.active && !off);
     if starts && (subnet_taken(p, wanted, spec) || bridge_taken(p, wanted, spec)) {
@@ -93,14 +94,17 @@ pub(super) fn update(
     let draft = |op: Op| Draft::new(op, lane.clone()).when(ours.clone());
     let name = network.name.clone();
     let mark = mark(p, wanted, network);
+    // Entries alone are changed one by one, in both documents at once.
+    let defined = (starts || !network.active) && found.definition.changed.iter().any(|(row, _)| row.path != "/autostart");
+    let defined = defined || found.defines(When::Disconnect);
+    if defined {
+        let patch = patch_of(wanted, spec, network, &found.definition, mark.clone());
+        let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
+        let expect = NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone };
+        let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: was(wanted, network, &found) };
+        row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
+    }
     if starts || !network.active {
-        if found.definition.changed.iter().any(|(row, _)| row.path != "/autostart") {
-            let patch = patch_of(wanted, spec, network, &found.definition, mark);
-            let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
-            let expect = NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone };
-            let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: was(wanted, network, &found) };
-            row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
-        }
         if restart {
             let guests = guests.clone();
             row.drafts.push(
@@ -114,19 +118,23 @@ pub(super) fn update(
             row.drafts.push(draft(Op::NetworkStart { name: name.clone() }).expect(Expect::Network(Box::new(expect))));
         }
     } else {
-        let Ok(drafts) = entries::drafts(p, wanted, spec, network, found.of(When::Live).map(|(_, d)| d.path.as_str())) else {
-            return;
-        };
+        let paths = found.of(When::Live).map(|(_, difference)| difference.path.as_str());
+        let Ok(drafts) = entries::drafts(p, wanted, spec, network, paths, defined) else { return };
         let entries = !drafts.is_empty();
-        row.drafts.extend(drafts);
-        // Whoever loses the ledger knows from the mark what is ours: it is written with the change, and never alone.
-        if entries && network.doc.mark.as_ref() != Some(&mark) {
-            let patch = NetworkPatch { mark: Some(mark), ..NetworkPatch::default() };
+        // Whoever loses the ledger knows from the mark what is ours. It is written before the first entry, never alone, and names what
+        // goes until the next write: a run that breaks off leaves nothing unnamed.
+        let mut whole = mark;
+        whole.paths.extend(last_paths(p, wanted, network));
+        if entries && !defined && network.doc.mark.as_ref() != Some(&whole) {
+            let patch = NetworkPatch { mark: Some(whole), ..NetworkPatch::default() };
             let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: BTreeMap::new() };
-            let expect =
-                NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone: BTreeSet::new() };
-            row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
+            row.drafts.push(draft(op).expect(Expect::Matches {
+                uuid: network.uuid,
+                leaves: BTreeMap::new(),
+                disks: BTreeMap::new(),
+            }));
         }
+        row.drafts.extend(drafts);
         if entries || !lost.is_empty() {
             row.effect = Effect::Live;
         }
@@ -151,6 +159,7 @@ fn stop(
     p: &mut Planner<'_>,
     wanted: &Wanted,
     network: &NetworkState,
+    found: &Found,
     guests: BTreeSet<String>,
     other_writer: Option<uuid::Uuid>,
 ) {
@@ -175,17 +184,18 @@ fn stop(
     row.drafts
         .push(Draft::new(op, Lane::Object(format!("network/{}", network.name))).when(precondition).expect(Expect::Active(false)));
     row.settle(entry_of(p, wanted, Some(network.uuid)));
+    if let (false, Some(last)) = (found.definition.changed.is_empty(), row.drafts.last_mut())
+        && let Record::Settle(entry) = &last.record
+    {
+        // What else differs is changed by the next plan, which must know what was ours.
+        last.record = Record::Put(entry.clone());
+    }
     p.commit(row);
 }
 
 /// Compares what is wanted with the definition, and with what runs.
 fn compared(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Found {
-    let mark = network.doc.mark.as_ref();
-    let last = p
-        .entry(&wanted.object)
-        .map(|entry| entry.last.clone())
-        .or_else(|| mark.map(|mark| mark.paths.clone()))
-        .unwrap_or_default();
+    let last = last_paths(p, wanted, network);
     let mut now = wanted.now.clone();
     if p.unfinished(wanted) {
         now.entry("/autostart".into()).or_insert(json!(true));
@@ -303,6 +313,37 @@ pub fn patched_network(
         ));
     }
     xml::network::patch(network.inactive_xml.text(), patch).map_err(|error| error.to_string())
+}
+
+/// The addresses of a network's document in their order, as they are once this plan is done: the place of one is
+/// `virNetworkUpdate`'s index.
+pub(super) fn subnets_after(p: &Planner<'_>, node: &Name, network: &Name) -> Vec<Option<ipnet::IpNet>> {
+    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+    let wanted = p.desired.objects.get(&object);
+    let spec = wanted.and_then(|wanted| match &wanted.spec {
+        Spec::Network(spec) => Some(spec),
+        _ => None,
+    });
+    let ours = |spec: &NetworkSpec| spec.ips.iter().map(|ip| Some(ip.address)).collect::<Vec<_>>();
+    let Some(state) = p.network(network, node) else { return spec.map(ours).unwrap_or_default() };
+    let (Some(wanted), Some(spec)) = (wanted, spec) else { return state.doc.ips.clone() };
+    let last = last_paths(p, wanted, state);
+    let stays = |net: &Option<ipnet::IpNet>| {
+        net.is_none_or(|net| {
+            let path = format!("/ips/{}/address", crate::plan::diff::escaped(&net.to_string()));
+            spec.ips.iter().any(|ip| ip.address == net) || !last.contains(&path)
+        })
+    };
+    let mut all: Vec<Option<ipnet::IpNet>> = state.doc.ips.iter().copied().filter(stays).collect();
+    all.extend(ours(spec).into_iter().filter(|net| !state.doc.ips.contains(net)));
+    all
+}
+
+/// The leaves of the last verified apply.
+fn last_paths(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> BTreeSet<String> {
+    let mark = network.doc.mark.as_ref();
+    let entry = p.entry(&wanted.object).map(|entry| entry.last.clone());
+    entry.or_else(|| mark.map(|mark| mark.paths.clone())).unwrap_or_default()
 }
 
 /// What changes the definition: the leaves that differ, as they are wanted.

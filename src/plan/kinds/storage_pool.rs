@@ -123,26 +123,26 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
         return p.settled(wanted, Some(pool.uuid));
     }
     let ours = Precondition::Uuid(pool.uuid);
+    let moves = found.changed.iter().any(|(field, _)| field.path == "/target/path");
+    if moves && !relocate(p, &mut row, wanted, spec, pool) {
+        return;
+    }
     for (field, _) in &found.changed {
         match field.path {
             "/running" if spec.running == Some(false) => {
-                let users = p.users_of_pool(wanted.node.as_ref(), pool);
-                if !users.is_empty() {
-                    return p.refuse(
-                        wanted,
-                        RefusalKind::Guard,
-                        format!("it is not stopped while its volumes are used by {}", users.join(", ")),
-                        &["stop these first, or leave the pool running".into()],
-                    );
+                if refuse_used(p, wanted, pool) {
+                    return;
                 }
-                row.drafts.push(
-                    Draft::new(Op::PoolStop { name: name.clone() }, lane.clone())
-                        .when(ours.clone())
-                        .expect(Expect::Active(false)),
-                );
+                // A move has stopped it already.
+                if !moves || !pool.active {
+                    row.drafts.push(stop(pool));
+                }
             }
+            "/running" if moves => {}
             "/running" => {
-                if unfinished {
+                // A move that broke off may not have made its folder.
+                let broken = p.owned.intents.iter().any(|i| i.object == wanted.object && i.op.starts_with("pool-"));
+                if unfinished || broken {
                     row.drafts.push(Draft::new(Op::PoolBuild { name: name.clone() }, lane.clone()).when(ours.clone()));
                 }
                 row.drafts.push(
@@ -164,4 +164,64 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
     }
     row.settle(entry_of(p, wanted, Some(pool.uuid)));
     p.commit(row);
+}
+
+fn stop(pool: &PoolState) -> Draft {
+    Draft::new(Op::PoolStop { name: pool.name.clone() }, Lane::PoolExclusive(pool.name.clone()))
+        .when(Precondition::PoolUnused { uuid: pool.uuid })
+        .expect(Expect::Active(false))
+}
+
+/// Refuses to stop a pool that is in use: guests would run on, and could not be started again. True where it was refused.
+pub(super) fn refuse_used(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState) -> bool {
+    let users = p.users_of_pool(wanted.node.as_ref(), pool);
+    if users.is_empty() {
+        return false;
+    }
+    p.refuse(
+        wanted,
+        RefusalKind::Guard,
+        format!("it is not stopped while its volumes are used by {}", users.join(", ")),
+        &["take these off it first, or leave the pool running".into()],
+    );
+    true
+}
+
+/// Moves a pool to another folder: defined anew, stopped and started. Its files stay where they are, so one with files of ours is not
+/// moved: they would be lost sight of. False where it was refused.
+fn relocate(p: &mut Planner<'_>, row: &mut Row<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &PoolState) -> bool {
+    if refuse_used(p, wanted, pool) {
+        return false;
+    }
+    let holds = |entry: &&crate::plan::Entry| {
+        entry.node == wanted.node
+            && (entry.volume.as_ref().is_some_and(|volume| volume.pool == pool.name)
+                || entry.template.as_ref().is_some_and(|template| template.pool == pool.name))
+    };
+    let held: Vec<String> = p.owned.entries.values().filter(holds).map(|entry| entry.object.to_string()).collect();
+    if !held.is_empty() {
+        p.refuse(
+            wanted,
+            RefusalKind::Guard,
+            format!("/target/path: its files stay in the old folder, and {} would be lost sight of", held.join(", ")),
+            &["make a new StoragePool under another name at the new path, and new volumes in it".into()],
+        );
+        return false;
+    }
+    let path = path_of(spec);
+    let lane = Lane::PoolExclusive(pool.name.clone());
+    let draft = |op: Op| Draft::new(op, lane.clone()).when(Precondition::Uuid(pool.uuid));
+    let name = pool.name.clone();
+    let leaves = BTreeMap::from([("/target/path".to_owned(), json!(path))]);
+    let expect = Expect::Matches { uuid: pool.uuid, leaves, disks: BTreeMap::new() };
+    row.reason = "its folder changes; what lies in the old one stays there".into();
+    if pool.active {
+        row.drafts.push(stop(pool));
+    }
+    row.drafts.push(draft(Op::PoolRetarget { name: name.clone(), path }).expect(expect));
+    if spec.running != Some(false) {
+        row.drafts.push(draft(Op::PoolBuild { name: name.clone() }));
+        row.drafts.push(draft(Op::PoolStart { name }).expect(Expect::Active(true)));
+    }
+    true
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::network::derived_mac;
+use super::network_update::subnets_after;
 use crate::manifest::VirtualMachineSpec;
 use crate::name::{Kind, MacAddr, Name, ObjectRef};
 use crate::observe::DomainState;
@@ -85,10 +86,22 @@ pub(super) fn reservations(
             old: Some(Shown::Value(ip.to_string())),
             new: None,
         });
+        if !is_kept(p, node, &network, (mac, ip)) {
+            continue;
+        }
         let host = ip.is_ipv6().then(|| wanted.object.name.to_string());
         all.drafts.insert(0, reserve(p, node, &network, (mac, ip), host, false));
     }
     all
+}
+
+/// Whether a network still keeps an address, and will when what this plan does to the network is done.
+fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, std::net::IpAddr)) -> bool {
+    let Some(state) = p.network(network, node) else { return false };
+    let there = [Some(&state.doc), state.live.as_ref()].into_iter().flatten().flat_map(|doc| doc.spec.ips.iter()).any(|net| {
+        net.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()).any(|host| host.ip == ip && (host.mac == Some(mac) || ip.is_ipv6()))
+    });
+    there && subnets_after(p, node, network).iter().flatten().any(|net| net.contains(&ip))
 }
 
 /// Reads a recorded reservation: `Network/lan@a/nic` → `mac ip`.
@@ -111,12 +124,7 @@ pub(in crate::plan) fn reserve(
     let name = p.libvirt_name(Kind::Network, network, node);
     let host = crate::manifest::DhcpHost { name: host, mac: ip.is_ipv4().then_some(mac), ip };
     // The index of the network's address whose subnet holds it.
-    let object = ObjectRef::on(Kind::Network, network.clone(), node);
-    let ips = match p.desired.objects.get(&object).map(|wanted| &wanted.spec) {
-        Some(crate::manifest::Spec::Network(spec)) => spec.ips.clone(),
-        _ => p.network(network, node).map(|state| state.doc.spec.ips.clone()).unwrap_or_default(),
-    };
-    let index = ips.iter().position(|net| net.address.contains(&ip)).unwrap_or(0);
+    let index = subnets_after(p, node, network).iter().position(|net| net.is_some_and(|net| net.contains(&ip))).unwrap_or(0);
     Draft::new(
         Op::NetworkUpdate {
             name: name.clone(),

@@ -173,6 +173,15 @@ pub(super) fn disk_wanted(
         } else {
             let (at, ..) = p.volume_at(&object, node).ok_or_else(missing)?;
             if !read_only {
+                let above = p.stands_on(node, &at.path, &wanted.libvirt_name);
+                if !above.is_empty() {
+                    let message = format!(
+                        "its disk {} is {object}, which is the backing file of {}: a write to it would break these",
+                        disk.name,
+                        above.join(", ")
+                    );
+                    return Err(Stop::Refused(message, vec!["set `readOnly: true`, or give it a volume of its own".into()]));
+                }
                 let others: Vec<String> = p.writers(node, &at.path).into_iter().filter(|name| name != itself).collect();
                 if !others.is_empty() {
                     let message = format!("its disk {} is {object}, which {} writes to already", disk.name, others.join(", "));

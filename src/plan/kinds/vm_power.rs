@@ -251,7 +251,7 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         PowerAct::Stop if running => (Verb::Stop, Effect::Stop, "asked for"),
         PowerAct::Restart if running => (Verb::Restart, Effect::Restart, "asked for"),
         PowerAct::Restart => (Verb::Start, Effect::Start, "asked for; it is off"),
-        PowerAct::Start | PowerAct::Stop => return p.ready(&wanted.object),
+        PowerAct::Start | PowerAct::Stop | PowerAct::Refresh => return p.ready(&wanted.object),
     };
     if domain.managed_save && matches!(verb, Verb::Start) {
         p.note(&wanted.object, "SavedState", "the start restores a saved state with the configuration of that time");

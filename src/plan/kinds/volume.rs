@@ -6,7 +6,7 @@ use crate::observe::PoolState;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::usage::{running_users, users};
+use crate::plan::usage::{built_on, running_disks, running_users};
 use crate::plan::{Expect, Lane, Op, Precondition, Record, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::xml;
@@ -42,6 +42,18 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     }
     let pool = match p.pool(pool_name, node) {
         Some(pool) if pool.active && pool.volumes.is_some() => pool,
+        Some(_) | None if stays_stopped(p, &pool_ref) => {
+            if p.entry(&wanted.object).is_some() {
+                p.note(
+                    &wanted.object,
+                    "NotSeen",
+                    format!("its pool {pool_ref} is to be stopped: nothing is known of it, or done"),
+                );
+                return p.ready(&wanted.object);
+            }
+            let message = format!("it can't be made: its pool {pool_ref} is to be stopped");
+            return p.refuse(wanted, RefusalKind::Invalid, message, &["set `running: true` on the pool".into()]);
+        }
         Some(_) | None if p.desired.objects.contains_key(&pool_ref) => {
             return p.hold(wanted, Hold::Deferred(pool_ref), Verb::Create, expected);
         }
@@ -60,6 +72,14 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         Some(found) => existing(p, wanted, spec, pool, found, node),
         None => create(p, wanted, spec, pool, node, expected),
     }
+}
+
+/// Whether the manifests want a pool stopped.
+fn stays_stopped(p: &Planner<'_>, pool: &ObjectRef) -> bool {
+    p.desired.objects.get(pool).is_some_and(|wanted| match &wanted.spec {
+        Spec::StoragePool(spec) => spec.running == Some(false),
+        _ => false,
+    })
 }
 
 fn create_fields(wanted: &Wanted, spec: &VolumeSpec) -> Vec<FieldChange> {
@@ -167,24 +187,17 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
                     ByteSize::from_bytes(found.capacity),
                     ByteSize::from_bytes(size)
                 ),
-                &[format!("set `spec.capacity: {}`", ByteSize::from_bytes(found.capacity))],
+                &[
+                    format!("set `spec.capacity: {}`", ByteSize::from_bytes(found.capacity)),
+                    "or make a smaller Volume under another name, and copy the data from inside a guest".into(),
+                ],
             );
         }
         if size > found.capacity {
-            let running = state.map(|state| running_users(state, &found.path)).unwrap_or_default();
-            let built_on: Vec<_> = state.map(|state| users(state, &found.path)).unwrap_or_default();
-            let children: Vec<_> = built_on.into_iter().filter(|user| user.starts_with("volume ")).collect();
-            if !children.is_empty() {
-                let message = format!("it can't grow: it is the backing file of {}", children.join(", "));
+            let above = state.map(|state| built_on(state, &found.path)).unwrap_or_default();
+            if !above.is_empty() {
+                let message = format!("it can't grow: it is the backing file of {}", above.join(", "));
                 return p.refuse(wanted, RefusalKind::Guard, message, &["grow these instead".into()]);
-            }
-            if !running.is_empty() {
-                return p.refuse(
-                    wanted,
-                    RefusalKind::Guard,
-                    format!("/capacity: growing a disk of a running guest ({}) comes with a later version", running.join(", ")),
-                    &["stop the guest first, or put the old capacity back".into()],
-                );
             }
             if record.as_ref().is_some_and(|record| record.format != found.format) {
                 return p.refuse(wanted, RefusalKind::Guard, "it is not resized while its format is in doubt", &[]);
@@ -194,19 +207,20 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
                 old: Some(Shown::Value(ByteSize::from_bytes(found.capacity).to_string())),
                 new: Some(Shown::Value(ByteSize::from_bytes(size).to_string())),
             });
-            row.effect = Effect::NextStart;
             capacity = size;
+            let Ok((op, precondition)) = growth(p, wanted, pool, found, size, node) else { return };
+            if let Op::DomainBlockResize { name, .. } = &op {
+                row.effect = Effect::Live;
+                row.reason = format!("it is too small; {name} runs on it, and sees it grow");
+            }
             row.drafts.push(
-                Draft::new(
-                    Op::VolumeGrow { pool: pool.name.clone(), name: found.name.clone(), capacity: size },
-                    Lane::PoolShared { pool: pool.name.clone(), volume: found.name.clone() },
-                )
-                .when(Precondition::Volume { path: found.path.clone() })
-                .expect(Expect::Volume {
-                    format: found.format.clone(),
-                    capacity: size,
-                    backing: found.backing.as_ref().map(|backing| backing.path.clone()),
-                }),
+                Draft::new(op, Lane::PoolShared { pool: pool.name.clone(), volume: found.name.clone() })
+                    .when(precondition)
+                    .expect(Expect::Volume {
+                        format: found.format.clone(),
+                        capacity: size,
+                        backing: found.backing.as_ref().map(|backing| backing.path.clone()),
+                    }),
             );
         }
     }
@@ -219,6 +233,46 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     }
     row.settle(settled);
     p.commit(row);
+}
+
+/// How a volume grows: through the guest that runs on it, jvp's or not, who then sees it at once; else by itself.
+///
+/// # Errors
+/// It was refused.
+fn growth(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    pool: &PoolState,
+    found: &VolumeDoc,
+    capacity: u64,
+    node: &Name,
+) -> Result<(Op, Precondition), ()> {
+    let state = p.node(node);
+    let disks = state.map(|state| running_disks(state, &found.path)).unwrap_or_default();
+    let running = state.map(|state| running_users(state, &found.path)).unwrap_or_default();
+    let (pool, volume, path) = (pool.name.clone(), found.name.clone(), found.path.clone());
+    match disks.as_slice() {
+        [] if running.is_empty() => Ok((Op::VolumeGrow { pool, name: volume, capacity }, Precondition::VolumeIdle { path })),
+        [(name, uuid, target, false)] if running.len() == 1 => Ok((
+            Op::DomainBlockResize { name: name.clone(), uuid: *uuid, target: target.clone(), capacity, pool, volume },
+            Precondition::Disk { uuid: *uuid, target: target.clone(), path },
+        )),
+        [(name, .., true)] => {
+            let message = format!("/capacity: {name} runs on it and can't write to it, and libvirt grows no such disk");
+            p.refuse(wanted, RefusalKind::Guard, message, &["stop that guest first, or put the old capacity back".into()]);
+            Err(())
+        }
+        _ => {
+            let message = format!("/capacity: {} run on it at once, and only one of them would see it grow", running.join(", "));
+            p.refuse(
+                wanted,
+                RefusalKind::Guard,
+                message,
+                &["stop all but one of them first, or put the old capacity back".into()],
+            );
+            Err(())
+        }
+    }
 }
 
 /// A file that an open intent left: ours only if it is what the intent said, nobody uses it and it was absent before.
@@ -304,6 +358,14 @@ fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) 
             p.refuse_missing(wanted, "/source/volume", &object);
             return Err(None);
         };
+        if let Some((_, is)) = p.node(node).and_then(|state| state.volume_by_path(&at.path))
+            && is.format != at.format
+        {
+            let message = format!("its source {object} reads as {}, but it was made as {}", is.format, at.format);
+            let help = "a guest may have written that: look at it before anything is made from it".into();
+            p.refuse(wanted, RefusalKind::Guard, message, &[help]);
+            return Err(None);
+        }
         let linked = spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked;
         let writers = p.writers(node, &at.path);
         if !writers.is_empty() {
