@@ -6,6 +6,7 @@
 
 mod checkout;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
@@ -39,16 +40,39 @@ fn node(place: &Place) -> Value {
     state
 }
 
+/// What runs, as far as a manifest can say it.
+fn running(place: &Place) -> BTreeMap<String, BTreeMap<String, Value>> {
+    let state: Value = serde_json::from_str(&fs::read_to_string(place.path("fake").join("local.json")).unwrap()).unwrap();
+    let live = state["domains"].as_object().unwrap().iter().filter_map(|(name, domain)| Some((name, domain["live"].as_str()?)));
+    live.map(|(name, text)| (name.clone(), jvp::plan::domain_leaves(&jvp::xml::domain::project(text).unwrap()))).collect()
+}
+
 /// Kills an apply at each point in turn and runs it again.
 fn kill_everywhere(checkout: &str) {
+    kill_changes(checkout, &[]);
+}
+
+/// The same for an apply of changed manifests, on what the unchanged ones made.
+fn kill_changes(checkout: &str, changes: &[(&str, &str)]) {
     let arguments = ["apply", "-f", checkout, "-y", "--parallelism", "1"];
-    let clean = Place::with(&[checkout]);
-    assert!(clean.jvp(&arguments).status.success());
-    let wanted = node(&clean);
+    let fresh = || {
+        let place = Place::with(&[checkout]);
+        if !changes.is_empty() {
+            assert!(place.jvp(&arguments).status.success());
+        }
+        for (file, text) in changes {
+            fs::write(place.path("checkout").join(checkout).join(file), text).unwrap();
+        }
+        place
+    };
+    let clean = fresh();
+    let answer = clean.jvp(&arguments);
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let (wanted, runs) = (node(&clean), running(&clean));
     let mut kills = 0;
     loop {
         let point = kills + 1;
-        let place = Place::with(&[checkout]);
+        let place = fresh();
         let program = env!("CARGO_BIN_EXE_jvp");
         let killed =
             place.command(program).args(arguments).env("JVP_FAILPOINT", format!("journal:{point}:kill")).output().unwrap();
@@ -62,6 +86,7 @@ fn kill_everywhere(checkout: &str) {
         assert!(again.status.success(), "{checkout}, killed at point {point}: the next run said\n{said}");
         let found = node(&place);
         assert!(found == wanted, "{checkout}, killed at point {point}: it ended as\n{found:#}\nand not as\n{wanted:#}\n{said}");
+        assert_eq!(running(&place), runs, "{checkout}, killed at point {point}: something else runs\n{said}");
         let plan = place.jvp(&["plan", "-f", checkout, "--detailed-exitcode"]);
         let said = String::from_utf8_lossy(&plan.stdout).into_owned();
         assert!(plan.status.success(), "{checkout}, killed at point {point}: there is still to be done\n{said}");
@@ -82,4 +107,42 @@ fn volumes_of_all_kinds_survive_a_kill_anywhere() {
 #[test]
 fn networks_and_kept_addresses_survive_a_kill_anywhere() {
     kill_everywhere("examples/networks");
+}
+
+/// The VM of `examples/bios`, changed in all the ways that there are: what comes and goes while it runs, and what waits.
+const CHANGED: &str = r"
+apiVersion: jvp.dev/v1alpha1
+kind: VirtualMachine
+metadata: {name: small}
+spec:
+  memory: 640Mi
+  maxMemory: 1Gi
+  cpu: {count: 2, max: 4}
+  title: Not so small
+  firmware: {type: BIOS}
+  guestAgent: false
+  console: {vnc: {listen: 127.0.0.1}}
+  disks:
+    - {name: root, claim: {pool: disks, source: {template: debian-12}}}
+    - {name: more, claim: {pool: disks, capacity: 16Mi}}
+  interfaces:
+    - {name: lan, network: second, linkState: down}
+    - {name: again, network: lan, ip: 10.77.21.21}
+  xml: <domain><devices><rng model='virtio'><backend model='random'>/dev/urandom</backend><alias name='ua-rng'/></rng></devices></domain>
+---
+apiVersion: jvp.dev/v1alpha1
+kind: Network
+metadata: {name: second}
+spec: {mode: Isolated}
+";
+
+#[test]
+fn a_vm_that_is_changed_while_it_runs_survives_a_kill_anywhere() {
+    kill_changes("examples/bios", &[("vm.yaml", CHANGED)]);
+}
+
+#[test]
+fn a_vm_that_is_restarted_for_a_change_survives_a_kill_anywhere() {
+    let restarted = CHANGED.replace("  title: Not so small\n", "  updatePolicy: {restart: Now}\n");
+    kill_changes("examples/bios", &[("vm.yaml", &restarted)]);
 }

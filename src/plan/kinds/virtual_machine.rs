@@ -324,7 +324,9 @@ fn define(
         let live = domain.live.is_some();
         let paths = leaves.keys().cloned().collect();
         let expect = DomainExpect { uuid, live: if live { leaves.clone() } else { BTreeMap::new() }, inactive: leaves };
-        let op = Op::DomainMetadata { name: name.clone(), uuid, title, description, mark: Some(mark.to_xml()), live };
+        // The mark tells what is done, so it comes with what is done last.
+        let mark = (!defines).then(|| mark.to_xml());
+        let op = Op::DomainMetadata { name: name.clone(), uuid, title, description, mark, live };
         let fields = Precondition::Fields(Box::new(vm_change::fields(domain, paths, live)));
         row.drafts.push(Draft::new(op, lane(wanted)).when(fields).expect(Expect::Domain(Box::new(expect))));
     }

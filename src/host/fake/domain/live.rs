@@ -161,18 +161,26 @@ fn highest(element: &Element) -> u32 {
     element.children().map(highest).chain(own.and_then(|index| index.parse().ok())).max().unwrap_or(0)
 }
 
-/// Plugs a running interface into its network's bridge.
+/// Plugs a running interface into its network's bridge, by a port of its own.
 pub(super) fn plug_nic(state: &mut State, interface: &mut Element) {
     let networks = bridges(state);
     let mac = interface.child_attr("mac", "address").unwrap_or_default().to_owned();
-    let port = state.make_uuid(&format!("port {mac}")).to_string();
-    if let Some(source) = interface.child_mut("source") {
-        let bridge = source.attr("network").and_then(|network| networks.get(network)).cloned();
-        if let Some(bridge) = bridge {
-            source.set("portid", &port);
-            source.set("bridge", &bridge);
-        }
+    let port = state.make_uuid(&format!("port {mac}"));
+    let Some(source) = interface.child_mut("source") else { return };
+    let Some(name) = source.attr("network").map(str::to_owned) else { return };
+    if let Some(bridge) = networks.get(&name) {
+        source.set("portid", &port.to_string());
+        source.set("bridge", bridge);
     }
+    if let Some(network) = state.networks.get_mut(&name) {
+        network.ports.insert(port);
+    }
+}
+
+/// Gives back the port of an interface that is plugged out.
+pub(super) fn unplug_nic(state: &mut State, interface: &Element) {
+    let port = interface.child_attr("source", "portid").and_then(|text| text.parse::<uuid::Uuid>().ok());
+    state.networks.values_mut().for_each(|network| network.ports.retain(|other| Some(*other) != port));
 }
 
 /// How many graphics and consoles run already.

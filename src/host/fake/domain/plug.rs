@@ -93,6 +93,11 @@ impl State {
                     let kind = device.attr("device").unwrap_or("disk");
                     return Err(unsupported(format!("disk device type '{kind}' cannot be detached")));
                 }
+                let mut running = running;
+                if let Some(nic) = running.as_mut().and_then(|document| find(document, &device)).filter(|_| kept.is_none()) {
+                    let nic = nic.clone();
+                    live::unplug_nic(self, &nic);
+                }
                 (config.then(|| without(inactive)).transpose()?, running.map(without).transpose()?)
             }
         };
@@ -158,6 +163,7 @@ impl State {
                     let (from, to) = (model(old), model(device));
                     return Err(unsupported(format!("cannot modify network device model from {from} to {to}")));
                 }
+                let was = old.clone();
                 old.set("type", device.attr("type").unwrap_or("network"));
                 for name in ["source", "link"] {
                     old.remove(name);
@@ -165,6 +171,7 @@ impl State {
                 }
                 let mut new = old.clone();
                 if running {
+                    live::unplug_nic(self, &was);
                     live::plug_nic(self, &mut new);
                 }
                 *old = new;
