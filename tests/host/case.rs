@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use jvp::plan::{Edit, Op, Section, Side};
+use jvp::plan::{Edit, Op, Plug, Section, Side};
 use serde::Deserialize;
 
 /// A case.
@@ -40,6 +40,10 @@ pub(crate) enum Step {
     /// Plugs in all guests of a network that are cut off.
     NetworkReplug(String),
     DomainBlockResize(Resize),
+    /// Plugs a device in, changes it or unplugs it.
+    DomainDevice(Device),
+    DomainVcpus(Amount),
+    DomainMemory(Amount),
     VolumeCreate(In),
     VolumeClone(In),
     VolumeUpload(Upload),
@@ -119,6 +123,47 @@ impl Update {
             },
         }
     }
+}
+
+/// A device of a domain, and which documents are changed.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Device {
+    pub(crate) domain: String,
+    pub(crate) how: How,
+    #[serde(default)]
+    pub(crate) live: bool,
+    #[serde(default)]
+    pub(crate) config: bool,
+    pub(crate) xml: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum How {
+    Attach,
+    Update,
+    Detach,
+}
+
+impl From<How> for Plug {
+    fn from(how: How) -> Self {
+        match how {
+            How::Attach => Self::Attach,
+            How::Update => Self::Update,
+            How::Detach => Self::Detach,
+        }
+    }
+}
+
+/// How many vCPUs a domain has, or how much memory in KiB.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Amount {
+    pub(crate) domain: String,
+    pub(crate) to: u32,
+    #[serde(default)]
+    pub(crate) live: bool,
+    #[serde(default)]
+    pub(crate) config: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -302,7 +302,7 @@ impl Bench<'_, '_> {
             let op = self.device(Plug::Attach, path, patch, config);
             self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
             if !config {
-                self.define_disk(path, &disk, unit, defined)?;
+                self.define_disk(path, &disk, unit, defined.or(running))?;
             }
             return Ok(());
         }
@@ -322,7 +322,8 @@ impl Bench<'_, '_> {
         } else if !unit.inactive.is_empty() {
             self.show(unit, Some(&Effect::NextStart));
         }
-        self.define_disk(path, &disk, unit, defined)
+        // One that only runs keeps its target.
+        self.define_disk(path, &disk, unit, defined.or(running))
     }
 
     fn define_disk(&mut self, path: &str, disk: &Disk, unit: &Unit, defined: Option<&DiskDoc>) -> Result<(), Stop> {
@@ -381,7 +382,7 @@ impl Bench<'_, '_> {
         let Some(interface) = self.interface(name).cloned() else {
             return self.unplug(path, unit, true);
         };
-        let wanted = self.nic_wanted(&interface, defined, unit);
+        let wanted = self.nic_wanted(&interface, defined.or(running), unit);
         if self.running() && running.is_none() && self.ports > 0 {
             self.ports -= 1;
             self.show(unit, Some(&Effect::Live));
@@ -418,7 +419,7 @@ impl Bench<'_, '_> {
         if unit.inactive.is_empty() {
             return;
         }
-        let wanted = self.nic_wanted(&interface, defined, unit);
+        let wanted = self.nic_wanted(&interface, defined.or(running), unit);
         self.all.expect.extend(nic_expect(path, &wanted, unit));
         self.all.patch.interfaces.push(wanted);
         self.all.touched.insert(path.to_owned());
@@ -433,7 +434,7 @@ impl Bench<'_, '_> {
         });
         NicWanted {
             name: interface.name.clone(),
-            mac: interface.mac.unwrap_or(found),
+            mac: interface.mac.or(doc.and_then(|doc| doc.mac)).unwrap_or(found),
             source: network
                 .map(NicSource::Network)
                 .or_else(|| old.as_ref().map(|old| old.source.clone()))

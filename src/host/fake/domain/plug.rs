@@ -36,14 +36,17 @@ fn find<'a>(document: &'a mut Element, device: &Element) -> Option<&'a mut Eleme
 fn missing(device: &Element) -> HostError {
     let what = match device.name.as_str() {
         "disk" => format!("disk {} not found", key(device)),
-        "interface" => format!("no device matching MAC address {} found", key(device)),
+        "interface" => {
+            let mac = key(device);
+            format!("no device found at address '(<null>)' matching MAC address '{mac}' and alias '(<null>)'")
+        }
         _ => format!("no {} device found", device.name),
     };
     libvirt(ErrorKind::NotFound, 99, format!("device not found: {what}"))
 }
 
 fn unsupported(message: impl Into<String>) -> HostError {
-    libvirt(ErrorKind::Unsupported, 84, format!("Operation not supported: {}", message.into()))
+    libvirt(ErrorKind::Unsupported, 84, message)
 }
 
 impl State {
@@ -122,7 +125,8 @@ impl State {
         let Some(mut running) = running else { return Ok((config.then_some(completed), None)) };
         let bus = device.child_attr("target", "bus").unwrap_or_default();
         if device.name == "disk" && !matches!(bus, "virtio" | "scsi" | "usb") {
-            return Err(unsupported(format!("disk bus '{bus}' cannot be hotplugged.")));
+            let message = "unable to execute QEMU command 'device_add': Bus 'ide.0' does not support hotplugging";
+            return Err(libvirt(ErrorKind::Failed, 1, message));
         }
         if find(&mut running, device).is_some() && device.name != "interface" {
             return Err(libvirt(ErrorKind::Failed, 55, format!("target {} already exists", key(device))));
@@ -132,6 +136,9 @@ impl State {
             return Err(no_file(format!("Cannot access storage file '{path}'")));
         }
         self.plugged(device)?;
+        if (device.name == "interface" || bus == "virtio") && !port_is_free(&running) {
+            return Err(libvirt(ErrorKind::Failed, 1, "No more available PCI slots"));
+        }
         let Some(mut new) = find(&mut completed, device).cloned() else { return Err(missing(device)) };
         live::plug(self, &running, &mut new, name);
         running.edit("devices", |devices| devices.push(new));
@@ -178,7 +185,7 @@ impl State {
             }
             "disk" => {
                 if running && old.attr("device") != Some("cdrom") {
-                    return Err(libvirt(ErrorKind::Unsupported, 67, "disk source can be changed only in removable drives"));
+                    return Err(libvirt(ErrorKind::Failed, 67, "disk source can be changed only in removable drives"));
                 }
                 let path = device.child("source").and_then(|source| source.attr("file")).map(str::to_owned);
                 if let Some(path) = path.filter(|path| running && !self.files.contains_key(path)) {
@@ -219,9 +226,11 @@ impl State {
             let mut document = Element::parse(text).map_err(xml)?;
             let max: u32 = document.child_text("vcpu").and_then(|text| text.trim().parse().ok()).unwrap_or(1);
             if count > max {
-                let message = format!("requested vcpus is greater than max allowable vcpus for the domain: {count} > {max}");
+                let of = if live { "live domain" } else { "domain" };
+                let message = format!("requested vcpus is greater than max allowable vcpus for the {of}: {count} > {max}");
                 return Err(libvirt(ErrorKind::Failed, 8, message));
             }
+            each_vcpu(&mut document, count, max);
             document.edit("vcpu", |vcpu| {
                 vcpu.unset("current");
                 if count < max {
@@ -266,6 +275,39 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Whether a PCI Express root port has nothing behind it.
+fn port_is_free(document: &Element) -> bool {
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    let Some(devices) = document.child("devices") else { return false };
+    if !devices.all("controller").any(|controller| controller.attr("model") == Some("pcie-root")) {
+        return true;
+    }
+    let taken: Vec<u64> = devices.children().filter_map(|device| number(device.child_attr("address", "bus")?)).collect();
+    let ports = devices.all("controller").filter(|controller| controller.attr("model") == Some("pcie-root-port"));
+    ports.filter_map(|port| port.attr("index")?.parse::<u64>().ok()).any(|index| !taken.contains(&index))
+}
+
+/// What libvirt keeps of each vCPU once one was plugged in: those that were there at the start can't be unplugged.
+fn each_vcpu(document: &mut Element, count: u32, max: u32) {
+    let before = vcpus(Some(&document.print()));
+    let known = document.child("vcpus").is_some();
+    document.edit("vcpus", |all| {
+        if !known {
+            for id in 0..max {
+                let vcpu = Element::new("vcpu").with("id", &id.to_string()).with("enabled", "no");
+                all.push(vcpu.with("hotpluggable", if id < before { "no" } else { "yes" }));
+            }
+        }
+        for (id, vcpu) in (0..max).zip(all.children_mut()) {
+            vcpu.set("enabled", if id < count { "yes" } else { "no" });
+            vcpu.unset("order");
+            if id < count {
+                vcpu.set("order", &(id + 1).to_string());
+            }
+        }
+    });
 }
 
 fn vcpus(document: Option<&str>) -> u32 {
