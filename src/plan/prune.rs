@@ -32,7 +32,8 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     if p.policy.partial || p.policy.targets.is_some() || !p.policy.adopt.is_empty() {
         return;
     }
-    let orphans = orphans(p);
+    let mut orphans = orphans(p);
+    orphans.retain(|object| !super::suspension::spared(p, object));
     let renamed = ask(p, &orphans);
     if !p.policy.prune {
         for object in &orphans {
