@@ -90,7 +90,7 @@ fn networks_and_kept_addresses_survive_a_kill_anywhere() {
 }
 
 /// What is there before: a pool that may move, one that stays, volumes, and a running VM on a network and on two of the volumes.
-const BEFORE: &str = r#"apiVersion: jvp.dev/v1alpha1
+const BEFORE: &str = r"apiVersion: jvp.dev/v1alpha1
 kind: Fleet
 metadata: {name: change}
 spec: {id: 6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10}
@@ -135,7 +135,7 @@ spec:
   accelerator: TCG
   disks: [{name: root, claim: {pool: main, capacity: 8Mi}}, {name: data, volume: data}]
   interfaces: [{name: eth0, network: lan, ip: 198.18.7.10}]
-"#;
+";
 
 #[test]
 fn changes_of_networks_pools_and_volumes_survive_a_kill_anywhere() {
