@@ -172,13 +172,22 @@ fn observed(
             leaves.insert(path, json!(source));
         }
     }
+    let live = doc.id.is_some();
     for interface in &spec.interfaces {
         let Some(network) = &interface.network else { continue };
         let doc = doc.interfaces.iter().find(|doc| doc.key.as_ref() == Some(&interface.name));
         let Some(doc) = doc else { continue };
         let should = p.libvirt_name(Kind::Network, network, node);
         let is = doc.network.clone().or_else(|| doc.bridge.clone()).unwrap_or_default();
-        let value = if is == should { json!(network) } else { json!(is) };
+        // On the bridge itself, on its way to be plugged in again: the network's own plan sees to it.
+        let halfway = live
+            && doc.network.is_none()
+            && p.desired.objects.contains_key(&ObjectRef::on(Kind::Network, network.clone(), node))
+            && {
+                let bridge = p.network(network, node).and_then(|state| state.live.as_ref()?.bridge.clone());
+                doc.bridge.is_some() && doc.bridge == bridge
+            };
+        let value = if is == should || halfway { json!(network) } else { json!(is) };
         leaves.insert(format!("/interfaces/{}/network", interface.name), value);
     }
     if leaves.keys().any(|path| path.starts_with("/console/vnc/")) && wanted.now.contains_key("/console/vnc") {
