@@ -550,3 +550,43 @@ fn a_prune_survives_a_kill_anywhere() {
                    disks: [{name: root, claim: {pool: one, capacity: 8Mi}}]\n  cloudInit: {hostname: h}\n";
     killed_everywhere(&format!("{pool}{machine}"), pool, &["apply", "-y", "--prune", "--parallelism", "1"]);
 }
+
+#[test]
+fn labels_choose_what_is_planned_applied_and_deleted() {
+    let labelled = |name: &str, label: &str| {
+        vm(name, "runStrategy: Manual", "")
+            .replace(&format!("{{name: {name}}}"), &format!("{{name: {name}, labels: {{app: {label}}}}}"))
+    };
+    let bench = Bench::with(&(labelled("a", "web") + &labelled("b", "db") + &vm("c", "runStrategy: Manual", "")));
+    let said = bench.jvp(0, &["plan", "-l", "app=web"]);
+    assert!(said.contains("VirtualMachine/a will be created") && said.contains("Plan: 1 to create"), "{said}");
+    bench.jvp(0, &["apply", "-y", "-l", "app in (web,db)"]);
+    let there = |bench: &Bench| bench.node.state().domains.into_keys().filter(|name| name.len() == 1).collect::<String>();
+    assert_eq!(there(&bench), "ab");
+    bench.jvp(0, &["delete", "-y", "-l", "app=db"]);
+    assert_eq!(there(&bench), "a");
+    let said = bench.jvp(1, &["plan", "-l", "app=nothing"]);
+    assert!(said.contains("nothing has labels such as `app=nothing`"), "{said}");
+    bench.jvp(64, &["plan", "-l", "app=(", "-f", "."]);
+    bench.jvp(64, &["plan", "-l", "app=web", "--target", "vm/a"]);
+}
+
+#[test]
+fn a_plan_looks_into_the_pools_again_only_when_asked_to() {
+    let bench = Bench::with(
+        "---\napiVersion: jvp.dev/v1alpha1\nkind: StoragePool\nmetadata: {name: one}\nspec: {type: Dir, target: {path: /srv/one}}\n\
+         ---\napiVersion: jvp.dev/v1alpha1\nkind: Volume\nmetadata: {name: first}\nspec: {pool: one, capacity: 8Mi}\n",
+    );
+    bench.jvp(0, &["apply", "-y"]);
+    let text = fs::read_to_string(bench.place.path("checkout").join("all.yaml")).unwrap();
+    let more = "---\napiVersion: jvp.dev/v1alpha1\nkind: Volume\nmetadata: {name: second}\nspec: {pool: one, capacity: 8Mi}\n";
+    fs::write(bench.place.path("checkout").join("all.yaml"), text + more).unwrap();
+    bench.node.with(|state| {
+        let file = state.files["/srv/one/first.qcow2"].clone();
+        state.files.insert("/srv/one/second.qcow2".into(), file);
+    });
+    let said = bench.jvp(0, &["plan"]);
+    assert!(said.contains("Volume/second will be created"), "{said}");
+    let said = bench.jvp(6, &["plan", "--refresh"]);
+    assert!(said.contains("a file `second.qcow2` is in the pool `one` that jvp didn't make"), "{said}");
+}

@@ -134,7 +134,7 @@ fn is_unknown(session: &Session, owned: &Owned, text: &str) -> Result<bool, Comm
 /// Which objects an apply was about.
 pub(super) enum Targets<'a> {
     /// As given on the command line.
-    Words(&'a [String]),
+    Words(&'a super::args::Choice),
     /// As a saved plan has them.
     Saved(Option<BTreeSet<ObjectRef>>),
 }

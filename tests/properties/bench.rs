@@ -189,7 +189,6 @@ pub struct Bench {
     pub consents: Consents,
     pub hosts: BTreeMap<Name, FakeHost>,
     pub text: String,
-    pub consents: Consents,
     sources: Sources,
     store: Store,
     fate: Arc<Fate>,
