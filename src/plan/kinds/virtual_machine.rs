@@ -161,7 +161,10 @@ fn observed(
         };
         let field = if object.kind == Kind::Template { "image" } else { "volume" };
         let path = format!("/disks/{}/{field}", disk.name);
-        let Some(source) = doc.source.as_deref() else { continue };
+        // Some domains name a pool and a volume in it instead of a path.
+        let named = || doc.source_volume.as_ref().and_then(|(pool, name)| p.node(node)?.volume_path(pool, name));
+        let Some(source) = doc.source.clone().or_else(named) else { continue };
+        let source = source.as_str();
         let should = wanted_path(p, &object, node);
         if should.as_deref() == Some(source) || (should.is_none() && object.kind == Kind::Template) {
             leaves.insert(path, json!(object.name));
