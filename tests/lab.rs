@@ -48,3 +48,5 @@ mod networks;
 mod scenarios;
 #[path = "lab_suite/volumes.rs"]
 mod volumes;
+#[path = "lab_suite/wait.rs"]
+mod wait;

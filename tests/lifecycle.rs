@@ -486,3 +486,107 @@ fn an_export_is_adopted_and_says_no_secret() {
     let said = bench.jvp(1, &["export", "vm/web"]);
     assert!(said.contains("that isn't jvp's already"), "{said}");
 }
+
+/// Kills jvp at each fail point in turn; the next run ends as one that nobody killed.
+fn killed_everywhere(before: &str, wanted: &str, arguments: &[&str]) {
+    let start = || {
+        let bench = Bench::new();
+        if !before.is_empty() {
+            bench.write(before);
+            bench.jvp(0, &["apply", "-y"]);
+        }
+        bench.write(wanted);
+        bench
+    };
+    let clean = start();
+    clean.jvp(0, arguments);
+    // Which state directory wrote last is no part of it.
+    let unsigned = |text: &String| {
+        let mut parts = text.split(" writer=");
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |all, part| all + &part[38..])
+    };
+    let end = |bench: &Bench| {
+        let state = bench.node.state();
+        let domains = state.domains.values().map(|domain| unsigned(&domain.inactive));
+        let networks = state.networks.values().map(|network| unsigned(&network.inactive));
+        (unmarked(&state), domains.chain(networks).collect::<Vec<_>>())
+    };
+    let wanted = end(&clean);
+    let listed = clean.jvp(0, &["get", "all", "-o", "name"]);
+    for point in 1.. {
+        let bench = start();
+        let mut command = bench.place.command(env!("CARGO_BIN_EXE_jvp"));
+        let killed = command.args(arguments).env("JVP_FAILPOINT", format!("journal:{point}:kill")).output().unwrap();
+        if killed.status.success() {
+            assert!(point > 8, "only {point} fail points");
+            return;
+        }
+        let said = bench.jvp(0, arguments);
+        assert_eq!(end(&bench), wanted, "killed at point {point}: {said}");
+        bench.jvp(0, &["plan", "--detailed-exitcode"]);
+        assert_eq!(listed, bench.jvp(0, &["get", "all", "-o", "name"]), "killed at point {point}");
+    }
+}
+
+#[test]
+fn an_adoption_survives_a_kill_anywhere() {
+    killed_everywhere("", &manifests("adopt: true"), &["apply", "-y", "--parallelism", "1"]);
+}
+
+#[test]
+fn a_new_name_survives_a_kill_anywhere() {
+    killed_everywhere(
+        &trio("one", "net", "web1", false),
+        &trio("two", "net2", "web2", true),
+        &["apply", "-y", "--parallelism", "1"],
+    );
+}
+
+#[test]
+fn a_prune_survives_a_kill_anywhere() {
+    let pool = "---\napiVersion: jvp.dev/v1alpha1\nkind: StoragePool\nmetadata: {name: one}\nspec: {type: Dir, target: {path: /srv/one}}\n";
+    let machine = "---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {name: goes}\nspec:\n  memory: 64Mi\n  \
+                   disks: [{name: root, claim: {pool: one, capacity: 8Mi}}]\n  cloudInit: {hostname: h}\n";
+    killed_everywhere(&format!("{pool}{machine}"), pool, &["apply", "-y", "--prune", "--parallelism", "1"]);
+}
+
+#[test]
+fn labels_choose_what_is_planned_applied_and_deleted() {
+    let labelled = |name: &str, label: &str| {
+        vm(name, "runStrategy: Manual", "")
+            .replace(&format!("{{name: {name}}}"), &format!("{{name: {name}, labels: {{app: {label}}}}}"))
+    };
+    let bench = Bench::with(&(labelled("a", "web") + &labelled("b", "db") + &vm("c", "runStrategy: Manual", "")));
+    let said = bench.jvp(0, &["plan", "-l", "app=web"]);
+    assert!(said.contains("VirtualMachine/a will be created") && said.contains("Plan: 1 to create"), "{said}");
+    bench.jvp(0, &["apply", "-y", "-l", "app in (web,db)"]);
+    let there = |bench: &Bench| bench.node.state().domains.into_keys().filter(|name| name.len() == 1).collect::<String>();
+    assert_eq!(there(&bench), "ab");
+    bench.jvp(0, &["delete", "-y", "-l", "app=db"]);
+    assert_eq!(there(&bench), "a");
+    let said = bench.jvp(1, &["plan", "-l", "app=nothing"]);
+    assert!(said.contains("nothing has labels such as `app=nothing`"), "{said}");
+    bench.jvp(64, &["plan", "-l", "app=(", "-f", "."]);
+    bench.jvp(64, &["plan", "-l", "app=web", "--target", "vm/a"]);
+}
+
+#[test]
+fn a_plan_looks_into_the_pools_again_only_when_asked_to() {
+    let bench = Bench::with(
+        "---\napiVersion: jvp.dev/v1alpha1\nkind: StoragePool\nmetadata: {name: one}\nspec: {type: Dir, target: {path: /srv/one}}\n\
+         ---\napiVersion: jvp.dev/v1alpha1\nkind: Volume\nmetadata: {name: first}\nspec: {pool: one, capacity: 8Mi}\n",
+    );
+    bench.jvp(0, &["apply", "-y"]);
+    let text = fs::read_to_string(bench.place.path("checkout").join("all.yaml")).unwrap();
+    let more = "---\napiVersion: jvp.dev/v1alpha1\nkind: Volume\nmetadata: {name: second}\nspec: {pool: one, capacity: 8Mi}\n";
+    fs::write(bench.place.path("checkout").join("all.yaml"), text + more).unwrap();
+    bench.node.with(|state| {
+        let file = state.files["/srv/one/first.qcow2"].clone();
+        state.files.insert("/srv/one/second.qcow2".into(), file);
+    });
+    let said = bench.jvp(0, &["plan"]);
+    assert!(said.contains("Volume/second will be created"), "{said}");
+    let said = bench.jvp(6, &["plan", "--refresh"]);
+    assert!(said.contains("a file `second.qcow2` is in the pool `one` that jvp didn't make"), "{said}");
+}

@@ -5,6 +5,8 @@
 
 #[path = "properties/bench.rs"]
 mod bench;
+#[path = "properties/lifecycle.rs"]
+mod lifecycle;
 #[path = "properties/networks.rs"]
 mod networks;
 #[path = "properties/scene.rs"]

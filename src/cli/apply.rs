@@ -8,10 +8,10 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::run::{Manner, carry_out};
-use super::session::{Session, consents, is_libvirts, targets};
+use super::session::{Session, consents, is_libvirts, selected, targets};
 use super::wait::Targets;
 use crate::name::{Kind, ObjectRef};
-use crate::plan::{Mode, Policy, PowerAct};
+use crate::plan::{Entry, Mode, Policy, PowerAct};
 
 pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let exit = carried_out(args, global, out).await?;
@@ -22,7 +22,7 @@ pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> 
     let saved = args.plan.as_ref().map(|path| super::saved::read(path)).transpose()?;
     let (files, targets) = match saved {
         Some(saved) => (Files { files: saved.files, secrets_dir: saved.secrets_dir }, Targets::Saved(saved.policy.targets)),
-        None => (args.files.clone(), Targets::Words(&args.target)),
+        None => (args.files.clone(), Targets::Words(&args.choice)),
     };
     super::wait::after_apply(&files, global, &targets, args.timeout, out).await
 }
@@ -43,7 +43,7 @@ async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Resul
         session,
         global,
         |session, seen| {
-            let targets = targets(session, &seen.owned, &args.target)?;
+            let targets = targets(session, &seen.owned, &args.choice)?;
             session.pruned(session.policy(Mode::Apply, given.clone(), targets), args.prune)
         },
         &manner,
@@ -88,7 +88,15 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
         global,
         |session, seen| {
             let mut objects: BTreeSet<ObjectRef> = BTreeSet::new();
-            if args.objects.is_empty() {
+            if let Some(selector) = &args.selector {
+                // What comes with another object bears no labels of its own.
+                let labels = session.desired.objects.values().filter(|wanted| wanted.implied_by.is_none());
+                let labels = labels.map(|wanted| (&wanted.object, &wanted.labels));
+                let comes_with = |entry: &&Entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.is_some());
+                let known = seen.owned.entries.values().filter(|entry| !entry.released && !comes_with(entry));
+                let known = known.map(|entry| (&entry.object, &entry.labels));
+                objects.extend(selected(selector, labels.chain(known))?);
+            } else if args.objects.is_empty() {
                 let declared =
                     session.desired.objects.keys().filter(|object| is_libvirts(object.kind) || object.kind == Kind::KeyPair);
                 objects.extend(declared.cloned());

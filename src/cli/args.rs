@@ -137,6 +137,17 @@ pub(super) struct Files {
     pub secrets_dir: Option<PathBuf>,
 }
 
+/// A part of the manifests.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Choice {
+    /// Only this object and what it needs
+    #[arg(long, value_name = "REF")]
+    pub target: Vec<String>,
+    /// Only objects with these labels, such as `app=web,tier!=db`, and what they need
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "target")]
+    pub selector: Option<String>,
+}
+
 /// Words given beforehand, each for one object. `-y` implies none of them.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Consents")]
@@ -217,15 +228,17 @@ pub(super) struct PlanArgs {
     /// Exit with 2 where there are changes
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Have libvirt look into the pools of the manifests again first: files that came or went without it are seen
+    #[arg(long)]
+    pub refresh: bool,
     /// Save the plan, for `jvp apply FILE`
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Take down what the inventory has and the manifests no longer do; needs the whole set
     #[arg(long)]
     pub prune: bool,
-    /// Only this object and what it needs
-    #[arg(long, value_name = "REF")]
-    pub target: Vec<String>,
+    #[command(flatten)]
+    pub choice: Choice,
     /// How the plan is shown
     #[arg(short, long, value_enum, default_value_t = PlanFormat::Text)]
     pub output: PlanFormat,
@@ -260,9 +273,8 @@ pub(super) struct ApplyArgs {
     /// How long to wait, such as `90s`, `5m` or `1h30m`
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = super::wait::duration, requires = "wait")]
     pub timeout: std::time::Duration,
-    /// Only this object and what it needs
-    #[arg(long, value_name = "REF")]
-    pub target: Vec<String>,
+    #[command(flatten)]
+    pub choice: Choice,
     /// How many steps are in flight on a node
     #[arg(long, default_value_t = crate::apply::DEFAULT_PARALLELISM, value_name = "N")]
     pub parallelism: usize,
@@ -304,6 +316,9 @@ pub(super) struct ExportArgs {
 pub(super) struct DeleteArgs {
     /// Objects, such as `vm/web-1`; none means all that the manifests declare
     pub objects: Vec<String>,
+    /// Only objects with these labels, such as `app=web,tier!=db`
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "objects")]
+    pub selector: Option<String>,
     #[command(flatten)]
     pub files: Files,
     #[command(flatten)]
@@ -376,9 +391,8 @@ pub(super) struct DiffArgs {
     pub files: Files,
     #[command(flatten)]
     pub consents: ConsentArgs,
-    /// Only this object and what it needs
-    #[arg(long, value_name = "REF")]
-    pub target: Vec<String>,
+    #[command(flatten)]
+    pub choice: Choice,
     /// Compare libvirt's documents instead of fields
     #[arg(long)]
     pub show_xml: bool,

@@ -12,8 +12,12 @@ use crate::plan::{Mode, render};
 
 pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
-    let seen = session.look(&Scope::Everything, out).await?;
-    let targets = targets(&session, &seen.owned, &args.target)?;
+    let mut seen = session.look(&Scope::Everything, out).await?;
+    if args.refresh {
+        session.refresh_pools(&seen, out).await;
+        seen = session.look(&Scope::Everything, out).await?;
+    }
+    let targets = targets(&session, &seen.owned, &args.choice)?;
     let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
     let policy = session.pruned(policy, args.prune)?;
     let plan = session.plan(&seen, &policy);
@@ -39,7 +43,7 @@ pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<
 pub(super) async fn diff(args: &DiffArgs, global: &Global, out: &Out) -> Result<u8, CommandError> {
     let session = Session::open(&args.files, global, out)?;
     let seen = session.look(&Scope::Everything, out).await?;
-    let targets = targets(&session, &seen.owned, &args.target)?;
+    let targets = targets(&session, &seen.owned, &args.choice)?;
     let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
     let plan = session.plan(&seen, &policy);
     let text = super::difference::render(&plan, &seen, args.show_xml, out.colour);

@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{ConsentArgs, Files, Global};
+use super::args::{Choice, ConsentArgs, Files, Global};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use crate::apply::{Seen, observe};
 use crate::diag::{self, Code, Diagnostic};
 use crate::host::libvirt::LibvirtConnector;
-use crate::host::{Connector, Host};
+use crate::host::{Connector, Host, NoProgress};
 use crate::manifest::Spec;
 use crate::name::{Kind, Name, ObjectRef, Uid};
 use crate::observe::Scope;
-use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, plan};
+use crate::plan::{Consents, Mode, Op, Owned, Plan, Policy, complete, plan};
 use crate::resolve::{self, Desired, Implied, Problem};
 use crate::source::{ManifestSet, read_set};
 use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
@@ -257,6 +257,22 @@ impl Session {
         Ok(Seen { observed, owned, rebuilt, sources })
     }
 
+    /// Has libvirt look into the running pools of the manifests again. What can't be refreshed is said.
+    pub(super) async fn refresh_pools(&self, seen: &Seen, out: &Out) {
+        let pools = self.desired.objects.values().filter(|wanted| wanted.object.kind == Kind::StoragePool);
+        for wanted in pools {
+            let Some((node, host)) = wanted.node.as_ref().and_then(|node| Some((node, self.hosts.get(node)?))) else { continue };
+            let known = seen.owned.entries.get(&wanted.object).map_or(&wanted.libvirt_name, |entry| &entry.libvirt_name);
+            let running = seen.observed.node(node).and_then(|state| state.pools.get(known)).is_some_and(|pool| pool.active);
+            if !running {
+                continue;
+            }
+            if let Err(error) = host.act(&Op::PoolRefresh { name: known.clone() }, &NoProgress).await {
+                out.say(&format!("warning: {}: the pool was not refreshed: {error}\n", wanted.object));
+            }
+        }
+    }
+
     /// Plans from what was seen.
     pub(super) fn plan(&self, seen: &Seen, policy: &Policy) -> Plan {
         plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, policy)
@@ -282,8 +298,8 @@ impl Session {
             return Ok(policy);
         }
         if policy.targets.is_some() {
-            return Err(CommandError::new(Exit::Usage, "--prune needs the whole set, and --target leaves most of it out")
-                .help("prune without --target, or delete by name: jvp delete REF"));
+            return Err(CommandError::new(Exit::Usage, "--prune needs the whole set, and --target and -l leave most of it out")
+                .help("prune without these, or delete by name: jvp delete REF"));
         }
         if policy.partial {
             let message = "--prune needs the whole set: what isn't in a part of it may be in the rest";
@@ -347,16 +363,34 @@ pub(super) fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
     })
 }
 
-/// The targets of `--target`.
-pub(super) fn targets(session: &Session, owned: &Owned, list: &[String]) -> Result<Option<BTreeSet<ObjectRef>>, CommandError> {
-    if list.is_empty() {
+/// The targets of `--target`, or those whose labels are as `-l` says.
+pub(super) fn targets(session: &Session, owned: &Owned, choice: &Choice) -> Result<Option<BTreeSet<ObjectRef>>, CommandError> {
+    if let Some(selector) = &choice.selector {
+        let labels = session.desired.objects.values().filter(|wanted| wanted.implied_by.is_none());
+        let labels = labels.map(|wanted| (&wanted.object, &wanted.labels));
+        return selected(selector, labels).map(Some);
+    }
+    if choice.target.is_empty() {
         return Ok(None);
     }
     let mut all = BTreeSet::new();
-    for text in list {
+    for text in &choice.target {
         all.extend(session.objects(text, owned)?);
     }
     Ok(Some(all))
+}
+
+/// The objects whose labels are as a selector says; that there is none is an error.
+pub(super) fn selected<'a>(
+    selector: &str,
+    labels: impl Iterator<Item = (&'a ObjectRef, &'a BTreeMap<String, String>)>,
+) -> Result<BTreeSet<ObjectRef>, CommandError> {
+    let asked = super::read::Selector::parse(selector).map_err(|message| CommandError::new(Exit::Usage, message))?;
+    let all: BTreeSet<ObjectRef> = labels.filter(|(_, labels)| asked.matches(labels)).map(|(object, _)| object.clone()).collect();
+    if all.is_empty() {
+        return Err(CommandError::new(Exit::Error, format!("nothing has labels such as `{selector}`")));
+    }
+    Ok(all)
 }
 
 /// Whether the person who runs jvp lets Nodes have this URI.

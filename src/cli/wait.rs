@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 
 use super::args::{Files, Global};
@@ -45,13 +46,38 @@ pub(super) struct WaitArgs {
     #[arg(required = true, value_name = "REF")]
     pub objects: Vec<String>,
     /// What is waited for: `condition=Ready`, another condition, or `delete`
-    #[arg(long = "for", value_name = "WHAT", default_value = "condition=Ready", value_parser = goal)]
+    #[arg(long = "for", value_name = "WHAT", default_value = "condition=Ready", value_parser = goals(), ignore_case = true)]
     pub goal: Goal,
     /// How long, such as `90s`, `5m` or `1h30m`
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub timeout: Duration,
     #[command(flatten)]
     pub files: Files,
+}
+
+/// What a shell completes.
+const GOALS: &[&str] = &[
+    "condition=Running",
+    "condition=AddressAssigned",
+    "condition=AgentConnected",
+    "condition=CloudInitDone",
+    "condition=Ready",
+    "delete",
+];
+
+/// What kubectl takes too.
+const ALSO: &[&str] = &[
+    "condition=Running=true",
+    "condition=AddressAssigned=true",
+    "condition=AgentConnected=true",
+    "condition=CloudInitDone=true",
+    "condition=Ready=true",
+];
+
+fn goals() -> impl TypedValueParser<Value = Goal> {
+    let shown = GOALS.iter().map(|text| PossibleValue::new(*text));
+    let also = ALSO.iter().map(|text| PossibleValue::new(*text).hide(true));
+    PossibleValuesParser::new(shown.chain(also)).try_map(|text| goal(&text))
 }
 
 /// Reads `condition=Ready` (also with `=true` after it, as kubectl has it) and `delete`.
@@ -61,8 +87,9 @@ fn goal(text: &str) -> Result<Goal, String> {
     }
     let names: Vec<&str> = Condition::ALL.iter().map(|condition| condition.name()).collect();
     let wrong = || format!("it is `delete` or `condition=` and one of {}", names.join(", "));
-    let name = text.strip_prefix("condition=").ok_or_else(wrong)?;
-    let name = name.strip_suffix("=true").or_else(|| name.strip_suffix("=True")).unwrap_or(name);
+    let lower = text.to_ascii_lowercase();
+    let name = lower.strip_prefix("condition=").ok_or_else(wrong)?;
+    let name = name.strip_suffix("=true").unwrap_or(name);
     let found = Condition::ALL.iter().find(|condition| condition.name().eq_ignore_ascii_case(name));
     found.map(|condition| Goal::Condition(*condition)).ok_or_else(wrong)
 }
@@ -107,7 +134,7 @@ fn is_unknown(session: &Session, owned: &Owned, text: &str) -> Result<bool, Comm
 /// Which objects an apply was about.
 pub(super) enum Targets<'a> {
     /// As given on the command line.
-    Words(&'a [String]),
+    Words(&'a super::args::Choice),
     /// As a saved plan has them.
     Saved(Option<BTreeSet<ObjectRef>>),
 }
@@ -320,6 +347,15 @@ mod tests {
         assert_eq!(goal("condition=agentconnected=true"), Ok(Goal::Condition(Condition::AgentConnected)));
         assert!(goal("Ready").unwrap_err().contains("AddressAssigned"));
         assert!(goal("condition=Redy").is_err());
+    }
+
+    #[test]
+    fn every_condition_is_completed() {
+        for condition in Condition::ALL {
+            let text = format!("condition={}", condition.name());
+            assert!(GOALS.contains(&text.as_str()) && ALSO.contains(&format!("{text}=true").as_str()), "{text}");
+        }
+        assert!(GOALS.iter().chain(ALSO).all(|text| goal(text).is_ok()));
     }
 
     #[test]

@@ -302,7 +302,18 @@ fn file(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_da
     if p.standing.contains_key(&wanted.object) {
         return;
     }
+    if p.entry(&wanted.object).is_some_and(|entry| seed_of(entry).is_some()) {
+        // Nobody's data, whose VM is gone: jvp makes it anew from the manifest whenever one wants it.
+        let seed = Wanted { reclaim: ReclaimPolicy::Delete, ..wanted.clone() };
+        return remove_file(p, &seed, needs, true, true, None);
+    }
     remove_file(p, wanted, needs, with_data, false, None);
+}
+
+/// The VM whose cloud-init seed a volume is.
+pub(super) fn seed_of(entry: &Entry) -> Option<&ObjectRef> {
+    let owner = entry.volume.as_ref()?.owner.as_ref()?;
+    entry.object.name.as_str().starts_with(&format!("{}.seed-", owner.name)).then_some(owner)
 }
 
 fn remove_file(

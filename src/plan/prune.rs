@@ -14,9 +14,10 @@ use crate::resolve::Wanted;
 /// What of the inventory no manifest declares any more: not what comes with something declared, nor what was let go before.
 fn orphans(p: &Planner<'_>) -> BTreeSet<ObjectRef> {
     let declared = |object: &ObjectRef| p.desired.objects.contains_key(object);
+    // A seed goes with its VM, and by itself where that one is gone.
     let seed = |entry: &Entry| {
-        let owner = entry.volume.as_ref().and_then(|volume| volume.owner.as_ref());
-        owner.is_some_and(|vm| entry.object.name.as_str().starts_with(&format!("{}.seed-", vm.name)))
+        let owner = super::delete::seed_of(entry);
+        owner.is_some_and(|vm| declared(vm) || p.owned.entries.contains_key(vm))
     };
     p.owned
         .entries
@@ -32,7 +33,8 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     if p.policy.partial || p.policy.targets.is_some() || !p.policy.adopt.is_empty() {
         return;
     }
-    let orphans = orphans(p);
+    let mut orphans = orphans(p);
+    orphans.retain(|object| !super::suspension::spared(p, object));
     let renamed = ask(p, &orphans);
     if !p.policy.prune {
         for object in &orphans {
@@ -70,8 +72,14 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     }
     let (changes, actions, before) = (p.plan.changes.len(), p.plan.actions.len(), last_actions(p));
     super::delete::plan(p, &taken, false);
-    let deletes = p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete).count();
-    let all = p.owned.entries.values().filter(|entry| !entry.released).count();
+    for change in p.plan.changes.iter_mut().skip(changes).filter(|change| change.reason.starts_with("asked for")) {
+        change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
+    }
+    // What comes with a VM goes with it, and counts with it.
+    let gone = |change: &&super::Change| change.verb == Verb::Delete && change.implied_by.is_none();
+    let deletes = p.plan.changes.iter().skip(changes).filter(gone).count();
+    let comes_with = |entry: &&Entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.is_some());
+    let all = p.owned.entries.values().filter(|entry| !entry.released && !comes_with(entry)).count();
     let most = p.policy.consents.max_deletes.of(all);
     if deletes > most {
         let message = format!(
@@ -83,11 +91,6 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     // Nothing goes before all else is done: what fails leaves everything there.
     for action in p.plan.actions.iter_mut().skip(actions) {
         action.needs.extend(before.iter().copied());
-    }
-    for change in p.plan.changes.iter_mut().skip(changes) {
-        if change.reason.starts_with("asked for") {
-            change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
-        }
     }
 }
 

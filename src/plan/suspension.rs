@@ -43,6 +43,16 @@ pub(super) fn refused(p: &mut Planner<'_>, wanted: &Wanted) -> bool {
     true
 }
 
+/// Notes an object that no manifest declares any more and that is suspended, by itself or by the VM that it came with: a prune leaves
+/// it. True where it is.
+pub(super) fn spared(p: &mut Planner<'_>, object: &ObjectRef) -> bool {
+    let owner = p.entry(object).and_then(|entry| entry.volume.as_ref()).and_then(|volume| volume.owner.as_ref());
+    let suspension = p.owned.suspended.get(object).or_else(|| p.owned.suspended.get(owner?));
+    let Some(words) = suspension.map(Suspension::words) else { return false };
+    p.note(object, "Suspended", words);
+    true
+}
+
 /// Whether others may build on it: it was made, and runs where it has to.
 fn is_there(p: &Planner<'_>, wanted: &Wanted) -> bool {
     let made = p.entry(&wanted.object).is_some_and(|entry| !entry.released);

@@ -60,7 +60,8 @@ impl Place {
     }
 
     fn open(&self) -> (Store, Opened) {
-        Store::open(&self.state(), "jvp apply", NOW, Duration::ZERO).unwrap()
+        // A child that another test starts right now holds copies of all that is open here, the lock too, until it is another program.
+        Store::open(&self.state(), "jvp apply", NOW, Duration::from_secs(10)).unwrap()
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {

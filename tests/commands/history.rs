@@ -1,5 +1,7 @@
 //! `jvp history`.
 
+use jvp::host::fake::FakeHost;
+
 use super::{applied, edit, json, run};
 use crate::checkout::Place;
 
@@ -43,6 +45,13 @@ fn suspensions_and_failures_are_part_of_the_history() {
     run(&place, 0, &["resume", "vm/web-1", "-f", "manifests"]);
     let said = run(&place, 0, &["history", "vm", "web-1", "-f", "manifests"]);
     assert!(said.contains("suspend") && said.contains("disk rescue") && said.contains("resume"), "{said}");
+    run(&place, 0, &["vm", "stop", "web-1", "-f", "manifests"]);
+    FakeHost::at("local", &place.path("fake").join("local.json"))
+        .with(|state| state.domains.get_mut("web-1").unwrap().start_fails = Some("no memory left".into()));
+    run(&place, 5, &["vm", "start", "web-1", "-f", "manifests"]);
+    let said = run(&place, 0, &["history", "vm", "web-1", "-f", "manifests"]);
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("domain-start") && last.contains("failed") && last.contains("no memory left"), "{said}");
 }
 
 #[test]

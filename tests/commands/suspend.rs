@@ -127,3 +127,18 @@ fn a_plan_that_was_saved_before_a_suspension_is_refused() {
     run(&place, 0, &["suspend", "vm/web-1", "-f", "manifests"]);
     assert!(run(&place, 6, &["apply", "a.plan"]).contains("what the saved plan was made from has changed"));
 }
+
+#[test]
+fn a_prune_leaves_what_is_suspended() {
+    let place = Place::with(&["examples/bios"]);
+    let files = ["-f", "examples/bios"];
+    run(&place, 0, &[&["apply", "-y"], &files[..]].concat());
+    run(&place, 0, &[&["suspend", "vm/small", "--reason", "evidence"], &files[..]].concat());
+    std::fs::remove_file(place.path("checkout").join("examples/bios/vm.yaml")).unwrap();
+    let said = run(&place, 0, &[&["apply", "-y", "--prune"], &files[..]].concat());
+    assert!(said.contains("VirtualMachine/small: Suspended") && said.contains("Volume/small.root: Suspended"), "{said}");
+    assert!(run(&place, 0, &[&["get", "vms"], &files[..]].concat()).contains("Running"));
+    run(&place, 0, &[&["resume", "vm/small"], &files[..]].concat());
+    let said = run(&place, 0, &[&["plan", "--prune", "--max-deletes", "100%"], &files[..]].concat());
+    assert!(said.contains("- VirtualMachine/small"), "{said}");
+}

@@ -103,6 +103,36 @@ fn a_disk_grows_beneath_a_running_guest_whosever_it_is_and_never_shrinks() {
     checkout.jvp(&["apply", "-y"]).exits(6).says("would be shrunk").says("set `spec.capacity: 16Mi`");
     assert_eq!(size(&lab, "web", "vdb"), 16 << 20);
 
+    // A disk behind a snapshot: what the guest writes to is the overlay, and the volume beneath it stays as it is.
+    let overlay = lab.images("a").join("overlay.qcow2");
+    let spec = format!("vdb,file={}", overlay.display());
+    lab.virsh(
+        "a",
+        &[
+            "snapshot-create-as",
+            "web",
+            "--disk-only",
+            "--no-metadata",
+            "--diskspec",
+            &spec,
+            "--diskspec",
+            "vda,snapshot=no",
+            "--diskspec",
+            "vdc,snapshot=no",
+        ],
+    );
+    checkout.write("all.yaml", &with("16Mi"));
+    checkout.jvp(&EMPTY).exits(0).says("BehindSnapshot");
+    checkout.write(
+        "all.yaml",
+        &with("16Mi")
+            .replace("{name: data}\nspec: {pool: main, capacity: 16Mi", "{name: data}\nspec: {pool: main, capacity: 32Mi"),
+    );
+    checkout.jvp(&["apply", "-y"]).exits(6).says("it is the backing file of the disk vdb of web");
+    lab.virsh("a", &["blockcommit", "web", "vdb", "--active", "--pivot", "--wait"]);
+    checkout.write("all.yaml", &with("16Mi"));
+    checkout.jvp(&EMPTY).exits(0);
+
     // A backing file never changes any more: not by growing, nor beneath a VM that could write to it.
     let linked = with("16Mi") + &object("Volume", "top", "pool: main, source: {volume: base}");
     checkout.write("all.yaml", &linked);
@@ -227,4 +257,42 @@ fn a_pool_is_stopped_moved_and_looked_at_again() {
     checkout.jvp(&["apply", "-y"]).exits(0);
     checkout.write("all.yaml", &(manifests + &volume));
     checkout.jvp(&["apply", "-y"]).exits(6).says("Volume/data would be lost sight of");
+}
+
+#[test]
+fn a_volume_whose_content_says_another_format_is_not_grown_or_built_on() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let with = |more: &str, size: &str| {
+        base(&lab, "") + &object("Volume", "plain", &format!("pool: main, capacity: {size}, format: raw")) + more
+    };
+    let checkout = Checkout::new(&with("", "8Mi"));
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    // As a guest might do: a header in a raw disk, which leads to any file of the host's.
+    let plain = lab.images("a").join("main/plain.img");
+    let header = lab.images("a").join("header.qcow2");
+    let made = std::process::Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-u", "-F", "raw", "-b", "/etc/passwd", header.to_str().unwrap(), "8M"])
+        .status()
+        .expect("qemu-img can be started");
+    assert!(made.success());
+    let bytes = std::fs::read(&header).unwrap();
+    std::fs::remove_file(header).unwrap();
+    {
+        use std::os::unix::fs::FileExt;
+        std::fs::OpenOptions::new().write(true).open(&plain).unwrap().write_all_at(&bytes, 0).unwrap();
+    }
+    checkout.jvp(&["pool", "refresh", "main"]).exits(0);
+    checkout.jvp(&["plan"]).exits(0).says("FormatMismatch").says("its file reads as qcow2, but it was made as raw");
+    checkout.write("all.yaml", &with("", "16Mi"));
+    checkout.jvp(&["apply", "-y"]).exits(6).says("not resized while its format is in doubt");
+    for clone in ["Linked", "Full"] {
+        let copy = object("Volume", "copy", &format!("pool: main, source: {{volume: plain}}, clone: {clone}"));
+        checkout.write("all.yaml", &with(&copy, "8Mi"));
+        checkout.jvp(&["apply", "-y"]).exits(6).says("its source Volume/plain reads as qcow2, but it was made as raw");
+    }
+    assert!(!lab.virsh("a", &["vol-list", "main"]).contains("copy"));
 }

@@ -183,9 +183,12 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub struct Bench {
     pub desired: Desired,
     pub mode: Mode,
+    /// Whether what is not declared goes.
+    pub prune: bool,
+    /// Words given beforehand.
+    pub consents: Consents,
     pub hosts: BTreeMap<Name, FakeHost>,
     pub text: String,
-    pub consents: Consents,
     sources: Sources,
     store: Store,
     fate: Arc<Fate>,
@@ -235,9 +238,10 @@ impl Bench {
         Ok(Self {
             desired,
             mode: Mode::Apply,
+            prune: false,
+            consents: Consents::default(),
             hosts,
             text,
-            consents: Consents::default(),
             sources: images,
             store: Store::in_memory(),
             fate: Arc::default(),
@@ -266,7 +270,7 @@ impl Bench {
             mode: self.mode.clone(),
             targets: None,
             adopt: BTreeSet::new(),
-            prune: false,
+            prune: self.prune,
             partial: false,
             consents: self.consents.clone(),
         }

@@ -29,7 +29,8 @@ pub(super) use table::set as columns;
 
 use facts::Index;
 use item::{Item, View};
-use select::{Selector, What};
+pub(super) use select::Selector;
+use select::What;
 
 /// What both commands look at.
 struct Look {

@@ -66,7 +66,7 @@ pub(super) fn kinds() -> String {
 
 /// What is asked of labels; all of it must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Selector(Vec<Need>);
+pub(in crate::cli) struct Selector(Vec<Need>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Need {
@@ -78,13 +78,13 @@ enum Need {
 
 impl Selector {
     /// Reads `a=b`, `a==b`, `a!=b`, `a`, `!a`, `a in (x,y)`, `a notin (x,y)`, with commas between.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, String> {
         let needs = split(text)?.into_iter().map(str::trim).filter(|part| !part.is_empty());
         needs.map(|part| need(part).ok_or_else(|| bad(part))).collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether labels are as asked. What an object lacks is unequal to everything.
-    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+    pub(in crate::cli) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|need| match need {
             Need::Has(key) => labels.contains_key(key),
             Need::Lacks(key) => !labels.contains_key(key),

@@ -161,7 +161,10 @@ fn observed(
         };
         let field = if object.kind == Kind::Template { "image" } else { "volume" };
         let path = format!("/disks/{}/{field}", disk.name);
-        let Some(source) = doc.source.as_deref() else { continue };
+        // Some domains name a pool and a volume in it instead of a path.
+        let named = || doc.source_volume.as_ref().and_then(|(pool, name)| p.node(node)?.volume_path(pool, name));
+        let Some(source) = doc.source.clone().or_else(named) else { continue };
+        let source = source.as_str();
         let should = wanted_path(p, &object, node);
         if should.as_deref() == Some(source) || (should.is_none() && object.kind == Kind::Template) {
             leaves.insert(path, json!(object.name));
@@ -172,13 +175,22 @@ fn observed(
             leaves.insert(path, json!(source));
         }
     }
+    let live = doc.id.is_some();
     for interface in &spec.interfaces {
         let Some(network) = &interface.network else { continue };
         let doc = doc.interfaces.iter().find(|doc| doc.key.as_ref() == Some(&interface.name));
         let Some(doc) = doc else { continue };
         let should = p.libvirt_name(Kind::Network, network, node);
         let is = doc.network.clone().or_else(|| doc.bridge.clone()).unwrap_or_default();
-        let value = if is == should { json!(network) } else { json!(is) };
+        // On the bridge itself, on its way to be plugged in again: the network's own plan sees to it.
+        let halfway = live
+            && doc.network.is_none()
+            && p.desired.objects.contains_key(&ObjectRef::on(Kind::Network, network.clone(), node))
+            && {
+                let bridge = p.network(network, node).and_then(|state| state.live.as_ref()?.bridge.clone());
+                doc.bridge.is_some() && doc.bridge == bridge
+            };
+        let value = if is == should || halfway { json!(network) } else { json!(is) };
         leaves.insert(format!("/interfaces/{}/network", interface.name), value);
     }
     if leaves.keys().any(|path| path.starts_with("/console/vnc/")) && wanted.now.contains_key("/console/vnc") {

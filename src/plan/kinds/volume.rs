@@ -209,6 +209,9 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
             });
             capacity = size;
             let Ok((op, precondition)) = growth(p, wanted, pool, found, size, node) else { return };
+            if !p.users(Some(node), &found.path).is_empty() {
+                row.effect = Effect::NextStart;
+            }
             if let Op::DomainBlockResize { name, .. } = &op {
                 row.effect = Effect::Live;
                 row.reason = format!("it is too small; {name} runs on it, and sees it grow");

@@ -29,7 +29,8 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
         if object.kind == Kind::Volume {
             let there = volume(all, wanted, state);
             let known = all.owned.entries.get(&object).is_some_and(|entry| entry.volume.is_some());
-            let begun = all.owned.intents.iter().any(|intent| intent.object == object);
+            // A creation that broke off is decided by its intent.
+            let begun = all.owned.intents.iter().any(|intent| intent.object == object && intent.op.starts_with("volume-"));
             if let Some((record, pool)) = there {
                 if (asked || watched) && !known && !begun {
                     let wanted = wanted.clone();

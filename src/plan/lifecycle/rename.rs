@@ -61,10 +61,15 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
         take(all, &old, &wanted.object, &wanted.object);
         taken.push((wanted, old, came_with));
     }
-    if moved.is_empty() {
+    // Others may mention an old name still, though its own change of name is done.
+    let mut known = moved.clone();
+    let done = renamed.iter().filter(|wanted| all.owned.entries.contains_key(&wanted.object));
+    known.extend(done.filter_map(|wanted| Some((old_name(wanted)?, wanted.object.clone()))));
+    known.retain(|old, _| !all.desired.objects.contains_key(old) && !all.owned.entries.contains_key(old));
+    if known.is_empty() {
         return;
     }
-    mentions(all, &moved);
+    mentions(all, &known);
     for (wanted, old, came_with) in taken {
         let Some(entry) = all.owned.entries.get(&wanted.object).cloned() else { continue };
         let mut forgotten = Vec::new();

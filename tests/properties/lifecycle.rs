@@ -1,0 +1,170 @@
+//! Properties of adoption, observation and prune: what they never touch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jvp::host::fake::FakeHost;
+use jvp::manifest::{Lifecycle, Management};
+use jvp::name::Kind;
+use jvp::plan::{MaxDeletes, Mode, Verb};
+use proptest::prelude::*;
+
+use crate::bench::{Bench, Trouble, block_on};
+use crate::scene::scenes;
+use crate::{config, difference};
+
+type Nodes = BTreeMap<String, BTreeMap<String, String>>;
+
+/// A document without jvp's mark.
+fn unmarked(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(at) = text.find("<jvp:object") {
+        let tail = &text[at..];
+        let close = tail.find('>').unwrap();
+        let end =
+            if tail[..close].ends_with('/') { close + 1 } else { tail.find("</jvp:object>").unwrap() + "</jvp:object>".len() };
+        text.replace_range(at..at + end, "");
+    }
+    let tight: String = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("> <", "><");
+    tight.replace("<metadata></metadata>", "")
+}
+
+fn node(host: &FakeHost) -> BTreeMap<String, String> {
+    let state = host.state();
+    let mut all = BTreeMap::new();
+    for (name, mut domain) in state.domains {
+        domain.inactive = unmarked(&domain.inactive);
+        domain.live = domain.live.as_deref().map(unmarked);
+        all.insert(format!("domain {name}"), format!("{domain:#?}"));
+    }
+    for (name, mut network) in state.networks {
+        network.inactive = unmarked(&network.inactive);
+        network.live = network.live.as_deref().map(unmarked);
+        all.insert(format!("network {name}"), format!("{network:#?}"));
+    }
+    all.extend(state.pools.into_iter().map(|(name, mut pool)| {
+        pool.known.clear();
+        pool.seen = false;
+        (format!("pool {name}"), format!("{pool:#?}"))
+    }));
+    all.extend(state.files.into_iter().map(|(path, file)| (format!("file {path}"), format!("{file:#?}"))));
+    all
+}
+
+fn nodes(bench: &Bench) -> Nodes {
+    bench.hosts.iter().map(|(name, host)| (name.to_string(), node(host))).collect()
+}
+
+/// Has another fleet want the same, with another inventory.
+fn another_fleet(bench: &mut Bench) {
+    bench.consents.take_from.insert(bench.desired.fleet);
+    bench.desired.fleet = uuid::Uuid::from_u128(99);
+    for wanted in bench.desired.objects.values_mut() {
+        wanted.uid = wanted.object.uid(bench.desired.fleet);
+        wanted.lifecycle.adopt = Some(true);
+    }
+    bench.lose_ledger();
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn adoption_changes_nothing_but_marks_whatever_breaks(
+        scene in scenes(),
+        step in 1_u32..12,
+        trouble in prop_oneof![
+            Just(None), Just(Some(Trouble::Fails)), Just(Some(Trouble::NoAnswer)), Just(Some(Trouble::DiesBefore)), Just(Some(Trouble::DiesAfter)),
+        ],
+    ) {
+        let mut bench = Bench::new(&scene)?;
+        block_on(async {
+            bench.apply().await?;
+            let before = nodes(&bench);
+            another_fleet(&mut bench);
+            let plan = bench.plan().await;
+            for change in &plan.changes {
+                prop_assert_eq!(change.verb, Verb::Adopt, "{:#?}\n{}", change, bench.text);
+            }
+            if let Some(trouble) = trouble {
+                bench.trouble(step, trouble);
+                bench.troubled().await;
+                bench.heal();
+                prop_assert_eq!(difference(&before, &nodes(&bench)), "", "{:?} at {}", trouble, step);
+            }
+            bench.apply().await?;
+            prop_assert_eq!(difference(&before, &nodes(&bench)), "");
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty() && plan.refusals.is_empty(), "{:#?}\n{:#?}", plan.changes, plan.refusals);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn what_is_observed_stays_as_it_is_whatever_differs(scene in scenes(), other in scenes(), deleting: bool) {
+        let mut bench = Bench::new(&scene)?;
+        block_on(async {
+            bench.apply().await?;
+            let before = nodes(&bench);
+            // Other manifests, of which some objects are there and differ, and some are not.
+            if let Ok(other) = Bench::new(&other) {
+                let known: BTreeSet<_> = bench.desired.nodes.keys().cloned().collect();
+                let mut desired = other.desired;
+                desired.objects.retain(|_, wanted| wanted.node.as_ref().is_none_or(|node| known.contains(node)));
+                desired.order.retain(|object| desired.objects.contains_key(object));
+                desired.nodes.clone_from(&bench.desired.nodes);
+                bench.desired = desired;
+            }
+            for wanted in bench.desired.objects.values_mut() {
+                wanted.lifecycle = Lifecycle { management: Some(Management::Observe), ..Lifecycle::default() };
+            }
+            let entries = bench.entries();
+            if deleting {
+                bench.delete(true);
+            }
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty() && plan.actions.is_empty(), "{:#?}\n{:#?}", plan.changes, plan.deferred);
+            bench.apply().await?;
+            prop_assert_eq!(difference(&before, &nodes(&bench)), "");
+            prop_assert_eq!(entries, bench.entries());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn prune_touches_nothing_that_is_not_in_the_inventory(scene in scenes(), gone: u64) {
+        let mut bench = Bench::new(&scene)?;
+        bench.put_foreign(false);
+        block_on(async {
+            let foreign = bench.foreign();
+            bench.apply().await?;
+            let machines: Vec<_> = bench.desired.objects.keys().filter(|object| object.kind == Kind::VirtualMachine).cloned().collect();
+            let goes: BTreeSet<_> = machines.iter().enumerate().filter(|(at, _)| gone >> at & 1 == 1).map(|(_, object)| object.clone()).collect();
+            let names: BTreeMap<_, _> =
+                machines.iter().map(|object| (object.clone(), bench.desired.objects[object].libvirt_name.clone())).collect();
+            bench.desired.objects.retain(|object, wanted| {
+                !goes.contains(object) && !wanted.implied_by.as_ref().is_some_and(|by| goes.contains(by))
+            });
+            bench.desired.order.retain(|object| bench.desired.objects.contains_key(object));
+            bench.prune = true;
+            bench.consents.max_deletes = MaxDeletes::Count(1000);
+            bench.consents.allow_empty_prune = true;
+            let files = bench.files();
+            bench.apply().await?;
+            prop_assert_eq!(&foreign, &bench.foreign());
+            let left: BTreeSet<String> = bench.hosts.values().flat_map(|host| host.state().domains.into_keys()).collect();
+            for (object, name) in &names {
+                prop_assert_eq!(left.contains(name), !goes.contains(object), "{}", object);
+            }
+            // Data is kept, whatever goes.
+            for (node, kept) in bench.files() {
+                for file in files[&node].iter().filter(|file| !file.contains(".seed-") && !file.contains("/nvram/")) {
+                    prop_assert!(kept.contains(file), "{} went from {}", file, node);
+                }
+            }
+            prop_assert!(bench.mode == Mode::Apply);
+            let plan = bench.plan().await;
+            prop_assert!(plan.is_empty() && plan.refusals.is_empty(), "{:#?}\n{:#?}", plan.changes, plan.refusals);
+            Ok(())
+        })?;
+    }
+}
