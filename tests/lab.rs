@@ -24,6 +24,8 @@ mod support;
 mod adoption;
 #[path = "lab_suite/bad_luck.rs"]
 mod bad_luck;
+#[path = "lab_suite/checkouts.rs"]
+mod checkouts;
 #[path = "lab_suite/console.rs"]
 mod console;
 #[path = "lab_suite/host_domains.rs"]

@@ -86,6 +86,18 @@ impl Checkout {
         }
     }
 
+    /// Forgets the ledger, its published copy and the journal; keys, which can't be made again, are kept.
+    pub fn lose_ledger(&self) {
+        for name in ["ledger", "ledger.json", "journal"] {
+            let path = self.state().join(name);
+            let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            match gone {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+                _ => {}
+            }
+        }
+    }
+
     /// The program, to be run in the folder.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jvp"));

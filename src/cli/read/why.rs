@@ -203,7 +203,9 @@ fn row(
     let of = |side: Option<&BTreeMap<String, Value>>| {
         side.and_then(|side| side.get(path).or_else(|| stands_for(path, side))).map(value)
     };
+    // A plan's old value may be that of what runs alone; for devices it has the objects' names, which no document has.
     let defined = match (change.and_then(|change| change.old.as_ref()), sides) {
+        (_, Some(sides)) if of(Some(&sides.inactive)).is_some() => of(Some(&sides.inactive)).unwrap_or_default(),
         (Some(old), _) => text(old),
         (None, Some(sides)) => of(Some(&sides.inactive)).unwrap_or_else(|| if conduct { "-".into() } else { "(unset)".into() }),
         (None, None) => "-".into(),

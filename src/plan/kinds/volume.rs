@@ -400,6 +400,16 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
             format!("its file is gone, but {} still runs on it: the data is lost when that guest stops", running.join(", "));
         return p.refuse(wanted, RefusalKind::Guard, message, &["save the data from inside the guest first".into()]);
     }
+    // A file that was there and isn't: more often a file system that isn't mounted than a disk that somebody wants anew.
+    let was = p.entry(&wanted.object).filter(|entry| !entry.unfinished).and_then(|entry| entry.volume.as_ref());
+    if was.is_some_and(|record| record.path == path) && !p.policy.consents.allow_data_loss.contains(&wanted.object) {
+        let message = format!("its file {path} was there and is gone; a new one would be empty, or as its source is");
+        let help = [
+            "mount its file system or bring the file back, and `jvp pool refresh` where libvirt hasn't seen it since".to_owned(),
+            format!("if its data is lost, have it made anew: --allow-data-loss {}", wanted.object),
+        ];
+        return p.refuse(wanted, RefusalKind::Guard, message, &help);
+    }
     let source = match source(p, wanted, spec, node) {
         Ok(source) => source,
         Err(Some(hold)) => return p.hold(wanted, hold, Verb::Create, fields),

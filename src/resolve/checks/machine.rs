@@ -5,6 +5,11 @@ use super::{Check, cloud_init, devices};
 use crate::diag::Code;
 use crate::manifest::{Accelerator, Console, FirmwareType, SecretValue, VirtualMachineSpec};
 
+/// Models that QEMU knows by a name which libvirt takes, and fails on at the start.
+const QEMU_MODELS: &[(&str, &str)] = &[("max", "maximum"), ("host", "host-passthrough")];
+/// Where libvirt keeps the sockets that it makes by itself.
+const LIBVIRT_OWN: &str = "/var/lib/libvirt/qemu/";
+
 pub(super) fn check(check: &mut Check<'_>, spec: &VirtualMachineSpec) {
     cpu(check, spec);
     if let (Some(memory), Some(max)) = (spec.memory, spec.max_memory)
@@ -46,6 +51,10 @@ fn cpu(check: &mut Check<'_>, spec: &VirtualMachineSpec) {
             check.say(Code::CpuCount, "/cpu/topology", message, &format!("write `{field}: {product}`, or change the topology"));
         }
     }
+    if let Some((word, libvirt)) = QEMU_MODELS.iter().find(|(word, _)| cpu.model.as_deref() == Some(*word)) {
+        let message = format!("`{word}` is QEMU's name; libvirt's is `{libvirt}`");
+        check.say(Code::WrongValue, "/cpu/model", message, &format!("write `model: {libvirt}`"));
+    }
     if cpu.model.as_deref() == Some("host-passthrough") && spec.accelerator == Some(Accelerator::TCG) {
         let message = "`host-passthrough` needs KVM, and the accelerator is TCG";
         check.clash(Code::Conflict, "/cpu/model", "/accelerator", message, "write `model: maximum`, or leave it out");
@@ -75,6 +84,10 @@ fn console(check: &mut Check<'_>, console: &Console) {
     check.one_of("/console/vnc", &[("listen", vnc.listen.is_some()), ("socket", vnc.socket.is_some())], true);
     if let Some(why) = vnc.socket.as_deref().and_then(path_problem) {
         check.say(Code::InvalidPath, "/console/vnc/socket", why, "");
+    } else if vnc.socket.as_deref().is_some_and(|path| path.starts_with(LIBVIRT_OWN)) {
+        // Without a word.
+        let why = format!("libvirt takes a socket below {LIBVIRT_OWN} for one of its own making, and drops it");
+        check.say(Code::InvalidPath, "/console/vnc/socket", why, "choose another folder, such as /run/jvp");
     }
     if let Some(password) = &vnc.password {
         secret(check, "/console/vnc/password", password);
