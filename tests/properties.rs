@@ -7,6 +7,8 @@
 mod bench;
 #[path = "properties/lifecycle.rs"]
 mod lifecycle;
+#[path = "properties/machines.rs"]
+mod machines;
 #[path = "properties/networks.rs"]
 mod networks;
 #[path = "properties/scene.rs"]

@@ -1,0 +1,84 @@
+//! VMs that change, on fake nodes: what somebody does between plan and call, and what a saved state keeps.
+
+use std::collections::BTreeSet;
+
+use jvp::host::fake::FakeHost;
+use jvp::plan::Op;
+
+use crate::bench::{Bench, block_on};
+use crate::scene::Scene;
+
+fn scene() -> Scene {
+    Scene { nodes: 1, pools: 1, networks: vec!["NAT"], templates: Vec::new(), machines: Vec::new() }
+}
+
+/// The documents of the scene, and a VM with these fields.
+fn documents(spec: &str) -> Vec<(String, String)> {
+    let mut all = scene().documents();
+    let text = format!("apiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: vm}}\nspec: {{{spec}}}\n");
+    all.push(("VirtualMachine-vm.yaml".into(), text));
+    all
+}
+
+fn bench(spec: &str) -> Bench {
+    Bench::of(&scene(), &documents(spec)).unwrap()
+}
+
+/// Defines the domain as a hand would.
+fn by_hand(host: &FakeHost, from: &str, to: &str) {
+    host.with(|state| {
+        let domain = &state.domains["vm"];
+        assert!(domain.inactive.contains(from), "{}", domain.inactive);
+        let (uuid, xml) = (domain.uuid, domain.inactive.replace(from, to));
+        state.perform(&Op::DomainDefine { name: "vm".into(), uuid, xml, validate: false }).unwrap();
+    });
+}
+
+#[test]
+fn a_field_that_somebody_changed_since_the_plan_is_a_conflict_and_what_is_not_ours_is_kept() {
+    block_on(async {
+        let mut bench = self::bench("memory: 64Mi, runStrategy: Halted, cpu: {count: 1}");
+        bench.apply().await.unwrap();
+        bench.desired = self::bench("memory: 96Mi, runStrategy: Halted, cpu: {count: 1}").desired;
+        let host = bench.hosts.values().next().unwrap().clone();
+        let plan = bench.plan().await;
+        // The very field that is to change.
+        by_hand(&host, "<memory unit='KiB'>65536</memory>", "<memory unit='KiB'>81920</memory>");
+        let rounds = bench.round(&plan).await;
+        let kinds: Vec<_> = rounds.failures().iter().map(|(action, failure)| (action.op.word(), failure.kind)).collect();
+        assert_eq!(kinds, [("domain-redefine", jvp::apply::FailureKind::Conflict)], "{:?}", rounds.failures());
+        assert!(host.state().domains["vm"].inactive.contains(">81920<"));
+        // What the manifest doesn't speak of stays as it is at the call, not as it was at the plan.
+        let plan = bench.plan().await;
+        by_hand(&host, "<on_reboot>restart</on_reboot>", "<on_reboot>destroy</on_reboot>");
+        let rounds = bench.round(&plan).await;
+        assert!(rounds.failures().is_empty(), "{:?}", rounds.failures());
+        let text = host.state().domains["vm"].inactive.clone();
+        assert!(text.contains("<memory unit='KiB'>98304</memory>") && text.contains("<on_reboot>destroy</on_reboot>"), "{text}");
+        assert!(bench.plan().await.is_empty());
+    });
+}
+
+#[test]
+fn a_saved_state_is_kept_until_its_word_is_given_and_starts_with_the_old_definition() {
+    block_on(async {
+        let mut bench = self::bench("memory: 64Mi, runStrategy: Manual");
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        host.with(|state| {
+            let domain = state.domains.get_mut("vm").unwrap();
+            domain.managed_save = Some(domain.inactive.clone());
+        });
+        bench.desired = self::bench("memory: 96Mi, runStrategy: Manual").desired;
+        let plan = bench.plan().await;
+        assert!(plan.notes.iter().any(|note| note.condition == "SavedState"), "{:?}", plan.notes);
+        bench.apply().await.unwrap();
+        assert!(host.state().domains["vm"].managed_save.is_some());
+        bench.consents.discard_saved_state = BTreeSet::from(["VirtualMachine/vm".parse().unwrap()]);
+        let plan = bench.plan().await;
+        assert!(plan.changes.iter().any(|change| change.data == jvp::plan::Data::Lost), "{:?}", plan.changes);
+        bench.apply().await.unwrap();
+        assert!(host.state().domains["vm"].managed_save.is_none());
+        assert!(bench.plan().await.is_empty());
+    });
+}
