@@ -103,6 +103,7 @@ fn check(lab: &Lab, name: &str) {
     empty("with its VMs stopped");
     checkout.lose_ledger();
     empty("with its VMs stopped and the ledger deleted");
+    edit(&folder, &|text| text.replace("preventDestroy: true", "preventDestroy: false"));
     let gone = jvp(&["delete", "-y", "--with-data"]);
     assert_eq!(gone.code, Some(0), "{name}, deleted:\n{}", gone.text);
     for node in nodes {

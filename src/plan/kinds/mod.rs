@@ -12,6 +12,7 @@ mod vm_address;
 mod vm_change;
 mod vm_conduct;
 mod vm_create;
+mod vm_expect;
 mod vm_fragment;
 mod vm_power;
 mod volume;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::vm_change::Sides;
-use super::{vm_address, vm_change, vm_conduct, vm_create, vm_fragment, vm_power};
+use super::{vm_address, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power};
 use crate::manifest::{Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, PowerState};
@@ -14,7 +14,7 @@ use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Precondition};
+use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Precondition, Record};
 use crate::resolve::{Wanted, claim};
 use crate::xml::domain::{DomainDoc, machine_family};
 use crate::xml::{Mark, MarkVolume};
@@ -241,7 +241,7 @@ fn update(
         return;
     }
     let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };
-    let fragment = match vm_fragment::compare(spec, fragment.as_ref(), domain, entry.as_ref()) {
+    let fragment = match vm_fragment::compare(spec, &wanted.now, fragment.as_ref(), domain, entry.as_ref()) {
         Ok(fragment) => fragment,
         Err(error) => return p.refuse(wanted, RefusalKind::Guard, format!("its definition can't be read: {error}"), &[]),
     };
@@ -285,7 +285,15 @@ fn update(
     row.drafts.extend(reservations.drafts);
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
     let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
+    p.marks.insert(wanted.object.clone(), new_mark.clone());
     define(p, wanted, domain, &sides, change, new_mark, &mut row);
+    // What is begun is remembered before all of it is done, so that it can be taken back.
+    if let (Some(known), Some(first)) =
+        (&entry, row.drafts.iter_mut().find(|draft| draft.record == Record::Nothing && is_change(&draft.op)))
+    {
+        let last = known.last.union(&settled.last).cloned().collect();
+        first.record = Record::Put(Box::new(Entry { last, ..known.clone() }));
+    }
     if sides.inactive.changed.iter().any(|(field, _)| field.path == "/autostart") {
         let on = vm_create::autostart(spec);
         let ours = Precondition::Uuid(domain.uuid);
@@ -339,12 +347,12 @@ fn define(
         // The mark tells what is done, so it comes with what is done last.
         let mark = (!defines).then(|| mark.to_xml());
         let op = Op::DomainMetadata { name: name.clone(), uuid, title, description, mark, live };
-        let fields = Precondition::Fields(Box::new(vm_change::fields(domain, paths, live)));
+        let fields = Precondition::Fields(Box::new(vm_expect::fields(domain, paths, live)));
         row.drafts.push(Draft::new(op, lane(wanted)).when(fields).expect(Expect::Domain(Box::new(expect))));
     }
     if defines {
         change.patch.mark = Some(mark);
-        let fields = Precondition::Fields(Box::new(vm_change::fields(domain, change.touched, false)));
+        let fields = Precondition::Fields(Box::new(vm_expect::fields(domain, change.touched, false)));
         let expect = DomainExpect { uuid, inactive: change.expect, live: BTreeMap::new() };
         // What is not jvp's alone is held against libvirt's schema, which else drops what it doesn't know.
         let validate = change.patch.fragment.is_some() || wanted.now.contains_key("/xml") || wanted.uid != uuid;
@@ -353,6 +361,18 @@ fn define(
         draft.secrets = vm_conduct::secrets(p, wanted, &draft.op);
         row.drafts.push(draft);
     }
+}
+
+/// Whether an operation changes what a domain has.
+fn is_change(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::DomainDevice { .. }
+            | Op::DomainMetadata { .. }
+            | Op::DomainRedefine { .. }
+            | Op::DomainVcpus { .. }
+            | Op::DomainMemory { .. }
+    )
 }
 
 /// The mark of a domain once it is changed.

@@ -18,7 +18,7 @@ pub(super) fn mac_of(wanted: &Wanted, interface: &crate::manifest::Interface, do
     let found = domain
         .and_then(|domain| domain.doc.interfaces.iter().find(|doc| doc.key.as_ref() == Some(&interface.name)))
         .and_then(|doc| doc.mac);
-    found.or(interface.mac).unwrap_or_else(|| derived_mac(wanted.uid, interface.name.as_str(), None))
+    interface.mac.or(found).unwrap_or_else(|| derived_mac(wanted.uid, interface.name.as_str(), None))
 }
 
 /// Address reservations to be made or taken back.

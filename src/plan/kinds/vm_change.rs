@@ -11,14 +11,15 @@ use serde_json::{Value, json};
 use super::virtual_machine::{disk_object, lane};
 use super::vm_address::mac_of;
 use super::vm_create::{Stop, disk_wanted};
-use crate::manifest::{Console, Cpu, Disk, DiskDevice, Interface, LinkState, VirtualMachineSpec, Vnc};
+use super::vm_expect::{disk_expect, fields, nic_expect, source};
+use crate::manifest::{Console, Cpu, Disk, Interface, LinkState, VirtualMachineSpec, Vnc};
 use crate::name::{ByteSize, Kind, MacAddr, Name};
 use crate::observe::DomainState;
 use crate::plan::diff::{Difference, Differences, shown};
 use crate::plan::fields::{Field, When};
 use crate::plan::model::{Effect, FieldChange};
 use crate::plan::planner::{Draft, Planner};
-use crate::plan::{ActionId, DomainExpect, Expect, Fields, Op, Plug, Precondition};
+use crate::plan::{ActionId, DomainExpect, Expect, Op, Plug, Precondition};
 use crate::resolve::Wanted;
 use crate::xml::domain::{
     DiskDoc, DiskWanted, DomainDoc, DomainPatch, InterfaceDoc, NicSource, NicWanted, free_ports, pluggable_vcpus,
@@ -61,6 +62,11 @@ struct Unit {
 }
 
 impl Unit {
+    /// Whether a leaf of it differs in the definition.
+    fn differs(&self, leaf: &str) -> bool {
+        self.inactive.iter().any(|(_, difference)| difference.path.ends_with(leaf))
+    }
+
     /// Whether the whole unit goes, in one document.
     fn goes(side: &[(&'static Field, Difference)], unit: &str) -> bool {
         side.iter().any(|(_, difference)| difference.new.is_none() && difference.path == format!("{unit}/name"))
@@ -68,7 +74,7 @@ impl Unit {
 }
 
 /// The unit of a leaf: disks and interfaces are changed as one.
-pub(super) fn unit(path: &str) -> String {
+fn unit(path: &str) -> String {
     let mut segments = path.split('/');
     match (segments.nth(1), segments.next()) {
         (Some(list @ ("disks" | "interfaces")), Some(name)) => format!("/{list}/{name}"),
@@ -265,15 +271,41 @@ impl Bench<'_, '_> {
             side.iter().filter(|(_, difference)| difference.path == format!("{name}/name")).cloned().collect()
         };
         let shown = Unit { inactive: whole(&unit.inactive), live: whole(&unit.live) };
+        let mut define = config;
         if live && pluggable {
             self.show(&shown, Some(&Effect::Live));
-            let op = self.device(Plug::Detach, name, DomainPatch::default(), config);
-            self.call(op, name, if config { gone.clone() } else { BTreeMap::new() }, gone);
+            // libvirt looks for it by its target or MAC in both documents, where it may be another one's by now.
+            let both = config && self.is_alike(name);
+            define = config && !both;
+            let op = self.device(Plug::Detach, name, DomainPatch::default(), both);
+            self.call(op, name, if both { gone.clone() } else { BTreeMap::new() }, gone.clone());
         } else if config {
             self.show(&shown, Some(&Effect::NextStart));
+        }
+        if define {
             self.all.patch.drop.insert(name.to_owned());
             self.all.touched.insert(name.to_owned());
             self.all.expect.extend(gone);
+        }
+    }
+
+    /// Whether a device is known to libvirt by the same target or MAC in what runs and in the definition.
+    fn is_alike(&self, unit: &str) -> bool {
+        let Some(live) = &self.domain.live else { return false };
+        let both = |of: &dyn Fn(&DomainDoc) -> Option<String>| of(&self.domain.doc).is_some() && of(&self.domain.doc) == of(live);
+        let name = unit.rsplit('/').next().unwrap_or_default();
+        if unit.starts_with("/disks/") {
+            both(&|doc| {
+                doc.disks
+                    .iter()
+                    .find(|disk| disk.key.as_ref().is_some_and(|key| key.as_str() == name))
+                    .map(|disk| disk.target.clone())
+            })
+        } else {
+            both(&|doc| {
+                let nic = doc.interfaces.iter().find(|nic| nic.key.as_ref().is_some_and(|key| key.as_str() == name))?;
+                nic.mac.map(|mac| mac.to_string())
+            })
         }
     }
 
@@ -291,7 +323,7 @@ impl Bench<'_, '_> {
             self.all.needs.extend(self.p.standing_of(&object).map_err(Stop::Hold)?);
         }
         let wanted = self.disk_wanted(&disk, defined.or(running), unit)?;
-        let expect = disk_expect(path, &wanted, unit);
+        let expect = disk_expect(path, &wanted, unit.differs("/bootOrder"));
         let pluggable = match wanted.bus.as_str() {
             "virtio" => self.ports > 0 && wanted.device == "disk",
             "scsi" => domain.live_xml.as_ref().is_some_and(|text| free_ports(text, "scsi").is_ok_and(|free| free > 0)),
@@ -334,7 +366,7 @@ impl Bench<'_, '_> {
             return Ok(());
         }
         let wanted = self.disk_wanted(disk, defined, unit)?;
-        self.all.expect.extend(disk_expect(path, &wanted, unit));
+        self.all.expect.extend(disk_expect(path, &wanted, unit.differs("/bootOrder")));
         self.all.patch.disks.push(wanted);
         for (_, difference) in unit.inactive.iter().filter(|(_, difference)| difference.new.is_none()) {
             self.all.patch.drop.insert(difference.path.clone());
@@ -370,7 +402,9 @@ impl Bench<'_, '_> {
         }
         new.boot_order = disk.boot_order.or(old.boot_order).filter(|_| disk.boot_order.is_some() || !moved("/bootOrder"));
         new.serial = old.serial;
-        if disk.volume.is_none() && disk.claim.is_none() && disk.image.is_none() && !moved("/volume") && !moved("/image") {
+        // Where its source doesn't differ, it stays on what it is on: an overlay, too, that a snapshot put above the volume.
+        let named = disk.volume.is_some() || disk.claim.is_some() || disk.image.is_some();
+        if !moved("/volume") && !moved("/image") && (old.path.is_some() || !named) {
             new.path = old.path;
             new.format = old.format;
         }
@@ -390,14 +424,14 @@ impl Bench<'_, '_> {
             self.ports -= 1;
             self.show(unit, Some(&Effect::Live));
             let config = defined.is_none();
-            let expect = nic_expect(path, &wanted, unit);
+            let expect = nic_expect(path, &wanted, unit.differs("/linkState"));
             let patch = DomainPatch { interfaces: vec![wanted], ..DomainPatch::default() };
             let op = self.device(Plug::Attach, path, patch, config);
             self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
             if config {
                 return;
             }
-        } else if let Some(running) = running.filter(|_| {
+        } else if let Some(running) = running.filter(|running| NicWanted::from_doc(running).is_some()).filter(|_| {
             let live = |field: &str| unit.live.iter().any(|(_, difference)| difference.path.ends_with(field));
             live("/network") || live("/linkState")
         }) {
@@ -423,7 +457,7 @@ impl Bench<'_, '_> {
             return;
         }
         let wanted = self.nic_wanted(&interface, defined.or(running), unit);
-        self.all.expect.extend(nic_expect(path, &wanted, unit));
+        self.all.expect.extend(nic_expect(path, &wanted, unit.differs("/linkState")));
         self.all.patch.interfaces.push(wanted);
         self.all.touched.insert(path.to_owned());
     }
@@ -534,44 +568,4 @@ impl Bench<'_, '_> {
             self.define("/guestAgent", unit);
         }
     }
-}
-
-/// Fields of a domain as they are.
-pub(super) fn fields(domain: &DomainState, paths: BTreeSet<String>, live: bool) -> Fields {
-    let mut fields = Fields { uuid: domain.uuid, running: domain.is_active(), paths, ..Fields::default() };
-    fields.inactive = fields.of(&domain.doc);
-    fields.live = domain.live.as_ref().filter(|_| live).map(|doc| fields.of(doc));
-    fields
-}
-
-fn source(nic: &NicWanted) -> Value {
-    match &nic.source {
-        NicSource::Network(name) | NicSource::Bridge(name) => json!(name),
-    }
-}
-
-fn disk_expect(path: &str, wanted: &DiskWanted, unit: &Unit) -> BTreeMap<String, Option<Value>> {
-    let device = if wanted.device == "cdrom" { DiskDevice::Cdrom } else { DiskDevice::Disk };
-    let mut all = BTreeMap::from([
-        (format!("{path}/source"), Some(json!(wanted.path.clone().unwrap_or_default()))),
-        (format!("{path}/readOnly"), Some(json!(wanted.read_only || device == DiskDevice::Cdrom))),
-        (format!("{path}/device"), Some(json!(device))),
-        (format!("{path}/bus"), Some(json!(wanted.bus))),
-    ]);
-    if wanted.boot_order.is_some() || unit.inactive.iter().any(|(_, difference)| difference.path.ends_with("/bootOrder")) {
-        all.insert(format!("{path}/bootOrder"), wanted.boot_order.map(Value::from));
-    }
-    all
-}
-
-fn nic_expect(path: &str, wanted: &NicWanted, unit: &Unit) -> BTreeMap<String, Option<Value>> {
-    let mut all = BTreeMap::from([
-        (format!("{path}/network"), Some(source(wanted))),
-        (format!("{path}/mac"), Some(json!(wanted.mac))),
-        (format!("{path}/model"), Some(json!(wanted.model))),
-    ]);
-    if unit.inactive.iter().any(|(_, difference)| difference.path.ends_with("/linkState")) {
-        all.insert(format!("{path}/linkState"), wanted.link_state.map(|state| json!(state)));
-    }
-    all
 }

@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::vm_create::fragment_digest;
 use crate::manifest::VirtualMachineSpec;
 use crate::observe::DomainState;
@@ -13,7 +15,7 @@ use crate::plan::planner::Planner;
 use crate::plan::{Accepted, Entry};
 use crate::resolve::Wanted;
 use crate::xml;
-use crate::xml::domain::{Fragment, FragmentPatch, parse_fragment, read};
+use crate::xml::domain::{Fragment, FragmentPatch, parse_fragment, read, typed_elsewhere};
 
 /// The fragment, checked; the outer error says that it was refused.
 pub(super) fn fragment(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec) -> Result<Option<Fragment>, ()> {
@@ -65,6 +67,7 @@ pub(super) struct FragmentChange {
 /// The definition can't be read.
 pub(super) fn compare(
     spec: &VirtualMachineSpec,
+    now: &BTreeMap<String, Value>,
     fragment: Option<&Fragment>,
     domain: &DomainState,
     entry: Option<&Entry>,
@@ -101,7 +104,14 @@ pub(super) fn compare(
             }
         }
     }
-    let gone: BTreeSet<String> = last.difference(&change.paths).cloned().collect();
+    // What a typed field says by now is no longer the fragment's to take out, nor are the elements above it.
+    let typed: BTreeSet<String> = now.keys().cloned().collect();
+    let moved: BTreeSet<&String> = last.iter().filter(|path| typed_elsewhere(path, &typed)).collect();
+    let stays = |path: &String| {
+        moved.contains(path)
+            || path.strip_suffix("/+").is_some_and(|above| moved.iter().any(|leaf| leaf.starts_with(&format!("{above}/"))))
+    };
+    let gone: BTreeSet<String> = last.difference(&change.paths).filter(|path| !stays(path)).cloned().collect();
     for path in gone.iter().filter(|path| !path.ends_with("/+")) {
         // A leaf is gone with the element that the fragment had brought.
         change.fields.push(FieldChange { path: path.clone(), old: Some(Shown::Value("written".into())), new: None });

@@ -63,9 +63,12 @@ pub(super) fn start_drafts(p: &Planner<'_>, wanted: &Wanted, uuid: uuid::Uuid, o
     let mut drafts = Vec::new();
     if once {
         let existing = wanted.node.as_ref().and_then(|node| p.node(node)).and_then(|state| state.domains.get(&name));
-        let mut mark = existing
-            .and_then(|domain| domain.doc.mark.clone())
-            .or_else(|| p.marks.get(&wanted.object).cloned())
+        // What this plan writes before is newer than what is there.
+        let mut mark = p
+            .marks
+            .get(&wanted.object)
+            .cloned()
+            .or_else(|| existing.and_then(|domain| domain.doc.mark.clone()))
             .unwrap_or_else(|| p.mark(wanted));
         mark.ran = true;
         drafts.push(

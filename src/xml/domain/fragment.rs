@@ -289,7 +289,8 @@ fn gather(
 ) -> Result<(), XmlError> {
     let at = element.pos;
     let before = leaves.len();
-    let leaf = |value: Option<String>, name: &str| Leaf { value, at, sensitive: is_secret(name) };
+    // Also by its key: `env[PASSWORD]`.
+    let leaf = |value: Option<String>, name: &str| Leaf { value, at, sensitive: is_secret(name) || is_secret(path) };
     for (name, value) in &element.attrs {
         let declared = name == "xmlns" || name.starts_with("xmlns:") || name.starts_with("jvp:");
         let is_key = key_attr == Some(name) || parent.is_some_and(|parent| is_key_attr(parent, element.local(), name));
@@ -400,7 +401,7 @@ fn typed_field(path: &str) -> Option<&'static str> {
 }
 
 /// Whether one of the authored paths says what the leaf at `path` says.
-pub(super) fn typed_elsewhere(path: &str, typed: &BTreeSet<String>) -> bool {
+pub fn typed_elsewhere(path: &str, typed: &BTreeSet<String>) -> bool {
     let Some(pattern) = typed_field(path) else { return false };
     typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, pattern, typed))
 }

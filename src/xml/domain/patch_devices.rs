@@ -48,6 +48,13 @@ pub(super) fn find<'a>(list: &'a mut Element, found: Found, name: &str) -> Optio
     list.elements_mut().find(|element| is_named(element, found, name))
 }
 
+/// Gives a device an alias of its name, where it has none of a user's.
+fn keep_name(element: &mut Element, prefix: &str, name: &str) {
+    if !alias(element).is_some_and(|alias| alias.starts_with("ua-")) {
+        element.ensure("alias").set("name", format!("{prefix}{name}"));
+    }
+}
+
 /// Adds a disk, or brings the one of that name into the wanted state.
 pub(super) fn put_disk(list: &mut Element, wanted: &DiskWanted) {
     if wanted.bus == "scsi" && !list.elements().any(|e| e.name == "controller" && e.get("type") == Some("scsi")) {
@@ -68,8 +75,13 @@ pub(super) fn put_disk(list: &mut Element, wanted: &DiskWanted) {
         disk.ensure("driver").set("type", &wanted.format);
     }
     disk.set("device", &wanted.device);
+    let moves = disk.child("target").and_then(|target| target.get("bus")) != Some(&wanted.bus);
+    if moves {
+        // One that was known by its target needs a name that stays.
+        keep_name(disk, DISK_ALIAS, wanted.name.as_str());
+    }
     let target = disk.ensure("target");
-    if target.get("bus") != Some(&wanted.bus) {
+    if moves {
         target.set("bus", &wanted.bus);
         target.set("dev", &wanted.target);
         disk.remove_named("address");
@@ -128,6 +140,7 @@ pub(super) fn put_nic(list: &mut Element, wanted: &NicWanted) {
     }
     let address = nic.child("mac").and_then(|mac| mac.get("address")).and_then(|mac| mac.parse::<MacAddr>().ok());
     if address != Some(wanted.mac) {
+        keep_name(nic, NIC_ALIAS, wanted.name.as_str());
         nic.ensure("mac").set("address", wanted.mac);
     }
     let model = nic.child("model").and_then(|model| model.get("type"));
