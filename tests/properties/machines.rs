@@ -82,3 +82,28 @@ fn a_saved_state_is_kept_until_its_word_is_given_and_starts_with_the_old_definit
         assert!(bench.plan().await.is_empty());
     });
 }
+
+#[test]
+fn a_disk_on_an_overlay_stays_there_whatever_else_of_it_changes() {
+    block_on(async {
+        let disk = |order: u8| {
+            format!(
+                "memory: 64Mi, runStrategy: Halted, disks: [{{name: root, bootOrder: {order}, claim: {{pool: p0, capacity: 8Mi}}}}]"
+            )
+        };
+        let mut bench = self::bench(&disk(1));
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        // As an external snapshot leaves it, in a place that no pool shows.
+        let base = "<source file='/srv/p0/vm.root.qcow2'/>";
+        let overlay = "<source file='/elsewhere/vm.snap'/><backingStore type='file'><format type='qcow2'/><source file='/srv/p0/vm.root.qcow2'/></backingStore>";
+        by_hand(&host, base, overlay);
+        let plan = bench.plan().await;
+        assert!(plan.is_empty() && plan.notes.iter().any(|note| note.condition == "BehindSnapshot"), "{:?}", plan.notes);
+        bench.desired = self::bench(&disk(2)).desired;
+        bench.apply().await.unwrap();
+        let text = host.state().domains["vm"].inactive.clone();
+        assert!(text.contains("<source file='/elsewhere/vm.snap'/>") && text.contains("<boot order='2'/>"), "{text}");
+        assert!(bench.plan().await.is_empty());
+    });
+}

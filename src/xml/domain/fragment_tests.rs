@@ -148,3 +148,12 @@ fn a_key_may_hold_a_slash() {
     let text = merge_dropping(&merged, &fragment("<domain/>"), &drop).expect("merges");
     assert!(!text.contains("address") && text.contains("a/b[c]"));
 }
+
+#[test]
+fn a_secret_is_known_by_its_key_too() {
+    let text = "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:commandline><qemu:env name='DB_PASSWORD' value='hunter2'/><qemu:env name='LANG' value='C'/></qemu:commandline></domain>";
+    let fragment = parse_fragment(text).expect("reads");
+    let sensitive: Vec<_> = fragment.leaves().iter().filter(|(_, leaf)| leaf.sensitive).map(|(path, _)| path.as_str()).collect();
+    assert!(sensitive.len() == 1 && sensitive[0].contains("DB_PASSWORD"), "{sensitive:?}");
+    assert!(!format!("{fragment:?}").contains("hunter2"));
+}

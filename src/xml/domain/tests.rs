@@ -329,3 +329,19 @@ fn machines_are_compared_by_what_their_alias_means() {
     assert_eq!(machine_family("pc-q35-7.2"), machine_family("q35"));
     assert_ne!(machine_family("pc"), machine_family("q35"));
 }
+
+#[test]
+fn a_device_that_is_known_by_its_target_or_mac_keeps_its_name_when_these_change() {
+    let text = "<domain type='qemu'><name>a</name><devices><disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/d'/><target dev='vda' bus='virtio'/></disk>\
+        <interface type='network'><mac address='52:54:00:00:00:01'/><source network='lan'/><model type='virtio'/></interface></devices></domain>";
+    let doc = project(text).expect("reads");
+    let mut disk = DiskWanted::from_doc(&doc.disks[0]).expect("a disk");
+    ("sata".clone_into(&mut disk.bus), "sda".clone_into(&mut disk.target));
+    let mut nic = NicWanted::from_doc(&doc.interfaces[0]).expect("an interface");
+    nic.mac = "52:54:00:00:00:02".parse().expect("a MAC");
+    let change = DomainPatch { disks: vec![disk.clone()], interfaces: vec![nic.clone()], ..DomainPatch::default() };
+    let again = project(&patch(text, &change).expect("patches")).expect("reads");
+    assert_eq!((again.disks.len(), again.interfaces.len()), (1, 1));
+    assert_eq!((again.disks[0].key.as_ref(), again.disks[0].bus.as_str()), (Some(&disk.name), "sata"));
+    assert_eq!((again.interfaces[0].key.as_ref(), again.interfaces[0].mac), (Some(&nic.name), Some(nic.mac)));
+}
