@@ -107,3 +107,25 @@ fn a_disk_on_an_overlay_stays_there_whatever_else_of_it_changes() {
         assert!(bench.plan().await.is_empty());
     });
 }
+
+#[test]
+fn a_guest_that_shut_itself_down_stays_off_when_libvirt_forgot_why() {
+    use jvp::manifest::OnTimeout;
+    use jvp::observe::OffReason;
+    block_on(async {
+        let bench = self::bench("memory: 64Mi, runStrategy: RerunOnFailure");
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        host.with(|state| {
+            let uuid = state.domains["vm"].uuid;
+            state.domain_shutdown(uuid, 1, OnTimeout::Report).unwrap();
+        });
+        // It is looked at while libvirt still knows.
+        bench.apply().await.unwrap();
+        host.with(|state| state.domains.get_mut("vm").unwrap().off_reason = OffReason::Unknown);
+        assert!(bench.plan().await.is_empty());
+        // A failure is another thing.
+        host.with(|state| state.domains.get_mut("vm").unwrap().off_reason = OffReason::Crashed);
+        assert!(!bench.plan().await.is_empty());
+    });
+}

@@ -8,7 +8,7 @@ use super::vm_change::Sides;
 use super::{vm_address, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power};
 use crate::manifest::{Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
-use crate::observe::{DomainState, NodeView, PowerState};
+use crate::observe::{DomainState, NodeView, OffReason, PowerState};
 use crate::plan::diff::{Differences, compare};
 use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
@@ -269,6 +269,12 @@ fn update(
     settled.fragment_digest = spec.xml.as_deref().map(vm_create::fragment_digest);
     settled.fragment = fragment.settled;
     settled.tried_vcpus = change.tried.or(settled.tried_vcpus);
+    // libvirt forgets why a guest is off when it is restarted.
+    match (domain.state, domain.off_reason) {
+        (PowerState::Off, OffReason::Unknown) => {}
+        (PowerState::Off, reason) => settled.last_off_reason = Some(format!("{reason:?}")),
+        _ => settled.last_off_reason = None,
+    }
 
     let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
     row.fields = std::mem::take(&mut change.fields);
