@@ -336,7 +336,8 @@ fn a_device_that_is_known_by_its_target_or_mac_keeps_its_name_when_these_change(
         <interface type='network'><mac address='52:54:00:00:00:01'/><source network='lan'/><model type='virtio'/></interface></devices></domain>";
     let doc = project(text).expect("reads");
     let mut disk = DiskWanted::from_doc(&doc.disks[0]).expect("a disk");
-    ("sata".clone_into(&mut disk.bus), "sda".clone_into(&mut disk.target));
+    "sata".clone_into(&mut disk.bus);
+    "sda".clone_into(&mut disk.target);
     let mut nic = NicWanted::from_doc(&doc.interfaces[0]).expect("an interface");
     nic.mac = "52:54:00:00:00:02".parse().expect("a MAC");
     let change = DomainPatch { disks: vec![disk.clone()], interfaces: vec![nic.clone()], ..DomainPatch::default() };
