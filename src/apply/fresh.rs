@@ -33,8 +33,7 @@ pub(super) async fn made(action: &Action, seen: Option<&NodeState>, host: &dyn H
     }
 }
 
-/// The operation with what a patch makes of the domain's document, as it was read right before; none where it has no patch. What
-/// nobody wanted changed stays as it is now, not as it was when the plan was made.
+/// The operation with what a patch makes of the domain's document, as it was read right before; none where it has no patch.
 fn of_domain(action: &Action, seen: Option<&NodeState>) -> Result<Option<Op>, Failure> {
     let (Op::DomainRedefine { name, patch, .. } | Op::DomainDevice { name, patch, .. }) = &action.op else { return Ok(None) };
     let conflict = || Failure::new(FailureKind::Conflict, "it is not there any more");

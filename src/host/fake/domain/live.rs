@@ -30,21 +30,8 @@ pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32
         }
         aliases(devices);
         for interface in devices.all_mut("interface") {
-            let mac = interface.child_attr("mac", "address").unwrap_or_default().to_owned();
-            let port = state.make_uuid(&format!("port {mac}"));
-            if let Some(source) = interface.child_mut("source") {
-                let network = source.attr("network").map(str::to_owned).unwrap_or_default();
-                if let Some(bridge) = networks.get(&network) {
-                    source.set("portid", &port.to_string());
-                    source.set("bridge", bridge);
-                    if let Some(network) = state.networks.get_mut(&network) {
-                        network.ports.insert(port);
-                    }
-                }
-            }
-            let tap = format!("vnet{}", state.taps);
-            state.taps += 1;
-            interface.edit("target", |target| target.default_attr("dev", &tap));
+            put_port(state, &networks, interface);
+            put_tap(state, interface);
         }
         characters(devices, name, id, consoles);
         for (offset, element) in devices.all_mut("graphics").enumerate() {
@@ -132,9 +119,7 @@ pub(super) fn plug(state: &mut State, document: &Element, device: &mut Element, 
         "disk" => plug_disk(state, document, device),
         "interface" => {
             plug_nic(state, device);
-            let tap = format!("vnet{}", state.taps);
-            state.taps += 1;
-            device.edit("target", |target| target.default_attr("dev", &tap));
+            put_tap(state, device);
         }
         _ => {}
     }
@@ -164,17 +149,28 @@ fn highest(element: &Element) -> u32 {
 /// Plugs a running interface into its network's bridge, by a port of its own.
 pub(super) fn plug_nic(state: &mut State, interface: &mut Element) {
     let networks = bridges(state);
+    put_port(state, &networks, interface);
+}
+
+/// Gives an interface a port of its network's, where that runs.
+fn put_port(state: &mut State, networks: &BTreeMap<String, String>, interface: &mut Element) {
     let mac = interface.child_attr("mac", "address").unwrap_or_default().to_owned();
     let port = state.make_uuid(&format!("port {mac}"));
     let Some(source) = interface.child_mut("source") else { return };
-    let Some(name) = source.attr("network").map(str::to_owned) else { return };
-    if let Some(bridge) = networks.get(&name) {
-        source.set("portid", &port.to_string());
-        source.set("bridge", bridge);
-    }
+    let name = source.attr("network").map(str::to_owned).unwrap_or_default();
+    let Some(bridge) = networks.get(&name) else { return };
+    source.set("portid", &port.to_string());
+    source.set("bridge", bridge);
     if let Some(network) = state.networks.get_mut(&name) {
         network.ports.insert(port);
     }
+}
+
+/// Gives an interface its device on the host.
+fn put_tap(state: &mut State, interface: &mut Element) {
+    let tap = format!("vnet{}", state.taps);
+    state.taps += 1;
+    interface.edit("target", |target| target.default_attr("dev", &tap));
 }
 
 /// Gives back the port of an interface that is plugged out.
