@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::progress::{Event, Sink};
 use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
-use crate::observe::{NodeState, PowerState, Scope, Target};
-use crate::plan::{Action, ActionId, Expect, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify};
+use crate::observe::{NodeState, Scope, Target};
+use crate::plan::{Action, ActionId, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify};
 use crate::store::{Change, Ending, Ledger, Outcome};
 
 /// What steps reach: nodes, ledger, and the controller's own deeds.
@@ -307,15 +307,12 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeSta
             let state = read_target(host, target.clone()).await?;
             let Target::Domain(name) = &target else { return Ok(None) };
             let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };
-            if domain.uuid != *uuid {
-                return conflict(format!("it is another domain now: its UUID is {}", domain.uuid));
-            }
-            let runs = domain.state != PowerState::Off;
-            match (runs, *running) {
-                (true, false) => conflict("it was started since the plan was made".into()),
-                (false, true) if matches!(action.op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. }) => Ok(None),
-                (false, true) => conflict("it was stopped since the plan was made".into()),
-                _ => Ok(Some(state)),
+            let stops = matches!(action.op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. });
+            // What is to be stopped may have stopped by itself.
+            let running = *running && (!stops || domain.is_active());
+            match fields_moved(&Fields { uuid: *uuid, running, ..Fields::default() }, domain) {
+                Ok(()) => Ok(Some(state)),
+                Err(moved) => conflict(moved),
             }
         }
         Precondition::Fields(fields) => {

@@ -52,11 +52,6 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-/// A key as it stands in a path.
-pub(super) fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
-}
-
 /// Compares the authored leaves `now` with the leaves `observed`; `last` are those of the last verified apply.
 pub(super) fn compare(
     kind: Kind,

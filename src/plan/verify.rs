@@ -96,12 +96,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                 Expect::Matches { uuid, leaves, disks } => {
                     is(domain.uuid == *uuid, "it has another UUID")?;
                     for (disk, path) in disks {
-                        let found = domain
-                            .doc
-                            .disks
-                            .iter()
-                            .find(|doc| doc.key.as_ref().is_some_and(|key| key.as_str() == disk))
-                            .and_then(|doc| doc.source.as_deref());
+                        let found = domain.doc.disk(disk).and_then(|doc| doc.source.as_deref());
                         is(found == Some(path), &format!("its disk {disk} is on {}", found.unwrap_or("nothing")))?;
                     }
                     let spec = Spec::VirtualMachine(Box::new(domain.doc.spec.clone()));
@@ -149,7 +144,7 @@ pub fn domain_leaves(doc: &DomainDoc) -> BTreeMap<String, Value> {
     for disk in &doc.disks {
         let source = Value::from(disk.source.clone().unwrap_or_default());
         match &disk.key {
-            Some(key) => leaves.insert(pointer(&["disks", key.as_str(), "source"]), source),
+            Some(key) => leaves.insert(format!("/disks/{key}/source"), source),
             None if disk.seed => leaves.insert("/cloudInit/seed".into(), source),
             None => None,
         };
@@ -157,13 +152,9 @@ pub fn domain_leaves(doc: &DomainDoc) -> BTreeMap<String, Value> {
     for nic in &doc.interfaces {
         let Some(key) = &nic.key else { continue };
         let plugged = nic.network.clone().or_else(|| nic.bridge.clone()).unwrap_or_default();
-        leaves.insert(pointer(&["interfaces", key.as_str(), "network"]), plugged.into());
+        leaves.insert(format!("/interfaces/{key}/network"), plugged.into());
     }
     leaves
-}
-
-fn pointer(segments: &[&str]) -> String {
-    segments.iter().fold(String::new(), |path, segment| path + "/" + &segment.replace('~', "~0").replace('/', "~1"))
 }
 
 /// Whether a domain's documents say of some fields what the plan saw.

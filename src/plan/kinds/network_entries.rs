@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::{DhcpHost, DhcpRange, DnsHost, NetworkSpec, Spec};
+use crate::manifest::{DhcpHost, DhcpRange, DnsHost, NetworkSpec, Spec, escape};
 use crate::observe::NetworkState;
-use crate::plan::diff::escaped;
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::{Draft, Planner};
 use crate::plan::{Edit, Expect, Lane, NetworkExpect, Op, Precondition, Section, Side};
@@ -63,8 +62,8 @@ pub(super) fn prefix(path: &str) -> Option<String> {
 fn find(spec: &NetworkSpec, prefix: &str) -> Option<Entry> {
     for ip in &spec.ips {
         let Some(dhcp) = &ip.dhcp else { continue };
-        let place = format!("/ips/{}/dhcp", escaped(&ip.address.to_string()));
-        let host = dhcp.hosts.iter().find(|host| format!("{place}/hosts/{}", escaped(&host_key(host))) == prefix);
+        let place = format!("/ips/{}/dhcp", escape(&ip.address.to_string()));
+        let host = dhcp.hosts.iter().find(|host| format!("{place}/hosts/{}", escape(&host_key(host))) == prefix);
         let range = dhcp.ranges.iter().find(|range| format!("{place}/ranges/{}-{}", range.start, range.end) == prefix);
         if let Some(found) = host.cloned().map(Entry::Host).or_else(|| range.cloned().map(Entry::Range)) {
             return Some(found);
@@ -125,7 +124,7 @@ fn steps(doc: &NetworkDoc, prefix: &str, wanted: Option<&Entry>) -> Vec<Step> {
 /// The place of the `<ip>` that a path is within.
 fn index(doc: &NetworkDoc, prefix: &str) -> i32 {
     let place =
-        doc.ips.iter().position(|ip| ip.is_some_and(|ip| prefix.starts_with(&format!("/ips/{}/", escaped(&ip.to_string())))));
+        doc.ips.iter().position(|ip| ip.is_some_and(|ip| prefix.starts_with(&format!("/ips/{}/", escape(&ip.to_string())))));
     place.and_then(|place| i32::try_from(place).ok()).unwrap_or(-1)
 }
 
@@ -177,8 +176,7 @@ fn draft(network: &NetworkState, prefix: &str, entry: Option<&Entry>, side: Side
     let gone = step.edit == Edit::Delete;
     let mut leaves = BTreeMap::new();
     if let (false, Some(entry)) = (gone, entry) {
-        let ip =
-            network.doc.spec.ips.iter().find(|ip| prefix.starts_with(&format!("/ips/{}/", escaped(&ip.address.to_string()))));
+        let ip = network.doc.spec.ips.iter().find(|ip| prefix.starts_with(&format!("/ips/{}/", escape(&ip.address.to_string()))));
         leaves = leaves_of(entry, ip.map(|ip| ip.address));
     }
     let gone = if gone { BTreeSet::from([prefix.to_owned()]) } else { BTreeSet::new() };
@@ -223,9 +221,9 @@ fn taken(p: &mut Planner<'_>, object: &Wanted, network: &NetworkState, entry: &E
     let Entry::Host(host) = entry else { return false };
     let docs = std::iter::once(&network.doc).chain(&network.live);
     let other = docs.flat_map(|doc| doc.spec.ips.iter()).find_map(|ip| {
-        let place = format!("/ips/{}/dhcp/hosts", escaped(&ip.address.to_string()));
+        let place = format!("/ips/{}/dhcp/hosts", escape(&ip.address.to_string()));
         ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()).find(|other| {
-            let stays = !going.contains(&format!("{place}/{}", escaped(&host_key(other))));
+            let stays = !going.contains(&format!("{place}/{}", escape(&host_key(other))));
             other.ip == host.ip && host_key(other) != host_key(host) && stays
         })
     });

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::network::{bridge_taken, managed, observed, subnet_taken};
 use super::network_entries::{self as entries};
-use crate::manifest::{NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec};
+use crate::manifest::{NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec, escape};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NetworkState;
 use crate::plan::diff::{Difference, Differences, compare};
@@ -330,7 +330,7 @@ pub(super) fn subnets_after(p: &Planner<'_>, node: &Name, network: &Name) -> Vec
     let last = last_paths(p, wanted, state);
     let stays = |net: &Option<ipnet::IpNet>| {
         net.is_none_or(|net| {
-            let path = format!("/ips/{}/address", crate::plan::diff::escaped(&net.to_string()));
+            let path = format!("/ips/{}/address", escape(&net.to_string()));
             spec.ips.iter().any(|ip| ip.address == net) || !last.contains(&path)
         })
     };
@@ -364,7 +364,7 @@ fn patch_of(wanted: &Wanted, spec: &NetworkSpec, network: &NetworkState, found: 
     let prefixes: BTreeSet<String> =
         changed.values().filter(|d| d.new.is_some()).filter_map(|d| entries::prefix(&d.path)).collect();
     for ip in &spec.ips {
-        let key = format!("/ips/{}", crate::plan::diff::escaped(&ip.address.to_string()));
+        let key = format!("/ips/{}", escape(&ip.address.to_string()));
         if sets(&format!("{key}/address")) {
             set.ips.push(ip.clone());
             continue;
@@ -404,14 +404,14 @@ fn patch_of(wanted: &Wanted, spec: &NetworkSpec, network: &NetworkState, found: 
 fn carry(network: &NetworkState, found: &Differences, set: &mut NetworkSpec) {
     let gone = |path: &str| found.changed.iter().any(|(_, d)| d.path == path && d.new.is_none());
     for old in &network.doc.spec.ips {
-        let key = format!("/ips/{}", crate::plan::diff::escaped(&old.address.to_string()));
+        let key = format!("/ips/{}", escape(&old.address.to_string()));
         if !gone(&format!("{key}/address")) {
             continue;
         }
         let Some(dhcp) = &old.dhcp else { continue };
         for host in &dhcp.hosts {
             let id = host.mac.map(|mac| mac.to_string()).or_else(|| host.name.clone()).unwrap_or_else(|| host.ip.to_string());
-            let ours = gone(&format!("{key}/dhcp/hosts/{}/ip", crate::plan::diff::escaped(&id)));
+            let ours = gone(&format!("{key}/dhcp/hosts/{}/ip", escape(&id)));
             let Some(new) = set.ips.iter_mut().find(|new| new.address.contains(&host.ip) && new.address.addr() != host.ip) else {
                 continue;
             };

@@ -151,7 +151,7 @@ fn observed(
     leaves.insert("/autostart".into(), json!(domain.autostart));
     leaves.remove("/node");
     for disk in &spec.disks {
-        let Some(doc) = doc.disks.iter().find(|doc| doc.key.as_ref() == Some(&disk.name)) else { continue };
+        let Some(doc) = doc.disk(disk.name.as_str()) else { continue };
         let Some(object) = disk_object(wanted, disk, node) else {
             // What lies in a tray that is to be empty.
             for field in ["image", "volume"] {
@@ -178,8 +178,7 @@ fn observed(
     let live = doc.id.is_some();
     for interface in &spec.interfaces {
         let Some(network) = &interface.network else { continue };
-        let doc = doc.interfaces.iter().find(|doc| doc.key.as_ref() == Some(&interface.name));
-        let Some(doc) = doc else { continue };
+        let Some(doc) = doc.interface(interface.name.as_str()) else { continue };
         let should = p.libvirt_name(Kind::Network, network, node);
         let is = doc.network.clone().or_else(|| doc.bridge.clone()).unwrap_or_default();
         // On the bridge itself, on its way to be plugged in again: the network's own plan sees to it.

@@ -15,9 +15,7 @@ use crate::xml;
 
 /// The MAC that an interface has or will have.
 pub(super) fn mac_of(wanted: &Wanted, interface: &crate::manifest::Interface, domain: Option<&DomainState>) -> MacAddr {
-    let found = domain
-        .and_then(|domain| domain.doc.interfaces.iter().find(|doc| doc.key.as_ref() == Some(&interface.name)))
-        .and_then(|doc| doc.mac);
+    let found = domain.and_then(|domain| domain.doc.interface(interface.name.as_str())).and_then(|doc| doc.mac);
     interface.mac.or(found).unwrap_or_else(|| derived_mac(wanted.uid, interface.name.as_str(), None))
 }
 

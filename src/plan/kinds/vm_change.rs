@@ -106,10 +106,8 @@ pub(super) fn change(
     domain: &DomainState,
     sides: &Sides,
 ) -> Result<Change, Stop> {
-    let ports = domain.live_xml.as_ref().and_then(|text| free_ports(text, "virtio").ok()).unwrap_or(0);
     let runs_otherwise =
         sides.live.iter().flat_map(|live| &live.changed).map(|(_, difference)| difference.path.clone()).collect();
-    let mut bench = Bench { p, wanted, spec, node, domain, ports, runs_otherwise, all: Change::default() };
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     for (row, difference) in &sides.inactive.changed {
         units.entry(unit(&difference.path)).or_default().inactive.push((row, difference.clone()));
@@ -117,6 +115,9 @@ pub(super) fn change(
     for (row, difference) in sides.live.iter().flat_map(|live| &live.changed).filter(|(row, _)| row.when == When::Live) {
         units.entry(unit(&difference.path)).or_default().live.push((row, difference.clone()));
     }
+    // Most plans find nothing, and the live document is long.
+    let ports = if units.is_empty() { 0 } else { live_ports(domain, "virtio") };
+    let mut bench = Bench { p, wanted, spec, node, domain, ports, runs_otherwise, all: Change::default() };
     // What goes makes room for what comes.
     let (gone, rest): (Vec<_>, Vec<_>) =
         units.iter().partition(|(name, unit)| Unit::goes(&unit.inactive, name) || Unit::goes(&unit.live, name));
@@ -131,6 +132,11 @@ pub(super) fn change(
     let mut all = bench.all;
     all.fields.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(all)
+}
+
+/// How many more devices of a bus the running domain has room for; none where it is off.
+fn live_ports(domain: &DomainState, bus: &str) -> usize {
+    domain.live_xml.as_ref().and_then(|text| free_ports(text, bus).ok()).unwrap_or(0)
 }
 
 impl Bench<'_, '_> {
@@ -295,25 +301,16 @@ impl Bench<'_, '_> {
         let both = |of: &dyn Fn(&DomainDoc) -> Option<String>| of(&self.domain.doc).is_some() && of(&self.domain.doc) == of(live);
         let name = unit.rsplit('/').next().unwrap_or_default();
         if unit.starts_with("/disks/") {
-            both(&|doc| {
-                doc.disks
-                    .iter()
-                    .find(|disk| disk.key.as_ref().is_some_and(|key| key.as_str() == name))
-                    .map(|disk| disk.target.clone())
-            })
+            both(&|doc| Some(doc.disk(name)?.target.clone()))
         } else {
-            both(&|doc| {
-                let nic = doc.interfaces.iter().find(|nic| nic.key.as_ref().is_some_and(|key| key.as_str() == name))?;
-                nic.mac.map(|mac| mac.to_string())
-            })
+            both(&|doc| Some(doc.interface(name)?.mac?.to_string()))
         }
     }
 
     fn change_disk(&mut self, name: &str, path: &str, unit: &Unit) -> Result<(), Stop> {
-        let is = |doc: &&DiskDoc| doc.key.as_ref().is_some_and(|key| key.as_str() == name);
         let domain = self.domain;
-        let defined = domain.doc.disks.iter().find(is);
-        let running = domain.live.as_ref().and_then(|live| live.disks.iter().find(is));
+        let defined = domain.doc.disk(name);
+        let running = domain.live.as_ref().and_then(|live| live.disk(name));
         let Some(disk) = self.disk(name).cloned() else {
             let pluggable = running.is_some_and(|disk| matches!(disk.bus.as_str(), "virtio" | "scsi" | "usb"));
             self.unplug(path, unit, pluggable);
@@ -326,7 +323,7 @@ impl Bench<'_, '_> {
         let expect = disk_expect(path, &wanted, unit.differs("/bootOrder"));
         let pluggable = match wanted.bus.as_str() {
             "virtio" => self.ports > 0 && wanted.device == "disk",
-            "scsi" => domain.live_xml.as_ref().is_some_and(|text| free_ports(text, "scsi").is_ok_and(|free| free > 0)),
+            "scsi" => live_ports(domain, "scsi") > 0,
             _ => false,
         };
         if self.running() && running.is_none() && pluggable {
@@ -389,22 +386,21 @@ impl Bench<'_, '_> {
             .collect();
         let mut new = disk_wanted(self.p, self.wanted, disk, self.node, &taken, &self.domain.name)?;
         let Some(old) = doc.and_then(DiskWanted::from_doc) else { return Ok(new) };
-        let moved = |field: &str| unit.inactive.iter().any(|(_, difference)| difference.path.ends_with(field));
-        if !moved("/bus") {
+        if !unit.differs("/bus") {
             new.bus = old.bus;
             new.target = old.target;
         }
-        if !moved("/device") {
+        if !unit.differs("/device") {
             new.device = old.device;
         }
-        if disk.read_only.is_none() && !moved("/readOnly") {
+        if disk.read_only.is_none() && !unit.differs("/readOnly") {
             new.read_only = old.read_only;
         }
-        new.boot_order = disk.boot_order.or(old.boot_order).filter(|_| disk.boot_order.is_some() || !moved("/bootOrder"));
+        new.boot_order = disk.boot_order.or(old.boot_order).filter(|_| disk.boot_order.is_some() || !unit.differs("/bootOrder"));
         new.serial = old.serial;
         // Where its source doesn't differ, it stays on what it is on: an overlay, too, that a snapshot put above the volume.
         let named = disk.volume.is_some() || disk.claim.is_some() || disk.image.is_some();
-        if !moved("/volume") && !moved("/image") && (old.path.is_some() || !named) {
+        if !unit.differs("/volume") && !unit.differs("/image") && (old.path.is_some() || !named) {
             new.path = old.path;
             new.format = old.format;
         }
@@ -412,10 +408,9 @@ impl Bench<'_, '_> {
     }
 
     fn change_interface(&mut self, name: &str, path: &str, unit: &Unit) {
-        let is = |doc: &&InterfaceDoc| doc.key.as_ref().is_some_and(|key| key.as_str() == name);
         let domain = self.domain;
-        let defined = domain.doc.interfaces.iter().find(is);
-        let running = domain.live.as_ref().and_then(|live| live.interfaces.iter().find(is));
+        let defined = domain.doc.interface(name);
+        let running = domain.live.as_ref().and_then(|live| live.interface(name));
         let Some(interface) = self.interface(name).cloned() else {
             return self.unplug(path, unit, true);
         };

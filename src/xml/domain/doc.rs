@@ -48,6 +48,18 @@ pub struct DomainDoc {
     pub uses_volumes: BTreeSet<(String, String)>,
 }
 
+impl DomainDoc {
+    /// The disk that stands in the spec under this key.
+    pub fn disk(&self, key: &str) -> Option<&DiskDoc> {
+        self.disks.iter().find(|disk| disk.key.as_ref().is_some_and(|own| own.as_str() == key))
+    }
+
+    /// The interface that stands in the spec under this key.
+    pub fn interface(&self, key: &str) -> Option<&InterfaceDoc> {
+        self.interfaces.iter().find(|nic| nic.key.as_ref().is_some_and(|own| own.as_str() == key))
+    }
+}
+
 /// A disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DiskDoc {
