@@ -42,6 +42,29 @@ impl From<Output> for Answer {
     }
 }
 
+/// What every set of these tests stands on: a Fleet, a Node `host` behind this URI, and a pool, which goes when it is deleted.
+pub fn ground(uri: &str, fleet: &str, pool: &str, path: &Path) -> String {
+    format!(
+        r#"apiVersion: jvp.dev/v1alpha1
+kind: Fleet
+metadata: {{name: lab}}
+spec: {{id: {fleet}}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: Node
+metadata: {{name: host}}
+spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: StoragePool
+metadata: {{name: {pool}}}
+spec: {{type: Dir, target: {{path: {path}}}}}
+lifecycle: {{reclaimPolicy: Delete}}
+"#,
+        path = path.display(),
+    )
+}
+
 impl Checkout {
     /// With one file of manifests.
     pub fn new(manifests: &str) -> Self {

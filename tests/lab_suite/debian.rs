@@ -10,7 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, ground};
+use crate::scenarios::FLEET;
 use crate::support::{Lab, left_out, repository};
 
 /// How long the guest may take for anything: it is emulated, perhaps on a busy machine.
@@ -53,22 +54,10 @@ impl Guest {
 
     fn write(&self, wanted: &Wanted) {
         let Wanted { memory, count, capacity, disks, interfaces, plan_domain } = wanted;
+        let path = self.lab.images("a").join("main");
+        let ground = ground(&self.lab.uri("a"), FLEET, "main", &path);
         let text = format!(
-            r#"apiVersion: jvp.dev/v1alpha1
-kind: Fleet
-metadata: {{name: debian}}
-spec: {{id: 6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a99}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: Node
-metadata: {{name: host}}
-spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: StoragePool
-metadata: {{name: main}}
-spec: {{type: Dir, target: {{path: {pool}}}}}
----
+            r#"{ground}---
 apiVersion: jvp.dev/v1alpha1
 kind: Network
 metadata: {{name: one}}
@@ -116,9 +105,7 @@ spec:
         #!/bin/sh
         while :; do cat /proc/uptime >>/var/count; sync /var/count; sleep 1; done
     runCmd: ["systemd-run --unit count /usr/local/bin/count"]
-"#,
-            uri = self.lab.uri("a"),
-            pool = self.lab.images("a").join("main").display(),
+"#
         );
         self.checkout.write("all.yaml", &text);
     }

@@ -1,31 +1,19 @@
 //! Killed at every fail point, before and after each effect and at its recording: the next run ends as one clean run does.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, ground};
+use crate::scenarios::FLEET;
 use crate::support::{Lab, left_out, tiny};
 
 type Inventory = BTreeMap<String, String>;
 
 /// `pool` is the folder of the pool; `strategy` says whether the first VM runs.
 fn manifests(uri: &str, pool: &str, strategy: &str) -> String {
+    let ground = ground(uri, FLEET, "main", Path::new(pool));
     format!(
-        r#"apiVersion: jvp.dev/v1alpha1
-kind: Fleet
-metadata: {{name: kill}}
-spec: {{id: 6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: Node
-metadata: {{name: host}}
-spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: StoragePool
-metadata: {{name: main}}
-spec: {{type: Dir, target: {{path: {pool}}}}}
-lifecycle: {{reclaimPolicy: Delete}}
----
+        r#"{ground}---
 apiVersion: jvp.dev/v1alpha1
 kind: Network
 metadata: {{name: lan}}

@@ -1,29 +1,16 @@
 //! Networks that change beneath running guests, by the command line: what is live stays live, and who is cut off is plugged in again.
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, ground};
+use crate::scenarios::FLEET;
 use crate::support::{Lab, left_out, tiny};
 
 const EMPTY: [&str; 2] = ["plan", "--detailed-exitcode"];
 
 /// A network of this spec with a VM on it.
 fn manifests(lab: &Lab, network: &str) -> String {
+    let ground = ground(&lab.uri("a"), FLEET, "main", &lab.images("a").join("main"));
     format!(
-        r#"apiVersion: jvp.dev/v1alpha1
-kind: Fleet
-metadata: {{name: networks}}
-spec: {{id: 6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: Node
-metadata: {{name: host}}
-spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: StoragePool
-metadata: {{name: main}}
-spec: {{type: Dir, target: {{path: {pool}}}}}
-lifecycle: {{reclaimPolicy: Delete}}
----
+        r"{ground}---
 apiVersion: jvp.dev/v1alpha1
 kind: Template
 metadata: {{name: tiny}}
@@ -44,9 +31,7 @@ spec:
   - {{name: root, claim: {{pool: main, source: {{template: tiny}}}}}}
   interfaces:
   - {{name: eth0, network: lan, ip: 198.18.7.10}}
-"#,
-        uri = lab.uri("a"),
-        pool = lab.images("a").join("main").display(),
+"
     )
 }
 

@@ -1,29 +1,16 @@
 //! What happens to a real node besides an apply: restarts, hands, other fleets, deaf guests. By the command line alone.
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, ground};
 use crate::support::{Lab, left_out, tiny};
 
 pub(crate) const FLEET: &str = "6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10";
 
 /// A Fleet, a Node, a pool and a network whose names end so, and the Template of a tiny guest.
 pub(crate) fn base(lab: &Lab, node: &str, fleet: &str, suffix: &str, subnet: u8) -> String {
+    let pool = format!("main{suffix}");
+    let ground = ground(&lab.uri(node), fleet, &pool, &lab.images(node).join(&pool));
     format!(
-        r#"apiVersion: jvp.dev/v1alpha1
-kind: Fleet
-metadata: {{name: scenario}}
-spec: {{id: {fleet}}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: Node
-metadata: {{name: host}}
-spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: StoragePool
-metadata: {{name: main{suffix}}}
-spec: {{type: Dir, target: {{path: {pool}}}}}
-lifecycle: {{reclaimPolicy: Delete}}
----
+        r"{ground}---
 apiVersion: jvp.dev/v1alpha1
 kind: Network
 metadata: {{name: lan{suffix}}}
@@ -36,10 +23,8 @@ spec:
 apiVersion: jvp.dev/v1alpha1
 kind: Template
 metadata: {{name: tiny{suffix}}}
-spec: {{pool: main{suffix}, source: {{file: tiny.qcow2}}, format: qcow2}}
-"#,
-        uri = lab.uri(node),
-        pool = lab.images(node).join(format!("main{suffix}")).display(),
+spec: {{pool: {pool}, source: {{file: tiny.qcow2}}, format: qcow2}}
+"
     )
 }
 

@@ -1,31 +1,14 @@
 //! Volumes and pools in use, by the command line: disks grow beneath running guests, and nothing that somebody uses is destroyed.
 
-use crate::checkout::Checkout;
+use crate::checkout::{Checkout, ground};
+use crate::scenarios::FLEET;
 use crate::support::{Lab, domain_xml, left_out, tiny};
 
 const EMPTY: [&str; 2] = ["plan", "--detailed-exitcode"];
 
 fn base(lab: &Lab, rest: &str) -> String {
-    format!(
-        r#"apiVersion: jvp.dev/v1alpha1
-kind: Fleet
-metadata: {{name: volumes}}
-spec: {{id: 6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: Node
-metadata: {{name: host}}
-spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
----
-apiVersion: jvp.dev/v1alpha1
-kind: StoragePool
-metadata: {{name: main}}
-spec: {{type: Dir, target: {{path: {pool}}}}}
-lifecycle: {{reclaimPolicy: Delete}}
-{rest}"#,
-        uri = lab.uri("a"),
-        pool = lab.images("a").join("main").display(),
-    )
+    let ground = ground(&lab.uri("a"), FLEET, "main", &lab.images("a").join("main"));
+    format!(r"{ground}{rest}")
 }
 
 fn object(kind: &str, name: &str, spec: &str) -> String {
