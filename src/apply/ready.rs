@@ -12,7 +12,7 @@ use crate::host::{ErrorKind, Host};
 use crate::manifest::{RunStrategy, Spec, TemplateFeatures, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NetworkState, NodeState, PowerState, Scope, Target};
-use crate::plan::{Entry, Owned};
+use crate::plan::{Entry, Owned, libvirt_name};
 use crate::resolve::{Desired, Wanted};
 
 /// What is told of cloud-init's last run, by cloud-init itself, at its end. The folder is empty after each boot.
@@ -290,12 +290,7 @@ fn file(entry: &Entry) -> Option<(String, String)> {
 
 /// The names in libvirt of the networks that a VM is plugged into.
 fn networks(desired: &Desired, owned: &Owned, spec: &VirtualMachineSpec, node: &Name) -> BTreeSet<String> {
-    let named = |name: &Name| {
-        let object = ObjectRef::on(Kind::Network, name.clone(), node);
-        let wanted = desired.objects.get(&object).map(|wanted| &wanted.libvirt_name);
-        let found = wanted.or_else(|| owned.entries.get(&object).map(|entry| &entry.libvirt_name));
-        found.cloned().unwrap_or_else(|| name.to_string())
-    };
+    let named = |name: &Name| libvirt_name(desired, owned, &ObjectRef::on(Kind::Network, name.clone(), node));
     spec.interfaces.iter().filter_map(|interface| interface.network.as_ref()).map(named).collect()
 }
 

@@ -15,7 +15,7 @@ use super::session::{Session, consents};
 use crate::apply::Seen;
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{Observed, Scope};
-use crate::plan::{Mode, PowerAct};
+use crate::plan::{Mode, PowerAct, libvirt_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NetworkCommand {
@@ -126,7 +126,7 @@ async fn leases(args: &LeasesArgs, global: &Global, out: &Arc<Out>) -> Result<Ex
     let rows: Vec<Lease> = wanted
         .iter()
         .flat_map(|object| {
-            let name = libvirt_name(&session, &seen, object);
+            let name = libvirt_name(&session.desired, &seen.owned, object);
             given_by(&seen.observed, object, &name)
         })
         .collect();
@@ -144,7 +144,7 @@ async fn leases(args: &LeasesArgs, global: &Global, out: &Arc<Out>) -> Result<Ex
                 .iter()
                 .map(|l| json!({"network": l.network, "ip": l.ip, "mac": l.mac, "hostname": l.hostname, "domain": l.domain}))
                 .collect();
-            out.print(&format!("{}\n", serde_json::to_string_pretty(&all).unwrap_or_default()));
+            out.json(&all);
         }
     }
     let mut exit = Exit::Ok;
@@ -166,11 +166,6 @@ struct Lease {
     hostname: Option<String>,
     /// The domain that has an interface of that MAC.
     domain: Option<String>,
-}
-
-fn libvirt_name(session: &Session, seen: &Seen, object: &ObjectRef) -> String {
-    let wanted = session.desired.objects.get(object).map(|wanted| wanted.libvirt_name.clone());
-    wanted.or_else(|| seen.owned.entries.get(object).map(|entry| entry.libvirt_name.clone())).unwrap_or_default()
 }
 
 fn given_by(observed: &Observed, object: &ObjectRef, name: &str) -> Vec<Lease> {

@@ -64,7 +64,7 @@ pub(super) fn history(args: &HistoryArgs, global: &Global, out: &Out) -> Result<
                     value
                 })
                 .collect();
-            out.print(&format!("{}\n", serde_json::to_string_pretty(&all).unwrap_or_default()));
+            out.json(&all);
         }
     }
     if shown.is_empty() {

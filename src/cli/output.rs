@@ -47,6 +47,11 @@ impl Out {
         self.aside(|| write(&mut std::io::stdout().lock(), text));
     }
 
+    /// Prints a value as JSON.
+    pub(super) fn json(&self, value: &impl serde::Serialize) {
+        self.print(&format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default()));
+    }
+
     /// Writes bytes to standard output, whatever they are.
     pub(super) fn bytes(&self, bytes: &[u8]) {
         self.aside(|| {

@@ -25,7 +25,7 @@ pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<
         PlanFormat::Text => out.print(&render(&plan, out.colour)),
         PlanFormat::Json => {
             let value = PlanDocument::from(plan.clone());
-            out.print(&format!("{}\n", serde_json::to_string_pretty(&value).unwrap_or_default()));
+            out.json(&value);
         }
     }
     if let Some(path) = &args.out {

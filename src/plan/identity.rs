@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 use super::Entry;
-use crate::name::{ObjectRef, Uid};
+use crate::name::{Kind, ObjectRef, Uid};
+use crate::observe::{DomainState, NetworkState, NodeState, PoolState};
 use crate::xml::Mark;
 
 /// What is found of one object of libvirt's.
@@ -19,6 +20,44 @@ pub(super) struct Found<'a> {
     pub persistent: bool,
     /// Its mark, where its kind bears one.
     pub mark: Option<&'a Mark>,
+}
+
+impl<'a> From<&'a PoolState> for Found<'a> {
+    fn from(pool: &'a PoolState) -> Self {
+        Self { name: &pool.name, uuid: pool.uuid, persistent: pool.persistent, mark: None }
+    }
+}
+
+impl<'a> From<&'a NetworkState> for Found<'a> {
+    fn from(network: &'a NetworkState) -> Self {
+        Self { name: &network.name, uuid: network.uuid, persistent: network.persistent, mark: network.doc.mark.as_ref() }
+    }
+}
+
+impl<'a> From<&'a DomainState> for Found<'a> {
+    fn from(domain: &'a DomainState) -> Self {
+        Self { name: &domain.name, uuid: domain.uuid, persistent: domain.persistent, mark: domain.doc.mark.as_ref() }
+    }
+}
+
+/// What a node has under a name.
+pub(super) fn named<'a>(kind: Kind, state: &'a NodeState, name: &str) -> Option<Found<'a>> {
+    match kind {
+        Kind::StoragePool => state.pools.get(name).map(Found::from),
+        Kind::Network => state.networks.get(name).map(Found::from),
+        Kind::VirtualMachine => state.domains.get(name).map(Found::from),
+        Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => None,
+    }
+}
+
+/// Whether a node has one of a kind that is so, whatever its name.
+pub(super) fn any(kind: Kind, state: &NodeState, is: impl Fn(&Found<'_>) -> bool) -> bool {
+    match kind {
+        Kind::StoragePool => state.pools.values().map(Found::from).any(|found| is(&found)),
+        Kind::Network => state.networks.values().map(Found::from).any(|found| is(&found)),
+        Kind::VirtualMachine => state.domains.values().map(Found::from).any(|found| is(&found)),
+        Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => false,
+    }
 }
 
 /// Whose it is.

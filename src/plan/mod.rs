@@ -39,6 +39,7 @@ pub use inventory::complete;
 pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
 pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord};
+pub use planner::libvirt_name;
 pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};

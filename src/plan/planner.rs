@@ -306,13 +306,7 @@ impl<'a> Planner<'a> {
     /// an object of that name on the node.
     pub(super) fn libvirt_name(&self, kind: Kind, name: &Name, node: &Name) -> String {
         let object = ObjectRef::on(kind, name.clone(), node);
-        if let Some(wanted) = self.desired.objects.get(&object) {
-            return wanted.libvirt_name.clone();
-        }
-        match self.entry(&object) {
-            Some(entry) => entry.libvirt_name.clone(),
-            None => name.to_string(),
-        }
+        libvirt_name(self.desired, self.owned, &object)
     }
 
     /// The pool that a reference means, where it is on the node.
@@ -356,31 +350,22 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn verdict_pool(&self, wanted: &Wanted, state: &NodeState) -> Verdict {
-        fn found(p: &PoolState) -> Found<'_> {
-            Found { name: &p.name, uuid: p.uuid, persistent: p.persistent, mark: None }
-        }
-        let by_name = state.pools.get(&wanted.libvirt_name).map(found);
-        let by_uuid = state.pools.values().find(|p| self.is_ours(wanted, p.uuid, None)).map(found);
+        let by_name = state.pools.get(&wanted.libvirt_name).map(Found::from);
+        let by_uuid = state.pools.values().find(|p| self.is_ours(wanted, p.uuid, None)).map(Found::from);
         self.judge(wanted, by_name, by_uuid)
     }
 
     pub(super) fn verdict_network(&self, wanted: &Wanted, state: &NodeState) -> Verdict {
-        fn found(n: &NetworkState) -> Found<'_> {
-            Found { name: &n.name, uuid: n.uuid, persistent: n.persistent, mark: n.doc.mark.as_ref() }
-        }
-        let by_name = state.networks.get(&wanted.libvirt_name).map(found);
-        let by_uuid = state.networks.values().find(|n| self.is_ours(wanted, n.uuid, n.doc.mark.as_ref())).map(found);
+        let by_name = state.networks.get(&wanted.libvirt_name).map(Found::from);
+        let by_uuid = state.networks.values().find(|n| self.is_ours(wanted, n.uuid, n.doc.mark.as_ref())).map(Found::from);
         self.judge(wanted, by_name, by_uuid)
     }
 
     pub(super) fn verdict_domain(&self, wanted: &Wanted, state: &NodeState) -> Verdict {
-        fn found(d: &DomainState) -> Found<'_> {
-            Found { name: &d.name, uuid: d.uuid, persistent: d.persistent, mark: d.doc.mark.as_ref() }
-        }
-        let by_name = state.domains.get(&wanted.libvirt_name).map(found);
+        let by_name = state.domains.get(&wanted.libvirt_name).map(Found::from);
         let by_uuid = match by_name {
             Some(_) => None,
-            None => state.domains.values().find(|d| self.is_ours(wanted, d.uuid, d.doc.mark.as_ref())).map(found),
+            None => state.domains.values().find(|d| self.is_ours(wanted, d.uuid, d.doc.mark.as_ref())).map(Found::from),
         };
         self.judge(wanted, by_name, by_uuid)
     }
@@ -472,4 +457,11 @@ fn fingerprint(plan: &Plan, desired: &Desired, sources: &Sources, policy: &Polic
         hash.update(format!("{:?}", action.precondition));
     }
     hex::encode(hash.finalize())
+}
+
+/// The name in libvirt that an object has or will have: by the set, then by the inventory, else its own.
+pub fn libvirt_name(desired: &Desired, owned: &Owned, object: &ObjectRef) -> String {
+    let wanted = desired.objects.get(object).map(|wanted| &wanted.libvirt_name);
+    let name = wanted.or_else(|| owned.entries.get(object).map(|entry| &entry.libvirt_name));
+    name.cloned().unwrap_or_else(|| object.name.to_string())
 }

@@ -19,7 +19,7 @@ mod volume;
 
 pub use network_update::patched_network;
 pub(super) use vm_address::{parse_reservation, reserve};
-pub(super) use vm_create::fragment_digest;
+pub(super) use vm_create::{fragment_digest, mark_volume};
 pub(super) use volume::{VolumeAt, source_word};
 
 use super::planner::Planner;

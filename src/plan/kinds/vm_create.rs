@@ -499,7 +499,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
 }
 
 /// A volume that came with a VM, as its mark names it.
-pub(super) fn mark_volume(name: String, record: &VolumeRecord) -> xml::MarkVolume {
+pub(in crate::plan) fn mark_volume(name: String, record: &VolumeRecord) -> xml::MarkVolume {
     xml::MarkVolume {
         name,
         pool: record.pool.clone(),

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::identity::Found;
+use super::super::identity::{Found, any, named};
+use super::super::kinds::mark_volume;
 use super::super::model::{RefusalKind, Verb};
-use super::super::planner::{Draft, Planner};
+use super::super::planner::{Draft, Planner, libvirt_name};
 use super::super::record::fresh_entry;
 use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record, Sources, VolumeRecord};
 use super::prepare::{First, Prepared};
@@ -43,17 +44,19 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
             }
             continue;
         }
-        let found = all_of(object.kind, Some(state));
+        let found = named(object.kind, state, &wanted.libvirt_name);
         let recorded = all.owned.entries.get(&object).and_then(|entry| entry.libvirt_uuid);
         let ours = |found: &Found<'_>| match found.mark {
             Some(mark) => mark.fleet == policy.fleet && mark.uid == wanted.uid,
             None => found.uuid == wanted.uid || recorded == Some(found.uuid),
         };
-        if found.iter().any(|found| found.persistent && ours(found)) {
+        let is_ours = |found: &Found<'_>| found.persistent && ours(found);
+        // By its name first: only one that was renamed by hand is looked for among all.
+        if found.as_ref().is_some_and(is_ours) || any(object.kind, state, is_ours) {
             all.there.insert(object);
             continue;
         }
-        let Some(found) = found.iter().find(|found| found.name == wanted.libvirt_name && found.persistent) else { continue };
+        let Some(found) = found.filter(|found| found.persistent) else { continue };
         let free = match found.mark {
             None => asked,
             Some(mark) if mark.fleet == policy.fleet => false,
@@ -93,8 +96,8 @@ pub(in crate::plan) fn adopt_alone(
                 (format!("its pool `{pool}` is stopped, and what is in it can't be read"), format!("virsh pool-start {pool}"))
             }
             None => {
-                let found = all_of(wanted.object.kind, wanted.node.as_ref().and_then(|node| p.node(node)));
-                let theirs = found.iter().find(|found| found.name == wanted.libvirt_name);
+                let state = wanted.node.as_ref().and_then(|node| p.node(node));
+                let theirs = state.and_then(|state| named(wanted.object.kind, state, &wanted.libvirt_name));
                 match theirs.map(|found| (found.persistent, found.mark)) {
                     Some((false, _)) => (
                         "it is transient: it vanishes when it stops, and is never managed".into(),
@@ -128,37 +131,11 @@ fn stands_elsewhere(all: &Prepared<'_>, wanted: &Wanted) -> bool {
     moved || all.observed.domains_by_uid(wanted.uid).iter().any(|(node, _)| Some(*node) != wanted.node.as_ref())
 }
 
-/// All objects of a kind that a node has, where it was reached.
-fn all_of(kind: Kind, state: Option<&NodeState>) -> Vec<Found<'_>> {
-    let Some(state) = state else { return Vec::new() };
-    match kind {
-        Kind::StoragePool => {
-            let pools = state.pools.values();
-            pools.map(|p| Found { name: &p.name, uuid: p.uuid, persistent: p.persistent, mark: None }).collect()
-        }
-        Kind::Network => {
-            let networks = state.networks.values();
-            let found =
-                networks.map(|n| Found { name: &n.name, uuid: n.uuid, persistent: n.persistent, mark: n.doc.mark.as_ref() });
-            found.collect()
-        }
-        Kind::VirtualMachine => {
-            let domains = state.domains.values();
-            let found =
-                domains.map(|d| Found { name: &d.name, uuid: d.uuid, persistent: d.persistent, mark: d.doc.mark.as_ref() });
-            found.collect()
-        }
-        Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => Vec::new(),
-    }
-}
-
 /// The record of a volume that is found where a Volume is wanted, and the name of its pool.
 fn volume(all: &Prepared<'_>, wanted: &Wanted, state: &NodeState) -> Option<(VolumeRecord, String)> {
     let Spec::Volume(spec) = &wanted.spec else { return None };
     let pool_ref = ObjectRef::on(Kind::StoragePool, spec.pool.clone()?, wanted.node.as_ref()?);
-    let in_set = all.desired.objects.get(&pool_ref).map(|pool| pool.libvirt_name.clone());
-    let known = in_set.or_else(|| all.owned.entries.get(&pool_ref).map(|entry| entry.libvirt_name.clone()));
-    let pool = state.pools.get(&known.unwrap_or_else(|| pool_ref.name.to_string()))?;
+    let pool = state.pools.get(&libvirt_name(&all.desired, &all.owned, &pool_ref))?;
     let found = pool.volumes.as_ref()?.get(&wanted.libvirt_name)?;
     let record = VolumeRecord {
         pool: pool.name.clone(),
@@ -274,16 +251,7 @@ fn volumes(all: &Prepared<'_>, wanted: &Wanted) -> Vec<xml::MarkVolume> {
     volumes
         .into_iter()
         .filter_map(|object| Some((object, all.owned.entries.get(object)?.volume.as_ref()?)))
-        .map(|(object, record)| xml::MarkVolume {
-            name: object.to_string(),
-            pool: record.pool.clone(),
-            file: record.file.clone(),
-            path: record.path.clone(),
-            format: record.format.clone(),
-            capacity: record.capacity,
-            backing: record.backing.clone(),
-            source: record.source.clone(),
-        })
+        .map(|(object, record)| mark_volume(object.to_string(), record))
         .collect()
 }
 
