@@ -48,6 +48,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
                 update(p, wanted, spec, node, domain, other_writer);
             }
         }
+        Verdict::Renamed { name, .. } if p.refuse_new_name(wanted, &name) => {}
         Verdict::Renamed { uuid, name } => {
             let Some(domain) = state.domains.values().find(|domain| domain.uuid == uuid) else { return };
             if domain.state != PowerState::Off {

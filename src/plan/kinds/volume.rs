@@ -68,10 +68,42 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         }
         None => return p.refuse_missing(wanted, "/pool", &pool_ref),
     };
+    if refuse_elsewhere(p, wanted, pool, node) {
+        return;
+    }
     match pool.volumes.as_ref().and_then(|volumes| volumes.get(&wanted.libvirt_name)) {
         Some(found) => existing(p, wanted, spec, pool, found, node),
         None => create(p, wanted, spec, pool, node, expected),
     }
+}
+
+/// Refuses another pool or file for a volume that is there: a second one would be made, and the first forgotten with its data. One that
+/// somebody moved by hand is found where it is now. True where it was refused.
+fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node: &Name) -> bool {
+    let Some(entry) = p.entry(&wanted.object) else { return false };
+    let (Some(record), unfinished) = (entry.volume.clone(), entry.unfinished) else { return false };
+    if record.path == path_in(pool, &wanted.libvirt_name) {
+        return false;
+    }
+    let there = p.node(node).is_some_and(|state| state.volume_by_path(&record.path).is_some());
+    let moved = pool.volumes.as_ref().is_some_and(|volumes| volumes.contains_key(&wanted.libvirt_name));
+    if !there && (unfinished || moved) {
+        return false;
+    }
+    if record.file != wanted.libvirt_name {
+        p.refuse_new_value(wanted, "/libvirtName", &record.file, &wanted.libvirt_name);
+    } else if record.pool != pool.name {
+        p.refuse_new_value(wanted, "/pool", &record.pool, &pool.name);
+    } else {
+        let message = format!("its file {} is not in the pool `{}` any more, whose folder changed", record.path, pool.name);
+        p.refuse(wanted, RefusalKind::Guard, message, &["set the pool's `spec.target.path` back, or move the file there".into()]);
+    }
+    true
+}
+
+/// The path of a file in a pool.
+fn path_in(pool: &PoolState, file: &str) -> String {
+    format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'))
 }
 
 /// Whether the manifests want a pool stopped.
@@ -135,15 +167,9 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     }
     let record = entry.volume.clone();
     let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
-    // What was used at creation.
-    let mut never = Vec::new();
     if let Some(record) = &record {
-        if spec.format.is_some() && record.format != word(format) {
-            never.push(format!("/format: {} → {}", record.format, word(format)));
-        }
-        if record.source.is_some() && record.source != source_word(spec) {
-            let new = source_word(spec).unwrap_or_else(|| "none".into());
-            never.push(format!("/source: {} → {new}", record.source.clone().unwrap_or_default()));
+        if refuse_made_otherwise(p, wanted, spec, record) {
+            return;
         }
         if record.format != found.format {
             p.note(
@@ -155,14 +181,6 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
                 ),
             );
         }
-    }
-    if !never.is_empty() {
-        return p.refuse(
-            wanted,
-            RefusalKind::Guard,
-            format!("what it was made from can't change: {}", never.join(", ")),
-            &["make a new Volume under another name".into()],
-        );
     }
     let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
     row.fields = p.inventory_changes(wanted);
@@ -236,6 +254,35 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     }
     row.settle(settled);
     p.commit(row);
+}
+
+/// Refuses what was used when it was made and is written otherwise now. True where something was.
+fn refuse_made_otherwise(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, record: &VolumeRecord) -> bool {
+    let mut changed = Vec::new();
+    if let Some(format) = spec.format.map(word).filter(|format| record.format != *format) {
+        changed.push(("/format", record.format.clone(), format.to_owned()));
+    }
+    let source = source_word(spec);
+    if record.source != source {
+        let word = |source: Option<String>| source.unwrap_or_else(|| "none".into());
+        changed.push(("/source", word(record.source.clone()), word(source.clone())));
+    }
+    let mode = |linked: bool| if linked { "Linked" } else { "Full" }.to_owned();
+    let (was, now) = (record.backing.is_some(), is_linked(spec));
+    if spec.clone.is_some() && source.is_some() && was != now {
+        changed.push(("/clone", mode(was), mode(now)));
+    }
+    for (path, old, new) in &changed {
+        p.refuse_new_value(wanted, path, old, new);
+    }
+    !changed.is_empty()
+}
+
+/// Whether it is made on top of its source.
+fn is_linked(spec: &VolumeSpec) -> bool {
+    spec.source.is_some()
+        && spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked
+        && spec.format.unwrap_or(VolumeFormat::Qcow2) == VolumeFormat::Qcow2
 }
 
 /// How a volume grows: through the guest that runs on it, jvp's or not, who then sees it at once; else by itself.
@@ -389,7 +436,7 @@ fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) 
 fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolState, node: &Name, fields: Vec<FieldChange>) {
     let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
     let file = wanted.libvirt_name.clone();
-    let path = format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'));
+    let path = path_in(pool, &file);
     if p.node_closed(node) {
         let message = format!("Node/{node} is unschedulable: nothing new is made there");
         return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);
@@ -441,8 +488,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
             &[format!("set `spec.capacity` to {} or more", ByteSize::from_bytes(smallest))],
         );
     }
-    let linked =
-        source.is_some() && spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked && format == VolumeFormat::Qcow2;
+    let linked = is_linked(spec);
     let backing = source.as_ref().filter(|_| linked).map(|s| Backing { path: s.at.path.clone(), format: s.at.format.clone() });
     let record = VolumeRecord {
         pool: pool.name.clone(),
