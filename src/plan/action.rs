@@ -43,6 +43,9 @@ pub struct Action {
     /// What must be so after it.
     #[serde(skip)]
     pub expect: Expect,
+    /// What the ledger records together with its intent, before its effect.
+    #[serde(skip)]
+    pub begins: Begins,
     /// What the ledger records once it is verified.
     #[serde(skip)]
     pub record: Record,
@@ -487,6 +490,14 @@ pub enum Lane {
     },
     /// A deed of the controller's.
     Local(String),
+}
+
+/// What an object's entry says from an intent on, so that a run which breaks off is known for what it had begun. Of an object that the
+/// inventory doesn't know yet the intent alone tells.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Begins {
+    /// Whether it is stopped in order to start again. Where the effect didn't happen it is not, as before.
+    pub restarting: Option<bool>,
 }
 
 /// What the ledger records once an action is verified.

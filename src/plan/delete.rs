@@ -530,6 +530,7 @@ mod tests {
             lane: Lane::Local(String::new()),
             precondition: Precondition::None,
             expect: Expect::Nothing,
+            begins: crate::plan::Begins::default(),
             record: Record::Nothing,
             secrets: BTreeMap::new(),
         };

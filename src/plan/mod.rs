@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use action::{Action, ActionId, Edit, Lane, Op, Plug, Record, Replug, Section, SeedBytes, Side, UploadSource};
+pub use action::{Action, ActionId, Begins, Edit, Lane, Op, Plug, Record, Replug, Section, SeedBytes, Side, UploadSource};
 pub use condition::{DomainExpect, Expect, Fields, NetworkExpect, Precondition};
 pub use display::{render, summary};
 pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};

@@ -111,6 +111,9 @@ pub struct Entry {
     pub tried_vcpus: Option<(u32, u32)>,
     /// For VMs: why it was off when last looked at.
     pub last_off_reason: Option<String>,
+    /// A restart of it was begun and is not done: what jvp stopped starts again, whatever its strategy says of one that is off.
+    #[serde(default)]
+    pub restarting: bool,
 }
 
 impl Entry {

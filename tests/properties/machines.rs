@@ -129,3 +129,88 @@ fn a_guest_that_shut_itself_down_stays_off_when_libvirt_forgot_why() {
         assert!(!bench.plan().await.is_empty());
     });
 }
+
+/// Runs a VM that is only started by hand, and has its restart break off between stop and start.
+async fn broken_restart() -> (Bench, FakeHost) {
+    let mut bench = self::bench("memory: 64Mi, runStrategy: Manual");
+    bench.apply().await.unwrap();
+    let host = bench.hosts.values().next().unwrap().clone();
+    host.with(|state| {
+        let uuid = state.domains["vm"].uuid;
+        state.perform(&Op::DomainStart { name: "vm".into(), uuid }).unwrap();
+        state.domains.get_mut("vm").unwrap().start_fails = Some("its disk is locked".into());
+    });
+    bench.desired = self::bench("memory: 96Mi, runStrategy: Manual, updatePolicy: {restart: Now}").desired;
+    let plan = bench.plan().await;
+    let rounds = bench.round(&plan).await;
+    let failed: Vec<_> = rounds.failures().iter().map(|(action, _)| action.op.word()).collect();
+    assert_eq!(failed, ["domain-start"]);
+    assert!(!runs(&host));
+    host.with(|state| state.domains.get_mut("vm").unwrap().start_fails = None);
+    (bench, host)
+}
+
+fn runs(host: &FakeHost) -> bool {
+    host.state().domains["vm"].live.is_some()
+}
+
+/// Gives a word by hand, as `jvp vm` does.
+async fn word(bench: &mut Bench, what: jvp::plan::PowerAct) {
+    let mode = jvp::plan::Mode::Power { objects: BTreeSet::from(["VirtualMachine/vm".parse().unwrap()]), what };
+    let before = std::mem::replace(&mut bench.mode, mode);
+    bench.apply().await.unwrap();
+    bench.mode = before;
+}
+
+#[test]
+fn what_a_restart_stopped_starts_again_though_its_start_failed() {
+    block_on(async {
+        let (bench, host) = broken_restart().await;
+        let plan = bench.plan().await;
+        assert!(plan.changes.iter().any(|change| change.reason.contains("stopped to be restarted")), "{:?}", plan.changes);
+        bench.apply().await.unwrap();
+        assert!(runs(&host) && bench.plan().await.is_empty());
+        // That restart is done: what is stopped by hand from now on stays off.
+        host.with(|state| state.domain_shutdown(state.domains["vm"].uuid, 1, jvp::manifest::OnTimeout::Report).unwrap());
+        assert!(bench.plan().await.is_empty());
+    });
+}
+
+#[test]
+fn a_word_by_hand_ends_a_restart_that_broke_off() {
+    block_on(async {
+        let (mut bench, host) = broken_restart().await;
+        word(&mut bench, jvp::plan::PowerAct::Stop).await;
+        assert!(bench.plan().await.is_empty() && !runs(&host));
+        let (mut bench, host) = broken_restart().await;
+        word(&mut bench, jvp::plan::PowerAct::Start).await;
+        assert!(runs(&host));
+        word(&mut bench, jvp::plan::PowerAct::Stop).await;
+        assert!(bench.plan().await.is_empty() && !runs(&host));
+        // Somebody starts it without jvp, and stops it once an apply has seen that.
+        let (bench, host) = broken_restart().await;
+        let uuid = host.state().domains["vm"].uuid;
+        host.with(|state| state.perform(&Op::DomainStart { name: "vm".into(), uuid }).unwrap());
+        bench.apply().await.unwrap();
+        host.with(|state| state.domain_shutdown(uuid, 1, jvp::manifest::OnTimeout::Report).unwrap());
+        assert!(bench.plan().await.is_empty() && !runs(&host));
+    });
+}
+
+#[test]
+fn a_stop_that_fails_leaves_no_restart_behind() {
+    use jvp::host::fake::{How, When};
+    block_on(async {
+        let mut bench = self::bench("memory: 64Mi, runStrategy: Once");
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        bench.desired = self::bench("memory: 96Mi, runStrategy: Once, updatePolicy: {restart: Now}").desired;
+        host.inject(When::Op("domain-shutdown".into()), How::failed("it can't be asked"));
+        let plan = bench.plan().await;
+        assert_eq!(bench.round(&plan).await.failures().len(), 1);
+        assert!(runs(&host));
+        // Somebody stops it: that is no restart of jvp's.
+        host.with(|state| state.domain_shutdown(state.domains["vm"].uuid, 1, jvp::manifest::OnTimeout::Report).unwrap());
+        assert!(bench.plan().await.is_empty());
+    });
+}
