@@ -269,3 +269,31 @@ fn changes_of_networks_pools_and_volumes_survive_a_kill_anywhere() {
     assert!(done(&make(), &arguments).contains("disconnects web"));
     kill_each(&make, &arguments, &arguments, &["plan", "--detailed-exitcode"], 40);
 }
+
+#[test]
+fn a_password_that_was_begun_and_taken_back_is_the_old_one_after_a_kill_anywhere() {
+    let make = || {
+        let place = Place::with(&[]);
+        let screen = "TCG, console: {vnc: {listen: 127.0.0.1, password: {valueFrom: {env: JVP_VAR_VNC_PASSWORD}}}}";
+        fs::write(place.path("checkout").join("all.yaml"), machine("Always", "96Mi").replace("TCG", screen)).unwrap();
+        done(&place, &["apply", "-y"]);
+        place
+    };
+    let wanted = node(&make());
+    let mut kills = 0;
+    loop {
+        let place = make();
+        let mut command = place.command(env!("CARGO_BIN_EXE_jvp"));
+        let point = format!("journal:{}:kill", kills + 1);
+        let killed =
+            command.args(["apply", "-y"]).env("JVP_VAR_VNC_PASSWORD", "other").env("JVP_FAILPOINT", point).output().unwrap();
+        if killed.status.success() {
+            break;
+        }
+        assert_eq!(killed.status.signal(), Some(9), "{}", String::from_utf8_lossy(&killed.stderr));
+        kills += 1;
+        done(&place, &["apply", "-y"]);
+        assert!(node(&place) == wanted, "killed at point {kills}, it has another password");
+    }
+    assert!(kills >= 3, "only {kills} fail points");
+}

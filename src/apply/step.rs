@@ -9,7 +9,7 @@ use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{NodeState, Scope, Target};
 use crate::plan::{
-    Action, ActionId, Entry, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify,
+    Action, ActionId, Begins, Entry, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify,
 };
 use crate::store::{Change, Ending, Ledger, Outcome};
 
@@ -128,9 +128,11 @@ pub(super) fn may_be_intended_early(action: &Action) -> bool {
 
 /// The entry of an action's object as it is from the intent on, where that is another one than before.
 pub(super) fn begun(action: &Action, world: &World) -> Option<Entry> {
-    let restarting = action.begins.restarting?;
-    let known = world.ledger.entry(&action.object).filter(|known| known.restarting != restarting)?;
-    Some(Entry { restarting, ..known })
+    if action.begins == Begins::default() {
+        return None;
+    }
+    let known = world.ledger.entry(&action.object)?;
+    Some(action.begins.begun(&known)).filter(|begun| *begun != known)
 }
 
 /// What is taken back of [`begun`] where the effect didn't happen.

@@ -100,7 +100,7 @@ pub struct Entry {
     /// For VMs: the digest of the `xml:` fragment that it was made with.
     #[serde(default)]
     pub fragment_digest: Option<String>,
-    /// For VMs: the address reservations that it made, network object → `mac ip`.
+    /// For VMs: the address reservations that it made, network object → `mac ip`; while one changes both, see [`reservations`].
     #[serde(default)]
     pub reservations: BTreeMap<String, String>,
     /// For VMs: the fragment's leaves, as digests of what was written and of what libvirt made of it.
@@ -124,6 +124,11 @@ impl Entry {
             self.created_at = before.unwrap_or_else(now);
         }
     }
+}
+
+/// The reservations of one interface, each as `mac ip`: one, and while it changes the one before and the one after.
+pub fn reservations(recorded: &str) -> impl Iterator<Item = &str> {
+    recorded.split(", ").filter(|one| !one.is_empty())
 }
 
 /// One leaf of a fragment: digests, for its values may be secrets.

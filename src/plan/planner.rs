@@ -228,8 +228,16 @@ impl<'a> Planner<'a> {
         if let Some(Standing::Ready(before)) = self.standing.get(&object) {
             needs.extend(before.iter().copied());
         }
+        let settles = row.drafts.iter().rev().find_map(|draft| match &draft.record {
+            Record::Settle(entry) | Record::Put(entry) if entry.object == object => Some(entry.clone()),
+            _ => None,
+        });
+        let mut drafts = row.drafts;
+        if let (Some(first), true) = (drafts.first_mut(), self.entry(&object).is_some()) {
+            first.begins.entry = settles;
+        }
         let mut ids = Vec::new();
-        for draft in row.drafts {
+        for draft in drafts {
             if let Record::Settle(entry) | Record::Put(entry) = &draft.record {
                 self.made.insert(entry.object.clone(), (**entry).clone());
             }

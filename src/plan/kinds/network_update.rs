@@ -80,7 +80,7 @@ pub(super) fn update(
     }
     let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty()));
     row.fields = shown(p, wanted, &found, restart, !network.active && !off);
-    let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).filter(|_| !restart).collect();
+    let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).collect();
     row.fields.extend(lost.iter().map(|name| FieldChange {
         path: format!("/guests/{name}"),
         old: Some(Shown::Value("cut off".into())),
