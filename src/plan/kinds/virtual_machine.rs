@@ -377,6 +377,7 @@ fn is_change(op: &Op) -> bool {
             | Op::DomainRedefine { .. }
             | Op::DomainVcpus { .. }
             | Op::DomainMemory { .. }
+            | Op::DomainBlockLimits { .. }
     )
 }
 
