@@ -45,7 +45,7 @@ pub(crate) enum Step {
     DomainDevice(Device),
     DomainVcpus(Amount),
     DomainMemory(Amount),
-    DomainBlockLimits(Limits),
+    DomainBlockLimits(Box<Throttle>),
     VolumeCreate(In),
     VolumeClone(In),
     VolumeUpload(Upload),
@@ -170,7 +170,7 @@ pub(crate) struct Amount {
 
 /// What a disk may read and write, as a manifest says it.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Limits {
+pub(crate) struct Throttle {
     pub(crate) domain: String,
     pub(crate) target: String,
     pub(crate) limits: DiskLimits,
