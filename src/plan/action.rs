@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::condition::{Expect, Precondition};
 use super::owned::{Entry, SecretRef, reservations};
-use crate::manifest::{OnTimeout, ShutdownMethod};
+use crate::manifest::{DiskLimits, OnTimeout, ShutdownMethod};
 use crate::name::{Name, ObjectRef};
 use crate::observe::Target;
 use crate::xml::domain::DomainPatch;
@@ -268,6 +268,15 @@ pub enum Op {
         live: bool,
         config: bool,
     },
+    /// Limit what a disk of a domain may read and write; what is not said has no limit then.
+    DomainBlockLimits {
+        name: String,
+        uuid: Uuid,
+        target: String,
+        limits: Box<DiskLimits>,
+        live: bool,
+        config: bool,
+    },
     /// Drop a domain's managed save image.
     DomainDiscardSave {
         name: String,
@@ -332,6 +341,7 @@ impl Op {
             Self::DomainDevice { how: Plug::Update, .. } => "domain-update",
             Self::DomainVcpus { .. } => "domain-vcpus",
             Self::DomainMemory { .. } => "domain-memory",
+            Self::DomainBlockLimits { .. } => "domain-block-limits",
             Self::DomainDiscardSave { .. } => "domain-discard-save",
             Self::DomainRename { .. } => "domain-rename",
             Self::Fetch { .. } => "fetch",
@@ -375,6 +385,7 @@ impl Op {
             | Self::DomainDevice { name, .. }
             | Self::DomainVcpus { name, .. }
             | Self::DomainMemory { name, .. }
+            | Self::DomainBlockLimits { name, .. }
             | Self::DomainDiscardSave { name, .. }
             | Self::DomainMetadata { name, .. } => Some(Target::Domain(name.clone())),
             Self::DomainRename { to, .. } => Some(Target::Domain(to.clone())),

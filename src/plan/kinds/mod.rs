@@ -14,6 +14,7 @@ mod vm_conduct;
 mod vm_create;
 mod vm_expect;
 mod vm_fragment;
+mod vm_limits;
 mod vm_power;
 mod volume;
 

@@ -203,6 +203,7 @@ pub(super) fn disk_wanted(
         backing,
         read_only,
         boot_order: disk.boot_order,
+        limits: disk.limits.clone().unwrap_or_default(),
         serial: (device == DiskDevice::Disk).then(|| disk.name.as_str().chars().take(20).collect()),
     })
 }
