@@ -108,7 +108,9 @@ impl Bench {
     fn there(&self) -> BTreeMap<String, String> {
         let mut all = self.lab.inventory("a");
         all.retain(|name, _| !name.contains("store-templates") && !name.contains("_templates_"));
-        all.values_mut().for_each(|text| *text = unmarked(text));
+        for text in all.values_mut() {
+            *text = unmarked(text);
+        }
         all.insert("process".into(), self.lab.virsh("a", &["domid", "machine"]));
         all
     }

@@ -58,7 +58,10 @@ pub(super) fn update(
     }
     let guests = if network.active { running_guests(state, &network.name) } else { BTreeSet::new() };
     let off = spec.running == Some(false);
-    let left = if off { Vec::new() } else { unplugged(state, &network.name, false) };
+    // Whoever hangs on the bridge itself by its own definition is plugged in by the restart's last step; nothing else tells that it
+    // wasn't.
+    let broken_off = p.restarting(&wanted.object);
+    let left = if off { Vec::new() } else { unplugged(state, &network.name, broken_off) };
     // What runs as it is wanted isn't restarted for its definition's sake.
     let mut restart = found.live.changed.iter().any(|(row, _)| row.when == When::Disconnect);
     if restart && !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
@@ -76,8 +79,7 @@ pub(super) fn update(
         return;
     }
     // Whom a restart by hand left behind is plugged in, whether there is another restart or not.
-    let lost: BTreeSet<&str> =
-        left.iter().map(|nic| nic.domain.as_str()).filter(|name| !restart || !guests.contains(*name)).collect();
+    let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).collect();
     let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty() || !lost.is_empty()));
     row.fields = shown(p, wanted, &found, restart, !network.active && !off);
     row.fields.extend(lost.iter().map(|name| FieldChange {
@@ -111,6 +113,7 @@ pub(super) fn update(
             let guests = guests.clone();
             row.drafts.push(
                 draft(Op::NetworkStop { name: name.clone() })
+                    .restarting(true)
                     .when(Precondition::NetworkGuests { uuid: network.uuid, guests })
                     .expect(Expect::Active(false)),
             );
@@ -142,7 +145,7 @@ pub(super) fn update(
         }
     }
     if !lost.is_empty() || (restart && !guests.is_empty()) {
-        let direct = restart && !guests.is_empty();
+        let direct = broken_off || (restart && !guests.is_empty());
         row.drafts.push(draft(Op::NetworkReplug { name: name.clone(), direct, nics: Vec::new() }).expect(Expect::Plugged));
     }
     if restart && !guests.is_empty() {
