@@ -5,9 +5,11 @@
 //! the controller, so every file that a manifest names is opened beneath its root, without following a link.
 
 mod beneath;
+mod check;
 mod checksum;
 mod fetch;
 mod files;
+mod gather;
 mod images;
 mod keypair;
 mod metadata;
@@ -16,9 +18,12 @@ mod secrets;
 mod set;
 
 pub use beneath::{BeneathError, Root};
+pub use check::{Given, check};
 pub use checksum::{Checksum, InvalidChecksum};
 pub use fetch::{Downloader, MAX_REDIRECTS, MAX_TRIES};
 pub use files::{Collected, MAX_FILE, collect};
+pub use gather::{GatherError, Gathering, gather};
+pub(crate) use gather::{Roots, env, folder, request, secrets_named};
 pub use images::{ImageCache, ImageRequest, SourceError, SourceFacts, SourceFailure};
 pub use keypair::{KeyPairError, KeyPairs};
 pub use metadata::{
