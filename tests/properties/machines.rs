@@ -37,6 +37,22 @@ fn by_hand(host: &FakeHost, from: &str, to: &str) {
 }
 
 #[test]
+fn a_maximum_that_is_written_stays_where_what_is_comes_down_from_it() {
+    block_on(async {
+        let spec = |count: u32, memory: &str| {
+            bench(&format!("memory: {memory}, maxMemory: 96Mi, runStrategy: Halted, cpu: {{count: {count}, max: 2}}"))
+        };
+        let mut bench = spec(2, "96Mi");
+        bench.apply().await.unwrap();
+        bench.desired = spec(1, "64Mi").desired;
+        bench.apply().await.unwrap();
+        assert!(bench.plan().await.is_empty(), "{:#?}", bench.plan().await.changes);
+        let text = bench.hosts.values().next().unwrap().state().domains["vm"].inactive.clone();
+        assert!(text.contains("<memory unit='KiB'>98304</memory>") && text.contains("current='1'>2</vcpu>"), "{text}");
+    });
+}
+
+#[test]
 fn a_field_that_somebody_changed_since_the_plan_is_a_conflict_and_what_is_not_ours_is_kept() {
     block_on(async {
         let mut bench = self::bench("memory: 64Mi, runStrategy: Halted, cpu: {count: 1}");
