@@ -5,6 +5,8 @@
 
 #[path = "properties/bench.rs"]
 mod bench;
+#[path = "properties/every_call.rs"]
+mod every_call;
 #[path = "properties/lifecycle.rs"]
 mod lifecycle;
 #[path = "properties/machines.rs"]

@@ -370,6 +370,11 @@ impl Bench {
         }
     }
 
+    /// Whether the act that was to go wrong has come.
+    pub fn met(&self) -> bool {
+        self.fate.plan.lock().unwrap().is_none()
+    }
+
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
         *self.fate.plan.lock().unwrap() = None;
