@@ -104,7 +104,7 @@ fn exercise(texts: &[&str]) -> Vec<Diagnostic> {
         }
     }
     let mut diagnostics = loaded.diagnostics;
-    diagnostics.extend(loaded.documents.iter().flat_map(check_document));
+    diagnostics.extend(loaded.documents.iter().flat_map(|document| check_document(document)));
     diagnostics.extend(check_set(&loaded.documents));
     for diagnostic in &diagnostics {
         assert!(diagnostic.primary.is_some(), "no place: {diagnostic:?}");
