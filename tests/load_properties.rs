@@ -191,7 +191,8 @@ proptest! {
                 sources.add(format!("{name}.yaml"), index.get::<String>(&CORPUS).as_str());
             }
             let loaded = load(&sources);
-            let mut now: Vec<_> = loaded.documents.into_iter().map(|d| (sources.name(d.file).to_owned(), d.object, d.now)).collect();
+            let mut now: Vec<_> =
+                loaded.documents.iter().map(|d| (sources.name(d.file).to_owned(), d.object.clone(), d.now.clone())).collect();
             now.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
             now
         };
