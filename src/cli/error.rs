@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use super::exit::Exit;
+use crate::source::GatherError;
 use crate::store::StoreError;
 
 /// A command's end without its work done.
@@ -65,5 +66,14 @@ impl From<StoreError> for CommandError {
             _ => None,
         };
         Self { help: help.map(str::to_owned).into_iter().collect(), ..Self::new(Exit::Error, error.to_string()) }
+    }
+}
+
+impl From<GatherError> for CommandError {
+    fn from(error: GatherError) -> Self {
+        match error {
+            GatherError::Store(error) => error.into(),
+            GatherError::Root { .. } => Self::new(Exit::Error, error.to_string()),
+        }
     }
 }

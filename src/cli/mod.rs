@@ -10,7 +10,6 @@ mod error;
 mod exit;
 mod explain;
 mod export;
-mod gather;
 mod hand;
 mod history;
 mod node;

@@ -11,7 +11,7 @@ use super::exit::Exit;
 use super::output::Out;
 use super::session::{Session, now};
 use crate::apply::progress::Sink;
-use crate::apply::{End, FailureKind, Halt, Outlook, Rounds, Seen, World, refresh, settle};
+use crate::apply::{End, FailureKind, Halt, Outlook, Rounds, Seen, World, refresh, settle, write_metadata};
 use crate::observe::Scope;
 use crate::plan::{Data, Mode, Plan, Policy, RefusalKind, render};
 
@@ -141,8 +141,10 @@ async fn rounds(
     }
     let exit = match rounds.end().clone() {
         End::Done => {
-            if rounds.finish(&outlook).await? {
-                super::gather::write_metadata(session, rounds.seen());
+            if rounds.finish(&outlook).await?
+                && let Some(ledger) = session.ledger()
+            {
+                write_metadata(&session.state, &session.desired, &ledger.owned(), rounds.seen(), now());
             }
             report(out, &rounds);
             return Ok(code(&rounds));
@@ -196,8 +198,7 @@ impl Outlook for Looking<'_> {
 /// What the steps of a session reach.
 fn world(session: &Session) -> Result<Arc<World>, CommandError> {
     let Some(ledger) = session.ledger() else { return Err(CommandError::new(Exit::Error, "the ledger is not held")) };
-    let local = Arc::new(super::gather::Controller::of(session));
-    Ok(Arc::new(World { hosts: session.hosts.clone(), ledger, local, clock: now }))
+    Ok(Arc::new(session.world(ledger)))
 }
 
 fn code(rounds: &Rounds) -> Exit {

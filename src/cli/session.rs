@@ -2,39 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Choice, ConsentArgs, Files, Global};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use crate::apply::{Seen, observe};
-use crate::diag::{self, Code, Diagnostic};
+use crate::apply::{Seen, Workspace};
+use crate::diag::{self, Code};
 use crate::host::libvirt::LibvirtConnector;
-use crate::host::{Connector, Host, NoProgress};
-use crate::manifest::Spec;
-use crate::name::{Kind, Name, ObjectRef, Uid};
+use crate::host::{Connector, NoProgress};
+use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::Scope;
-use crate::plan::{Consents, Mode, Op, Owned, Plan, Policy, complete, plan};
-use crate::resolve::{self, Desired, Implied, Problem};
-use crate::source::{ManifestSet, read_set};
+use crate::plan::{Consents, Op, Owned, Policy};
+use crate::resolve::Desired;
+use crate::source::{self, Given, ManifestSet, read_set};
 use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
 
-/// A set of manifests and what it stands for.
+/// A workspace as a command has it: with its ledger, once that is locked.
 pub(super) struct Session {
-    /// The manifests.
-    pub set: ManifestSet,
-    /// What they want.
-    pub desired: Desired,
-    /// The state directory.
-    pub state: StateDir,
-    /// Who writes.
-    pub writer: uuid::Uuid,
-    /// The hosts of the set.
-    pub hosts: BTreeMap<Name, Arc<dyn Host>>,
-    /// The folder that `valueFrom.file` may read besides the checkout.
-    pub secrets_dir: Option<PathBuf>,
+    workspace: Workspace,
     /// Whether the Fleet's id was written in the manifests.
     pub fleet_declared: bool,
     store: Option<Store>,
@@ -84,51 +71,17 @@ pub(super) fn read_manifests(
 
 /// Checks and resolves a set; what is wrong is added to its diagnostics.
 pub(super) fn check(set: &mut ManifestSet, global: &Global, fleet: impl FnOnce() -> Option<Uid>) -> (Desired, bool) {
-    for document in &set.documents {
-        let allowed = match &document.spec {
-            Spec::Node(spec) => spec.uri.as_deref().is_some_and(|uri| uri_allowed(uri, &global.allow_uri)),
-            _ => false,
-        };
-        let found = resolve::check_document(document);
-        set.diagnostics.extend(found.into_iter().filter(|diagnostic| !(allowed && diagnostic.code == Code::UriRefused)));
-    }
-    set.diagnostics.extend(resolve::check_set(&set.documents));
-    let declared = set.documents.iter().find_map(|document| match &document.spec {
-        Spec::Fleet(spec) => spec.id,
-        _ => None,
-    });
-    let id = declared.or_else(fleet).unwrap_or_default();
     let uri = global.connect.clone().or_else(|| std::env::var("LIBVIRT_DEFAULT_URI").ok().filter(|uri| !uri.is_empty()));
-    let implied = Implied { uri: uri.unwrap_or_else(|| "qemu:///system".into()) };
-    let (desired, problems) = resolve::expand(&set.documents, &set.sources, id, &implied);
-    for problem in problems {
-        set.diagnostics.push(diagnostic(set, &problem));
-    }
-    diag::sort(&mut set.diagnostics, &set.sources);
-    (desired, declared.is_some())
+    let uri = uri.unwrap_or_else(|| "qemu:///system".into());
+    source::check(set, &Given { uri: &uri, allowed: &|uri| uri_allowed(uri, &global.allow_uri) }, fleet)
 }
 
-fn diagnostic(set: &ManifestSet, problem: &Problem) -> Diagnostic {
-    let code = if problem.message.contains("circle") {
-        Code::Cycle
-    } else if problem.path == "/node" {
-        Code::NodeNeeded
-    } else {
-        Code::MissingReference
-    };
-    let document = set
-        .documents
-        .iter()
-        .find(|document| document.object.kind == problem.object.kind && document.object.name == problem.object.name);
-    let mut diagnostic = Diagnostic::new(code, problem.message.clone()).about(&problem.object);
-    if let Some(document) = document {
-        diagnostic =
-            diagnostic.at(if problem.path.is_empty() { document.name_label() } else { document.field_label(&problem.path) });
+impl std::ops::Deref for Session {
+    type Target = Workspace;
+
+    fn deref(&self) -> &Workspace {
+        &self.workspace
     }
-    for help in &problem.help {
-        diagnostic = diagnostic.help(help.clone());
-    }
-    diagnostic
 }
 
 impl Session {
@@ -164,20 +117,8 @@ impl Session {
         global: &Global,
     ) -> Result<Self, CommandError> {
         let state = StateDir::open(&state_path(global))?;
-        let writer = state.writer()?;
-        let connector = connector();
-        let hosts = desired.nodes.iter().map(|(name, node)| (name.clone(), connector.host(name, &node.uri))).collect();
-        Ok(Self {
-            set,
-            desired,
-            state,
-            writer,
-            hosts,
-            secrets_dir: files.secrets_dir.clone(),
-            fleet_declared,
-            store: None,
-            lock_timeout: Duration::from_secs(global.lock_timeout),
-        })
+        let workspace = Workspace::new(set, desired, state, files.secrets_dir.clone(), connector().as_ref())?;
+        Ok(Self { workspace, fleet_declared, store: None, lock_timeout: Duration::from_secs(global.lock_timeout) })
     }
 
     /// Takes the ledger for writing. A set without a Fleet gets an id here, at its first write.
@@ -206,10 +147,8 @@ impl Session {
                 ));
                 id
             };
-            let mut set = std::mem::take(&mut self.set);
-            let (desired, _) = check(&mut set, global, || Some(id));
-            self.set = set;
-            self.desired = desired;
+            let (desired, _) = check(&mut self.workspace.set, global, || Some(id));
+            self.workspace.desired = desired;
         }
         self.store = Some(store);
         Ok(())
@@ -250,11 +189,7 @@ impl Session {
 
     /// Looks: at every node side by side, at the inventory, and at what is known of sources.
     pub(super) async fn look(&self, scope: &Scope, out: &Out) -> Result<Seen, CommandError> {
-        let observed = observe(&self.hosts, scope).await;
-        let ledger = self.owned(out)?;
-        let (owned, rebuilt) = complete(&ledger, &observed, self.desired.fleet);
-        let sources = super::gather::sources(self, &owned)?;
-        Ok(Seen { observed, owned, rebuilt, sources })
+        Ok(self.workspace.look(scope, &self.owned(out)?).await?)
     }
 
     /// Has libvirt look into the running pools of the manifests again. What can't be refreshed is said.
@@ -270,25 +205,6 @@ impl Session {
             if let Err(error) = host.act(&Op::PoolRefresh { name: known.clone() }, &NoProgress).await {
                 out.say(&format!("warning: {}: the pool was not refreshed: {error}\n", wanted.object));
             }
-        }
-    }
-
-    /// Plans from what was seen.
-    pub(super) fn plan(&self, seen: &Seen, policy: &Policy) -> Plan {
-        plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, policy)
-    }
-
-    /// The policy of a command.
-    pub(super) fn policy(&self, mode: Mode, consents: Consents, targets: Option<BTreeSet<ObjectRef>>) -> Policy {
-        Policy {
-            fleet: self.desired.fleet,
-            writer: self.writer,
-            mode,
-            targets,
-            partial: !self.set.whole,
-            adopt: BTreeSet::new(),
-            prune: false,
-            consents,
         }
     }
 

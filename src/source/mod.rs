@@ -6,9 +6,11 @@
 
 mod beneath;
 mod cache;
+mod check;
 mod checksum;
 mod fetch;
 mod files;
+mod gather;
 mod images;
 mod keypair;
 mod metadata;
@@ -19,9 +21,12 @@ mod walk;
 
 pub use beneath::{BeneathError, Root};
 pub use cache::ManifestCache;
+pub use check::{Given, check};
 pub use checksum::{Checksum, InvalidChecksum};
 pub use fetch::{Downloader, MAX_REDIRECTS, MAX_TRIES};
 pub use files::MAX_FILE;
+pub use gather::{GatherError, Gathering, gather};
+pub(crate) use gather::{Roots, env, folder, request, secrets_named};
 pub use images::{ImageCache, ImageRequest, SourceError, SourceFacts, SourceFailure};
 pub use keypair::{KeyPairError, KeyPairs};
 pub use metadata::{

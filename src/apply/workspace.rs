@@ -1,0 +1,87 @@
+//! A set of manifests with what it wants, the hosts that it names, and the state directory: all that a run needs.
+//!
+//! It holds no lock and no ledger: whoever runs brings one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::controller::Controller;
+use super::observe::observe;
+use super::rounds::Seen;
+use super::step::World;
+use crate::host::{Connector, Host};
+use crate::name::{Name, ObjectRef};
+use crate::observe::Scope;
+use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, plan};
+use crate::resolve::Desired;
+use crate::source::{GatherError, Gathering, ManifestSet, gather};
+use crate::store::{Ledger, StateDir, StoreError};
+
+/// A set of manifests and what it stands for.
+pub struct Workspace {
+    /// The manifests.
+    pub set: ManifestSet,
+    /// What they want.
+    pub desired: Desired,
+    /// The state directory.
+    pub state: StateDir,
+    /// Who writes.
+    pub writer: uuid::Uuid,
+    /// The hosts of the set.
+    pub hosts: BTreeMap<Name, Arc<dyn Host>>,
+    /// The folder that `valueFrom.file` may read besides the checkout.
+    pub secrets_dir: Option<PathBuf>,
+}
+
+impl Workspace {
+    /// Makes the hosts ready; opens no connection.
+    pub fn new(
+        set: ManifestSet,
+        desired: Desired,
+        state: StateDir,
+        secrets_dir: Option<PathBuf>,
+        connector: &dyn Connector,
+    ) -> Result<Self, StoreError> {
+        let writer = state.writer()?;
+        let hosts = desired.nodes.iter().map(|(name, node)| (name.clone(), connector.host(name, &node.uri))).collect();
+        Ok(Self { set, desired, state, writer, hosts, secrets_dir })
+    }
+
+    fn gathering(&self) -> Gathering<'_> {
+        Gathering { set: &self.set, desired: &self.desired, state: &self.state, secrets_dir: self.secrets_dir.as_deref() }
+    }
+
+    /// Looks at every node side by side, and at what is known of sources; makes the inventory whole from the marks.
+    pub async fn look(&self, scope: &Scope, inventory: &Owned) -> Result<Seen, GatherError> {
+        let observed = observe(&self.hosts, scope).await;
+        let (owned, rebuilt) = complete(inventory, &observed, self.desired.fleet);
+        let sources = gather(&self.gathering(), &owned)?;
+        Ok(Seen { observed, owned, rebuilt, sources })
+    }
+
+    /// Plans from what was seen.
+    pub fn plan(&self, seen: &Seen, policy: &Policy) -> Plan {
+        plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, policy)
+    }
+
+    /// A policy for this set.
+    pub fn policy(&self, mode: Mode, consents: Consents, targets: Option<BTreeSet<ObjectRef>>) -> Policy {
+        Policy {
+            fleet: self.desired.fleet,
+            writer: self.writer,
+            mode,
+            targets,
+            partial: !self.set.whole,
+            adopt: BTreeSet::new(),
+            prune: false,
+            consents,
+        }
+    }
+
+    /// What the steps of a run reach.
+    pub fn world(&self, ledger: Ledger) -> World {
+        let local = Arc::new(Controller::of(&self.gathering()));
+        World { hosts: self.hosts.clone(), ledger, local, clock: jiff::Timestamp::now }
+    }
+}
