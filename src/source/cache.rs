@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -42,12 +42,12 @@ impl ManifestCache {
     /// what lies beside them.
     pub fn digest(&self, walk: &Walk) -> String {
         let mut all = Sha256::new();
-        for (path, what) in walk.below() {
-            let name = path.as_os_str().as_encoded_bytes();
+        for (entry, below) in walk.below() {
+            let name = below.as_os_str().as_encoded_bytes();
             all.update(name.len().to_le_bytes());
             all.update(name);
-            match what {
-                What::Manifest { real, identity } => match self.texts.sum(real) {
+            match &entry.what {
+                What::Manifest { identity, .. } => match self.texts.sum(&entry.path.to_string_lossy()) {
                     Some(sum) => all.update(sum),
                     None => all.update(format!("{:?}", identity.outside())),
                 },
@@ -64,9 +64,10 @@ impl ManifestCache {
 #[derive(Debug, Default)]
 pub(super) struct Texts {
     sources: SourceMap,
-    files: BTreeMap<PathBuf, Kept>,
+    /// By name: of a fetched tree each revision lies in a folder of its own, and most files are the same.
+    files: BTreeMap<String, Kept>,
     /// Those of the reading that is under way.
-    fresh: BTreeMap<PathBuf, Kept>,
+    fresh: BTreeMap<String, Kept>,
 }
 
 #[derive(Debug)]
@@ -91,16 +92,15 @@ impl Texts {
         self.files = std::mem::take(&mut self.fresh);
     }
 
-    /// The file at `real`, where it is known to have the bytes that it had, and is kept for this reading.
-    pub(super) fn keep(&mut self, sources: &mut SourceMap, real: &Path, name: &str, found: &Identity) -> Option<FileId> {
-        let known = self.files.get(real)?;
-        if !known.settled || known.identity != *found || self.sources.name(known.file) != name {
+    /// The file `name`, where it is known to have the bytes that it had, and is kept for this reading.
+    pub(super) fn keep(&mut self, sources: &mut SourceMap, name: &str, found: &Identity) -> Option<FileId> {
+        if !self.files.get(name).is_some_and(|known| known.settled && known.identity == *found) {
             return None;
         }
-        let (real, kept) = self.files.remove_entry(real)?;
+        let (name, kept) = self.files.remove_entry(name)?;
         sources.keep(&self.sources, kept.file);
         let file = kept.file;
-        self.fresh.insert(real, kept);
+        self.fresh.insert(name, kept);
         Some(file)
     }
 
@@ -108,15 +108,13 @@ impl Texts {
     pub(super) fn add(
         &mut self,
         sources: &mut SourceMap,
-        real: &Path,
         name: &str,
         text: String,
         identity: Identity,
         now: SystemTime,
     ) -> FileId {
         let settled = identity.age(now).is_some_and(|age| age >= GRANULARITY);
-        let same = |kept: &Kept| self.sources.name(kept.file) == name && self.sources.text(kept.file) == text;
-        let kept = match self.files.remove(real).filter(same) {
+        let kept = match self.files.remove(name).filter(|kept| self.sources.text(kept.file) == text) {
             Some(kept) => {
                 sources.keep(&self.sources, kept.file);
                 Kept { identity, settled, ..kept }
@@ -124,13 +122,13 @@ impl Texts {
             None => Kept { file: sources.add(name, text), identity, settled, sum: OnceLock::new() },
         };
         let file = kept.file;
-        self.fresh.insert(real.to_owned(), kept);
+        self.fresh.insert(name.to_owned(), kept);
         file
     }
 
-    /// The SHA-256 of the file at `real`, if it was in the last reading.
-    fn sum(&self, real: &Path) -> Option<&[u8; 32]> {
-        let kept = self.files.get(real)?;
+    /// The SHA-256 of the file `name`, if it was in the last reading.
+    fn sum(&self, name: &str) -> Option<&[u8; 32]> {
+        let kept = self.files.get(name)?;
         Some(kept.sum.get_or_init(|| Sha256::digest(self.sources.text(kept.file)).into()))
     }
 }
@@ -165,7 +163,7 @@ mod tests {
         }
 
         fn digest(&self) -> String {
-            self.1.digest(&Walk::of(self.0.path(), Path::new("")).unwrap())
+            self.1.digest(&Walk::of(self.0.path(), Path::new("site")).unwrap())
         }
     }
 

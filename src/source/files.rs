@@ -177,7 +177,7 @@ impl<'a> Collector<'a> {
             return;
         }
         let name = path.to_string_lossy();
-        if let Some(file) = self.texts.keep(&mut self.out.sources, real, &name, found) {
+        if let Some(file) = self.texts.keep(&mut self.out.sources, &name, found) {
             self.out.folders.extend(real.parent().map(|folder| (file, folder.to_owned())));
             return;
         }
@@ -189,7 +189,7 @@ impl<'a> Collector<'a> {
             Ok((meta, _)) if meta.is_file() && meta.len() > MAX_FILE => self.too_large(&name),
             Ok((meta, mut file)) => {
                 let Some(text) = self.text(&name, &mut file) else { return };
-                let id = self.texts.add(&mut self.out.sources, real, &name, text, Identity::of(&meta), now);
+                let id = self.texts.add(&mut self.out.sources, &name, text, Identity::of(&meta), now);
                 self.out.folders.extend(real.parent().map(|folder| (id, folder.to_owned())));
             }
         }

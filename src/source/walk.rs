@@ -124,7 +124,7 @@ impl Walk {
         &self.root
     }
 
-    /// Every folder in which a change concerns the folder walked through; canonical.
+    /// Every folder in which a change concerns the folder walked through, canonical.
     pub fn folders(&self) -> impl Iterator<Item = &Path> {
         self.folders.keys().map(PathBuf::as_path)
     }
@@ -145,9 +145,9 @@ impl Walk {
 
     /// The paths below the folder of entries that aren't in both walks, or not alike.
     pub fn difference(&self, other: &Self) -> BTreeSet<PathBuf> {
-        let (one, two): (BTreeMap<_, _>, BTreeMap<_, _>) = (self.below().collect(), other.below().collect());
-        let paths = one.keys().chain(two.keys()).filter(|path| one.get(*path) != two.get(*path));
-        paths.map(|path| (*path).to_owned()).collect()
+        let by_path = |walk: &Self| walk.below().map(|(entry, below)| (below.to_owned(), entry.what.clone())).collect();
+        let (one, two): (BTreeMap<PathBuf, What>, BTreeMap<PathBuf, What>) = (by_path(self), by_path(other));
+        one.keys().chain(two.keys()).filter(|path| one.get(*path) != two.get(*path)).cloned().collect()
     }
 
     /// Whether both walks saw the same entries, whatever happened to folders.
@@ -155,9 +155,9 @@ impl Walk {
         self.root == other.root && self.entries == other.entries
     }
 
-    /// Each entry by its path below the folder.
-    pub(super) fn below(&self) -> impl Iterator<Item = (&Path, &What)> {
-        self.entries.iter().map(|entry| (entry.path.strip_prefix(&self.shown).unwrap_or(&entry.path), &entry.what))
+    /// Each entry, with its path below the folder.
+    pub(super) fn below(&self) -> impl Iterator<Item = (&Entry, &Path)> {
+        self.entries.iter().map(|entry| (entry, entry.path.strip_prefix(&self.shown).unwrap_or(&entry.path)))
     }
 
     /// Takes an entry of the folder `real` in; gives the canonical path of a folder that is to be read.
