@@ -1,6 +1,13 @@
 //! Where a daemon's manifests come from: real repositories, real folders, real notifications of the system.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't prepare its ground has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::type_complexity,
+    unreachable_pub,
+    reason = "tests: what fails must be loud, and what is left out is said"
+)]
 
 #[path = "gitops/fetched.rs"]
 mod fetched;

@@ -153,6 +153,7 @@ fn texts(action: &Action, node: Option<&NodeState>) -> Option<(String, String)> 
         | Op::DomainDevice { .. }
         | Op::DomainVcpus { .. }
         | Op::DomainMemory { .. }
+        | Op::DomainBlockLimits { .. }
         | Op::DomainDiscardSave { .. }
         | Op::DomainRename { .. }
         | Op::Fetch { .. }

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
@@ -20,6 +20,8 @@ use super::revision::{Hold, Revision};
 use super::{Failure, SourceSpec};
 use crate::store::StateDir;
 
+/// A program that is just being started holds the lock of whoever starts it for a moment.
+const SHARED: Duration = Duration::from_secs(1);
 /// What was fetched last.
 const FETCHED: &str = "refs/jvp/fetched";
 /// What was last taken for good.
@@ -68,8 +70,12 @@ impl Repository {
         let home = state.private(&format!("checkouts/{key}"))?;
         let lock = home.join("lock");
         let lock = File::create(&lock).map_err(Failure::io("failed to write", &lock))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(Failure::Held { path: home });
+        let began = Instant::now();
+        while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if began.elapsed() > SHARED {
+                return Err(Failure::Held { path: home });
+            }
+            std::thread::sleep(SHARED / 20);
         }
         let trees = state.private(&format!("checkouts/{key}/trees"))?;
         for entry in fs::read_dir(&trees).map_err(Failure::io("failed to read", &trees))?.flatten() {

@@ -59,10 +59,17 @@ pub(super) fn read_whole(path: &Path, cache: &mut ManifestCache, rest: Rest, wri
                 continue;
             }
         };
-        if let Some(wait) = restless(&before, rest, writers)
-            && !late
-        {
+        if let Some(wait) = recent(&before, rest) {
+            // Nobody can tell half of such a change from the whole.
+            if late {
+                return Err(Failure::Unsettled { path: path.to_owned(), waited: rest.longest });
+            }
             std::thread::sleep(wait);
+            continue;
+        }
+        // A lock may be one that a killed git left, and a file may be open for ever.
+        if at_work(&before, writers) && !late {
+            std::thread::sleep(STEP);
             continue;
         }
         let set = cache.read_folder(&before, path);
@@ -77,12 +84,15 @@ pub(super) fn read_whole(path: &Path, cache: &mut ManifestCache, rest: Rest, wri
     }
 }
 
-/// How long to wait until the folder may be at rest.
-pub(super) fn restless(walk: &Walk, rest: Rest, writers: &Writers) -> Option<Duration> {
-    if writers.any() || Local::of(walk.root()).is_some_and(|local| local.busy()) {
-        return Some(STEP);
-    }
-    walk.age(SystemTime::now()).and_then(|age| rest.quiet.checked_sub(age)).filter(|wait| !wait.is_zero())
+/// How long to wait until nothing of the folder changed a moment ago.
+pub(super) fn recent(walk: &Walk, rest: Rest) -> Option<Duration> {
+    let age = walk.age(SystemTime::now())?;
+    rest.quiet.checked_sub(age).filter(|wait| !wait.is_zero())
+}
+
+/// Whether somebody is known to be changing the folder.
+pub(super) fn at_work(walk: &Walk, writers: &Writers) -> bool {
+    writers.any() || Local::of(walk.root()).is_some_and(|local| local.busy())
 }
 
 /// A walk through a folder in which there is something.

@@ -13,7 +13,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::local::Local;
-use super::settle::{Rest, Writers, look, restless};
+use super::settle::{Rest, Writers, at_work, look, recent};
 use super::watch::{Shared, Tick};
 use crate::source::Walk;
 
@@ -132,7 +132,7 @@ impl Watcher {
             }
             let seen = self.look();
             let busy = match &seen.found {
-                Ok(walk) => restless(walk, self.rest, &self.writers).is_some(),
+                Ok(walk) => at_work(walk, &self.writers) || recent(walk, self.rest).is_some(),
                 Err(_) => false,
             };
             if busy && !late {
@@ -388,4 +388,47 @@ fn parts(path: &Path) -> Vec<OsString> {
     let mut parts: Vec<OsString> = path.components().filter_map(part).collect();
     parts.reverse();
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use notify::event::{DataChange, Flag};
+
+    use super::*;
+
+    #[test]
+    fn a_queue_that_overflowed_and_a_watch_that_broke_are_reasons_to_look() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yaml"), "a: b\n").unwrap();
+        let rest = Rest { quiet: Duration::from_millis(20), longest: Duration::from_secs(5) };
+        let (send, _messages) = mpsc::channel();
+        let mut watcher = Watcher::new(dir.path().canonicalize().unwrap(), rest, Writers::default(), Arc::default(), send);
+        watcher.arm();
+        let data = |name: &str| Event::new(EventKind::Modify(ModifyKind::Data(DataChange::Any))).add_path(dir.path().join(name));
+        assert!(watcher.take(Ok(data("a.yaml"))) && watcher.writers.any());
+        assert!(watcher.take(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan))));
+        assert!(watcher.lost && watcher.open.is_empty(), "whether it was closed is lost as well");
+        assert!(watcher.notify.is_some());
+        assert!(watcher.take(Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))));
+        assert!(watcher.notify.is_none() && watcher.watched.is_empty());
+    }
+
+    #[test]
+    fn every_link_on_the_way_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["real/deep/site", "links"] {
+            fs::create_dir_all(root.join(name)).unwrap();
+        }
+        for (target, link) in [("../real", "links/one"), ("deep/../deep", "real/two"), ("loop", "loop")] {
+            std::os::unix::fs::symlink(target, root.join(link)).unwrap();
+        }
+        let found = links(&root.join("links/one/two/site"));
+        let at = |folder: &str| found.get(&root.join(folder)).cloned().unwrap_or_default();
+        assert!(at("links").contains(&OsString::from("one")) && at("real").contains(&OsString::from("two")));
+        assert!(at("real/deep").contains(&OsString::from("site")), "{found:?}");
+        assert!(links(&root.join("loop/x")).len() < MOST_LINKS, "a circle comes to an end");
+    }
 }

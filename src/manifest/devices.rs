@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::limits::DiskLimits;
 use super::secret::SecretValue;
 use super::volume::{CloneMode, VolumeFormat, VolumeSource};
 use crate::name::{ByteSize, DeviceName, MacAddr, Name};
@@ -37,6 +38,9 @@ pub struct Disk {
     /// The guest can't write to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
+    /// What it may read and write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<DiskLimits>,
 }
 
 /// A Volume that comes with its VM.

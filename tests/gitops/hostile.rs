@@ -38,7 +38,7 @@ fn nothing_of_a_commit_or_of_a_users_configuration_is_executed() {
     repo.write("a.yaml", key("a").replace('\n', "\r\n"));
     repo.write(".gitattributes", "*.yaml filter=evil text eol=lf ident working-tree-encoding=UTF-16\n*.img filter=lfs\n");
     repo.write("image.img", "version https://git-lfs.github.com/spec/v1\n");
-    repo.write(".gitmodules", format!("[submodule \"m\"]\n\tpath = m\n\turl = ../module\n"));
+    repo.write(".gitmodules", "[submodule \"m\"]\n\tpath = m\n\turl = ../module\n");
     // As they are, past the attributes.
     for name in ["a.yaml", ".gitattributes", "image.img", ".gitmodules"] {
         let id = repo.git(["hash-object", "-w", "--no-filters", name]);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jvp::manifest::DiskLimits;
 use jvp::plan::{Edit, Op, Plug, Section, Side};
 use serde::Deserialize;
 
@@ -44,6 +45,7 @@ pub(crate) enum Step {
     DomainDevice(Device),
     DomainVcpus(Amount),
     DomainMemory(Amount),
+    DomainBlockLimits(Box<Throttle>),
     VolumeCreate(In),
     VolumeClone(In),
     VolumeUpload(Upload),
@@ -160,6 +162,18 @@ impl From<How> for Plug {
 pub(crate) struct Amount {
     pub(crate) domain: String,
     pub(crate) to: u32,
+    #[serde(default)]
+    pub(crate) live: bool,
+    #[serde(default)]
+    pub(crate) config: bool,
+}
+
+/// What a disk may read and write, as a manifest says it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Throttle {
+    pub(crate) domain: String,
+    pub(crate) target: String,
+    pub(crate) limits: DiskLimits,
     #[serde(default)]
     pub(crate) live: bool,
     #[serde(default)]

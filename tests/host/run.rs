@@ -87,6 +87,14 @@ async fn perform(step: &Step, world: &mut World) -> (String, String) {
             live: amount.live,
             config: amount.config,
         },
+        Step::DomainBlockLimits(set) => Op::DomainBlockLimits {
+            name: set.domain.clone(),
+            uuid: uuid(world, &set.domain).await,
+            target: set.target.clone(),
+            limits: Box::new(set.limits.clone()),
+            live: set.live,
+            config: set.config,
+        },
         Step::VolumeCreate(make) => Op::VolumeCreate { pool: make.pool.clone(), name: name_in(&make.xml), xml: fill(&make.xml) },
         Step::VolumeClone(make) => Op::VolumeClone {
             pool: make.pool.clone(),

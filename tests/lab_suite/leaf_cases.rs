@@ -349,6 +349,79 @@ pub fn cases() -> Vec<Case> {
             hand: &[],
         },
         Case {
+            name: "limits",
+            guest: false,
+            leaves: &["/disks/*/limits/iops", "/disks/*/limits/readBytesPerSecond", "/disks/*/limits/writeBytesPerSecond"],
+            base: &[("/disks/more", || json!({"name": "more", "volume": "extra"}))],
+            set: &[("/disks/more/limits", || json!({"iops": 100, "readBytesPerSecond": "1Mi"}))],
+            change: &[("/disks/more/limits", || json!({"iops": 50, "writeBytesPerSecond": "2Mi"}))],
+            effect: LIVE,
+            removed: None,
+            hand: &[
+                Hand { on: RUNS, virsh: &["blkdeviotune", "NAME", "vdb", "--total-iops-sec", "7"] },
+                Hand { on: DEFINED, virsh: &["blkdeviotune", "NAME", "vdb", "--total-iops-sec", "7"] },
+                Hand { on: BOTH, virsh: &["blkdeviotune", "NAME", "vdb", "--total-iops-sec", "7"] },
+                Hand { on: RUNS, virsh: &["blkdeviotune", "NAME", "vdb", "--total-iops-sec", "0", "--read-iops-sec", "9"] },
+                Hand { on: BOTH, virsh: &["blkdeviotune", "NAME", "vdb", "--total-iops-sec", "0", "--read-iops-sec", "9"] },
+            ],
+        },
+        Case {
+            name: "limits-of-bytes",
+            guest: false,
+            leaves: &[
+                "/disks/*/limits/bytesPerSecond",
+                "/disks/*/limits/bytesPerSecondMax",
+                "/disks/*/limits/bytesPerSecondMaxLength",
+                "/disks/*/limits/readBytesPerSecondMax",
+                "/disks/*/limits/readBytesPerSecondMaxLength",
+                "/disks/*/limits/writeBytesPerSecondMax",
+                "/disks/*/limits/writeBytesPerSecondMaxLength",
+            ],
+            base: &[],
+            set: &[(
+                "/disks/root/limits",
+                || json!({"bytesPerSecond": "10Mi", "bytesPerSecondMax": "20Mi", "bytesPerSecondMaxLength": 10}),
+            )],
+            change: &[("/disks/root/limits", || {
+                json!({
+                    "readBytesPerSecond": "10M", "readBytesPerSecondMax": "20M", "readBytesPerSecondMaxLength": 10,
+                    "writeBytesPerSecond": "11M", "writeBytesPerSecondMax": "21M", "writeBytesPerSecondMaxLength": 11
+                })
+            })],
+            effect: LIVE,
+            removed: None,
+            hand: &[Hand {
+                on: RUNS,
+                virsh: &["blkdeviotune", "NAME", "vda", "--read-bytes-sec", "7", "--write-bytes-sec", "8"],
+            }],
+        },
+        Case {
+            name: "limits-of-operations",
+            guest: false,
+            leaves: &[
+                "/disks/*/limits/readIOPS",
+                "/disks/*/limits/writeIOPS",
+                "/disks/*/limits/iopsMax",
+                "/disks/*/limits/readIOPSMax",
+                "/disks/*/limits/writeIOPSMax",
+                "/disks/*/limits/iopsMaxLength",
+                "/disks/*/limits/readIOPSMaxLength",
+                "/disks/*/limits/writeIOPSMaxLength",
+                "/disks/*/limits/iopsSize",
+            ],
+            base: &[],
+            set: &[("/disks/root/limits", || json!({"iops": 100, "iopsMax": 200, "iopsMaxLength": 10, "iopsSize": "4Ki"}))],
+            change: &[("/disks/root/limits", || {
+                json!({
+                    "readIOPS": 10, "readIOPSMax": 20, "readIOPSMaxLength": 10, "iopsSize": "8Ki",
+                    "writeIOPS": 11, "writeIOPSMax": 21, "writeIOPSMaxLength": 11
+                })
+            })],
+            effect: LIVE,
+            removed: None,
+            hand: &[Hand { on: BOTH, virsh: &["blkdeviotune", "NAME", "vda", "--size-iops-sec", "512"] }],
+        },
+        Case {
             name: "interface",
             guest: true,
             leaves: &["/interfaces/*/name", "/interfaces/*/network"],

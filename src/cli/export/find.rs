@@ -347,6 +347,7 @@ impl Search<'_> {
             bus: Some(bus),
             boot_order: doc.boot_order,
             read_only: doc.read_only.then_some(true),
+            limits: (!doc.limits.is_empty()).then(|| doc.limits.clone()),
         })
     }
 

@@ -256,6 +256,9 @@ impl State {
             }
             Op::DomainVcpus { uuid, count, live, config, .. } => self.domain_vcpus(*uuid, *count, *live, *config),
             Op::DomainMemory { uuid, kib, live, config, .. } => self.domain_memory(*uuid, *kib, *live, *config),
+            Op::DomainBlockLimits { uuid, target, limits, live, config, .. } => {
+                self.domain_block_limits(*uuid, target, limits, *live, *config)
+            }
             Op::DomainDiscardSave { uuid, .. } => self.domain_discard_save(*uuid),
             Op::DomainRedefine { .. }
             | Op::NetworkPatch { .. }
@@ -313,6 +316,7 @@ pub(super) fn object(op: &Op) -> &str {
         | Op::DomainDevice { name, .. }
         | Op::DomainVcpus { name, .. }
         | Op::DomainMemory { name, .. }
+        | Op::DomainBlockLimits { name, .. }
         | Op::DomainDiscardSave { name, .. }
         | Op::DomainRename { name, .. } => name,
         Op::Fetch { .. } | Op::KeyPairGenerate { .. } | Op::Inventory => "",

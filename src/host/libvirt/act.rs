@@ -101,6 +101,9 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
         },
         Op::DomainVcpus { uuid, count, live, config, .. } => plugs::vcpus(cx, *uuid, *count, *live, *config),
         Op::DomainMemory { uuid, kib, live, config, .. } => plugs::memory(cx, *uuid, *kib, *live, *config),
+        Op::DomainBlockLimits { uuid, target, limits, live, config, .. } => {
+            plugs::block_limits(cx, *uuid, target, limits, *live, *config)
+        }
         Op::DomainDiscardSave { uuid, .. } => plugs::discard_save(cx, *uuid),
         Op::DomainRedefine { .. } => Err(own(ErrorKind::Unsupported, "a patch without its document")),
         Op::DomainShutdown { .. }

@@ -150,6 +150,25 @@ pub(super) fn send_hole(stream: &Stream, length: i64) -> Result<(), Error> {
     if result < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
+/// Limits what a disk may read and write.
+pub(super) fn set_block_io_tune(domain: &Domain, disk: &CStr, limits: &[(&str, u64)], flags: u32) -> Result<(), Error> {
+    let param = |(name, value): &(&str, u64)| {
+        let mut field = [0; sys::VIR_TYPED_PARAM_FIELD_LENGTH as usize];
+        // Its last byte stays 0, whatever the name is.
+        let room = field.len() - 1;
+        for (to, from) in field.iter_mut().take(room).zip(name.bytes()) {
+            *to = c_char::from_ne_bytes([from]);
+        }
+        let value = sys::_virTypedParameter__bindgen_ty_1 { ul: *value };
+        sys::virTypedParameter { field, type_: sys::VIR_TYPED_PARAM_ULLONG.cast_signed(), value }
+    };
+    let mut params: Vec<sys::virTypedParameter> = limits.iter().map(param).collect();
+    let count = c_int::try_from(params.len()).unwrap_or_default();
+    // SAFETY: the domain is valid, the disk's name a C string, and the array holds `count` parameters; all outlive the call.
+    let result = unsafe { sys::virDomainSetBlockIoTune(domain.as_ptr(), disk.as_ptr(), params.as_mut_ptr(), count, flags) };
+    if result < 0 { Err(Error::last_error()) } else { Ok(()) }
+}
+
 /// Copies a C string.
 ///
 /// # Safety

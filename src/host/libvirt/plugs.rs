@@ -3,6 +3,7 @@
 //! Each call says which of the two documents it changes. That what it changed was what the plan saw is the executor's to check,
 //! before and after.
 
+use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -10,10 +11,14 @@ use virt::domain::Domain;
 use virt::sys;
 
 use super::calls::Cx;
+use super::error::own;
+use super::ffi;
 use super::guests::lookup;
 use super::read::failed;
 use crate::host::{ErrorKind, HostError};
+use crate::manifest::DiskLimits;
 use crate::plan::Plug;
+use crate::xml::domain::limit_words;
 
 /// How often a guest is asked to let go of vCPUs, and how long it is looked at each time.
 const TRIES: u32 = 3;
@@ -86,6 +91,22 @@ pub(super) fn memory(cx: &Cx<'_>, uuid: Uuid, kib: u64, live: bool, config: bool
     let domain = lookup(cx, uuid)?;
     cx.effect()?;
     domain.set_memory_flags(kib, flags(live, config)).map_err(failed)
+}
+
+/// Limits what a disk may read and write. All limits are given: what a call leaves out is nothing or stays, as it happens.
+pub(super) fn block_limits(
+    cx: &Cx<'_>,
+    uuid: Uuid,
+    target: &str,
+    limits: &DiskLimits,
+    live: bool,
+    config: bool,
+) -> Result<(), HostError> {
+    let domain = lookup(cx, uuid)?;
+    let all: Vec<(&str, u64)> = limit_words(limits).collect();
+    let target = CString::new(target).map_err(|_| own(ErrorKind::NotFound, "a target has no zero byte"))?;
+    cx.effect()?;
+    ffi::set_block_io_tune(&domain, &target, &all, flags(live, config)).map_err(failed)
 }
 
 /// Drops a domain's managed save image.

@@ -14,11 +14,12 @@ mod vm_conduct;
 mod vm_create;
 mod vm_expect;
 mod vm_fragment;
+mod vm_limits;
 mod vm_power;
 mod volume;
 
 pub use network_update::patched_network;
-pub(super) use vm_address::{parse_reservation, reserve};
+pub(super) use vm_address::{recorded_reservations, reserve};
 pub(super) use vm_create::{fragment_digest, mark_volume};
 pub(super) use volume::{VolumeAt, source_word};
 

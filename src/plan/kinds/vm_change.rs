@@ -12,6 +12,7 @@ use super::virtual_machine::{disk_object, lane};
 use super::vm_address::mac_of;
 use super::vm_create::{Stop, disk_wanted};
 use super::vm_expect::{disk_expect, fields, nic_expect, source};
+use super::vm_limits;
 use crate::manifest::{Console, Cpu, Disk, Interface, LinkState, VirtualMachineSpec, Vnc};
 use crate::name::{ByteSize, Kind, MacAddr, Name};
 use crate::observe::DomainState;
@@ -56,14 +57,14 @@ pub(super) struct Sides {
 
 /// What differs of one unit.
 #[derive(Default)]
-struct Unit {
-    inactive: Vec<(&'static Field, Difference)>,
-    live: Vec<(&'static Field, Difference)>,
+pub(super) struct Unit {
+    pub(super) inactive: Vec<(&'static Field, Difference)>,
+    pub(super) live: Vec<(&'static Field, Difference)>,
 }
 
 impl Unit {
     /// Whether a leaf of it differs in the definition.
-    fn differs(&self, leaf: &str) -> bool {
+    pub(super) fn differs(&self, leaf: &str) -> bool {
         self.inactive.iter().any(|(_, difference)| difference.path.ends_with(leaf))
     }
 
@@ -84,12 +85,12 @@ fn unit(path: &str) -> String {
 }
 
 /// What is planned for one VM.
-struct Bench<'a, 'p> {
+pub(super) struct Bench<'a, 'p> {
     p: &'a mut Planner<'p>,
     wanted: &'a Wanted,
     spec: &'a VirtualMachineSpec,
     node: &'a Name,
-    domain: &'a DomainState,
+    pub(super) domain: &'a DomainState,
     /// Ports that are still free on the running domain.
     ports: usize,
     /// The leaves in which what runs differs from what is wanted.
@@ -187,7 +188,7 @@ impl Bench<'_, '_> {
     }
 
     /// Puts a unit's leaves into the row: those of the definition, and those of what runs that the definition has right already.
-    fn show(&mut self, unit: &Unit, effect: Option<&Effect>) {
+    pub(super) fn show(&mut self, unit: &Unit, effect: Option<&Effect>) {
         let missing = |(_, live): &&(&'static Field, Difference)| !unit.inactive.iter().any(|(_, other)| other.path == live.path);
         for (row, difference) in unit.inactive.iter().chain(unit.live.iter().filter(missing)) {
             // What runs already as it is wanted waits for nothing.
@@ -250,7 +251,13 @@ impl Bench<'_, '_> {
     }
 
     /// What must still be so, and what must be so then, for a call on the running domain.
-    fn call(&mut self, op: Op, touched: &str, inactive: BTreeMap<String, Option<Value>>, live: BTreeMap<String, Option<Value>>) {
+    pub(super) fn call(
+        &mut self,
+        op: Op,
+        touched: &str,
+        inactive: BTreeMap<String, Option<Value>>,
+        live: BTreeMap<String, Option<Value>>,
+    ) {
         let paths = BTreeSet::from([touched.to_owned()]);
         let fields = fields(self.domain, paths, true);
         let expect = Expect::Domain(Box::new(DomainExpect { uuid: self.domain.uuid, inactive, live }));
@@ -296,7 +303,7 @@ impl Bench<'_, '_> {
     }
 
     /// Whether a device is known to libvirt by the same target or MAC in what runs and in the definition.
-    fn is_alike(&self, unit: &str) -> bool {
+    pub(super) fn is_alike(&self, unit: &str) -> bool {
         let Some(live) = &self.domain.live else { return false };
         let both = |of: &dyn Fn(&DomainDoc) -> Option<String>| of(&self.domain.doc).is_some() && of(&self.domain.doc) == of(live);
         let name = unit.rsplit('/').next().unwrap_or_default();
@@ -319,8 +326,9 @@ impl Bench<'_, '_> {
         if let Some(object) = disk_object(self.wanted, &disk, self.node) {
             self.all.needs.extend(self.p.standing_of(&object).map_err(Stop::Hold)?);
         }
+        let unit = &vm_limits::with_what_gives_way(path, &disk, unit, defined, running);
         let wanted = self.disk_wanted(&disk, defined.or(running), unit)?;
-        let expect = disk_expect(path, &wanted, unit.differs("/bootOrder"));
+        let expect = disk_expect(path, &wanted, unit);
         let pluggable = match wanted.bus.as_str() {
             "virtio" => self.ports > 0 && wanted.device == "disk",
             "scsi" => live_ports(domain, "scsi") > 0,
@@ -338,6 +346,8 @@ impl Bench<'_, '_> {
             }
             return Ok(());
         }
+        let whole = unit;
+        let (limits, unit) = &vm_limits::split(path, whole);
         let media = |side: &[(&'static Field, Difference)]| {
             side.iter().any(|(_, difference)| difference.path.ends_with("/volume") || difference.path.ends_with("/image"))
         };
@@ -354,8 +364,9 @@ impl Bench<'_, '_> {
         } else if !unit.inactive.is_empty() {
             self.show(unit, Some(&Effect::NextStart));
         }
+        let left = self.limit_disk(path, &disk, limits, unit.inactive.is_empty(), running);
         // One that only runs keeps its target.
-        self.define_disk(path, &disk, unit, defined.or(running))
+        self.define_disk(path, &disk, if left { whole } else { unit }, defined.or(running))
     }
 
     fn define_disk(&mut self, path: &str, disk: &Disk, unit: &Unit, defined: Option<&DiskDoc>) -> Result<(), Stop> {
@@ -363,7 +374,7 @@ impl Bench<'_, '_> {
             return Ok(());
         }
         let wanted = self.disk_wanted(disk, defined, unit)?;
-        self.all.expect.extend(disk_expect(path, &wanted, unit.differs("/bootOrder")));
+        self.all.expect.extend(disk_expect(path, &wanted, unit));
         self.all.patch.disks.push(wanted);
         for (_, difference) in unit.inactive.iter().filter(|(_, difference)| difference.new.is_none()) {
             self.all.patch.drop.insert(difference.path.clone());
@@ -398,6 +409,7 @@ impl Bench<'_, '_> {
         }
         new.boot_order = disk.boot_order.or(old.boot_order).filter(|_| disk.boot_order.is_some() || !unit.differs("/bootOrder"));
         new.serial = old.serial;
+        new.limits = vm_limits::wanted(disk, &old.limits, unit);
         // Where its source doesn't differ, it stays on what it is on: an overlay, too, that a snapshot put above the volume.
         let named = disk.volume.is_some() || disk.claim.is_some() || disk.image.is_some();
         if !unit.differs("/volume") && !unit.differs("/image") && (old.path.is_some() || !named) {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use super::vm_change::Unit;
+use super::vm_limits;
 use crate::manifest::DiskDevice;
 use crate::observe::DomainState;
 use crate::plan::Fields;
@@ -23,7 +25,7 @@ pub(super) fn source(nic: &NicWanted) -> Value {
     }
 }
 
-pub(super) fn disk_expect(path: &str, wanted: &DiskWanted, reordered: bool) -> BTreeMap<String, Option<Value>> {
+pub(super) fn disk_expect(path: &str, wanted: &DiskWanted, unit: &Unit) -> BTreeMap<String, Option<Value>> {
     let device = if wanted.device == "cdrom" { DiskDevice::Cdrom } else { DiskDevice::Disk };
     let mut all = BTreeMap::from([
         (format!("{path}/source"), Some(json!(wanted.path.clone().unwrap_or_default()))),
@@ -34,9 +36,13 @@ pub(super) fn disk_expect(path: &str, wanted: &DiskWanted, reordered: bool) -> B
     if matches!(wanted.bus.as_str(), "virtio" | "scsi" | "sata") {
         all.insert(format!("{path}/bus"), Some(json!(wanted.bus)));
     }
-    if wanted.boot_order.is_some() || reordered {
+    if wanted.boot_order.is_some() || unit.differs("/bootOrder") {
         all.insert(format!("{path}/bootOrder"), wanted.boot_order.map(Value::from));
     }
+    all.extend(vm_limits::leaves(path, &wanted.limits));
+    // What goes must be gone.
+    let limits = vm_limits::split(path, unit).0;
+    all.extend(limits.inactive.into_iter().filter(|(_, d)| d.new.is_none()).map(|(_, d)| (d.path, None)));
     all
 }
 

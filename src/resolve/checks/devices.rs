@@ -1,6 +1,6 @@
 //! Rules of a VM's disks and interfaces.
 
-use super::{Check, storage};
+use super::{Check, limits, storage};
 use crate::diag::Code;
 use crate::manifest::{Disk, DiskBus, DiskDevice, Interface};
 
@@ -47,6 +47,9 @@ fn one(check: &mut Check<'_>, pointer: &str, disk: &Disk) {
             let message = "a CD-ROM drive holds an `image` or a `volume`, not a volume of its own";
             check.say(Code::Conflict, &format!("{pointer}/claim"), message, "");
         }
+    }
+    if let Some(limited) = &disk.limits {
+        limits::check(check, &format!("{pointer}/limits"), limited);
     }
     let place = |field: &str| format!("{pointer}/{field}");
     if disk.read_only == Some(false) && (cdrom || disk.image.is_some()) {

@@ -5,6 +5,7 @@
 mod cloud_init;
 mod devices;
 mod lifecycle;
+mod limits;
 mod machine;
 mod network;
 mod node;

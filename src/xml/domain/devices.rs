@@ -1,7 +1,7 @@
 //! Devices, one element each, as a new domain has them and a patch adds them.
 
 use super::render::{DiskWanted, NicSource, NicWanted};
-use super::{DISK_ALIAS, NIC_ALIAS, SEED_ALIAS};
+use super::{DISK_ALIAS, NIC_ALIAS, SEED_ALIAS, limits};
 use crate::manifest::{DiskBus, LinkState, Vnc};
 use crate::xml::tree::Element;
 use crate::xml::volume::Backing;
@@ -38,6 +38,7 @@ pub(super) fn disk(wanted: &DiskWanted) -> Element {
         .with_opt(wanted.path.as_deref().map(source))
         .with_opt(backing_store(&wanted.backing))
         .with(Element::new("target").attr("dev", &wanted.target).attr("bus", &wanted.bus))
+        .with_opt(limits::element(&wanted.limits))
         .with_opt((wanted.read_only || wanted.device == "cdrom").then(|| Element::new("readonly")))
         .with_opt(wanted.serial.as_ref().map(|serial| Element::new("serial").text(serial)))
         .with_opt(boot(wanted.boot_order))

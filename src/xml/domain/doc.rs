@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use crate::manifest::VirtualMachineSpec;
+use crate::manifest::{DiskLimits, VirtualMachineSpec};
 use crate::name::{DeviceName, MacAddr};
 use crate::xml::{Hidden, Mark};
 
@@ -93,6 +93,10 @@ pub struct DiskDoc {
     pub boot_order: Option<u32>,
     /// Its serial number.
     pub serial: Option<String>,
+    /// What it may read and write.
+    pub limits: DiskLimits,
+    /// The disks that share these limits with it, by a name.
+    pub limits_group: Option<String>,
 }
 
 /// A network interface.

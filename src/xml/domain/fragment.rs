@@ -373,6 +373,10 @@ const TYPED: &[(&str, &str)] = &[
     ("/xml/devices/disk[*]/target/@bus", "/disks"),
     ("/xml/devices/disk[*]/readonly", "/disks"),
     ("/xml/devices/disk[*]/boot", "/disks"),
+    ("/xml/devices/disk[*]/iotune/total_", "/disks/*/limits"),
+    ("/xml/devices/disk[*]/iotune/read_", "/disks/*/limits"),
+    ("/xml/devices/disk[*]/iotune/write_", "/disks/*/limits"),
+    ("/xml/devices/disk[*]/iotune/size_", "/disks/*/limits"),
     ("/xml/devices/interface[*]/source", "/interfaces"),
     ("/xml/devices/interface[*]/@type", "/interfaces"),
     ("/xml/devices/interface[*]/alias", "/interfaces"),
@@ -410,18 +414,22 @@ pub fn typed_elsewhere(path: &str, typed: &BTreeSet<String>) -> bool {
 /// its MAC, as names of devices without an alias are.
 fn of_another(path: &str, pattern: &str, authored: &str) -> bool {
     let Some(key) = path.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(key, _)| key) else { return false };
-    let Some(name) = authored.strip_prefix(pattern).and_then(|rest| rest.split('/').nth(1)) else { return false };
-    match pattern {
-        "/disks" => {
+    let mut steps = authored.split('/').skip(1);
+    let (list, Some(name)) = (steps.next().unwrap_or_default(), steps.next()) else { return false };
+    match list {
+        "disks" if pattern.starts_with("/disks") => {
             let target = ["vd", "sd", "hd", "fd", "xvd"].iter().find_map(|bus| name.strip_prefix(bus));
             target.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase())) && name != key
         }
-        "/interfaces" => name.replace('-', ":").parse::<crate::name::MacAddr>().is_ok_and(|mac| mac.to_string() != key),
+        "interfaces" if pattern.starts_with("/interfaces") => {
+            name.replace('-', ":").parse::<crate::name::MacAddr>().is_ok_and(|mac| mac.to_string() != key)
+        }
         _ => false,
     }
 }
 
-/// Whether an authored path is the field or lies below it.
+/// Whether an authored path is the field or lies below it; `*` is any key.
 fn covers(field: &str, authored: &str) -> bool {
-    authored.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let mut authored = authored.split('/');
+    field.split('/').all(|step| authored.next().is_some_and(|other| step == "*" || step == other))
 }

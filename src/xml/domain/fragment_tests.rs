@@ -157,3 +157,19 @@ fn a_secret_is_known_by_its_key_too() {
     assert!(sensitive.len() == 1 && sensitive[0].contains("DB_PASSWORD"), "{sensitive:?}");
     assert!(!format!("{fragment:?}").contains("hunter2"));
 }
+
+#[test]
+fn limits_of_a_disk_are_said_in_one_place_and_their_group_in_the_fragment() {
+    let text = "<domain><devices><disk><target dev='vda'/><iotune><total_iops_sec>5</total_iops_sec><group_name>g</group_name>\
+        </iotune></disk></devices></domain>";
+    let fragment = parse_fragment(text).unwrap();
+    let conflicts = |typed: &str| {
+        let typed = [typed.to_owned()].into();
+        fragment.conflicts(&typed).into_iter().map(|conflict| conflict.path).collect::<Vec<_>>()
+    };
+    assert_eq!(conflicts("/disks/root/limits/iops"), ["/xml/devices/disk[vda]/iotune/total_iops_sec/#text"]);
+    assert_eq!(conflicts("/disks/vda/limits/iops"), ["/xml/devices/disk[vda]/iotune/total_iops_sec/#text"]);
+    // Those of another disk, and what else a manifest says of this one.
+    assert_eq!(conflicts("/disks/vdb/limits/iops"), [""; 0]);
+    assert_eq!(conflicts("/disks/root/bus"), [""; 0]);
+}

@@ -6,6 +6,7 @@ mod export;
 mod fragment;
 #[cfg(test)]
 mod fragment_tests;
+mod limits;
 mod merge;
 mod patch;
 mod patch_devices;
@@ -22,6 +23,7 @@ pub use devices::next_target;
 pub use doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
 pub use export::{Beside, beside, holds};
 pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, parse_fragment, typed_elsewhere};
+pub use limits::words as limit_words;
 pub use merge::{FragmentValue, merge, merge_dropping, paths, read};
 pub use patch::{DomainPatch, FragmentPatch, device, disown, free_ports, patch, pluggable_vcpus};
 pub use pending::{Both, pending, project_both};

@@ -3,7 +3,7 @@
 
 use super::devices;
 use super::render::{DiskWanted, NicWanted};
-use super::{DISK_ALIAS, NIC_ALIAS, SEED_ALIAS};
+use super::{DISK_ALIAS, NIC_ALIAS, SEED_ALIAS, limits};
 use crate::manifest::{Console, Vnc};
 use crate::name::MacAddr;
 use crate::xml::tree::{Element, Node};
@@ -94,6 +94,7 @@ pub(super) fn put_disk(list: &mut Element, wanted: &DiskWanted) {
     if let Some(order) = wanted.boot_order {
         disk.ensure("boot").set("order", order);
     }
+    limits::put(disk, &wanted.limits);
 }
 
 fn source_path(disk: &Element) -> Option<&str> {

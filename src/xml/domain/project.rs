@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use roxmltree::Node;
 
 use super::doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
-use super::{AGENT_CHANNEL, DISK_ALIAS, NIC_ALIAS, SEED_ALIAS};
+use super::{AGENT_CHANNEL, DISK_ALIAS, NIC_ALIAS, SEED_ALIAS, limits};
 use crate::manifest::{
     Accelerator, Console, Cpu, CpuTopology, Disk, DiskBus, DiskDevice, Firmware, FirmwareType, Interface, LinkState,
     VirtualMachineSpec, Vnc,
@@ -183,6 +183,8 @@ fn disk(node: Node<'_, '_>) -> DiskDoc {
         shareable: read::child(node, "shareable").is_some(),
         boot_order: read::child(node, "boot").and_then(|node| read::parsed(node, "order")),
         serial: read::text_at(node, &["serial"]),
+        limits: read::child(node, "iotune").map(limits::project).unwrap_or_default(),
+        limits_group: read::text_at(node, &["iotune", "group_name"]),
     }
 }
 
@@ -217,6 +219,7 @@ fn spec_disk(doc: &DiskDoc) -> Option<Disk> {
         },
         boot_order: doc.boot_order,
         read_only: Some(doc.read_only),
+        limits: (!doc.limits.is_empty()).then(|| doc.limits.clone()),
     })
 }
 

@@ -27,12 +27,18 @@ fn specs() -> impl Strategy<Value = VirtualMachineSpec> {
         json!({"listen": "::1"}),
         json!({"socket": "/run/a b<&>'\"/v"}),
     ]));
-    let disk =
-        ("[a-z][a-z0-9_-]{0,6}[a-z0-9]", prop::sample::select(vec!["virtio", "scsi", "sata"]), any::<bool>(), any::<bool>());
+    let limits = prop::option::of(prop::sample::select(vec![
+        json!({"iops": 100}),
+        json!({"readIOPS": 7, "writeIOPS": 9, "readIOPSMax": 70, "readIOPSMaxLength": 60, "iopsSize": "4Ki"}),
+        json!({"bytesPerSecond": "10Mi", "bytesPerSecondMax": "20Mi", "iops": 1}),
+        json!({"readBytesPerSecond": "1000001"}),
+    ]));
+    let kinds = prop::sample::select(vec!["virtio", "scsi", "sata"]);
+    let disk = ("[a-z][a-z0-9_-]{0,6}[a-z0-9]", kinds, any::<bool>(), any::<bool>(), limits);
     let disks = prop::collection::btree_map(0u8..9, disk, 0..6).prop_map(|all| {
-        let disk = |(n, (name, bus, cdrom, read_only)): (u8, (String, &str, bool, bool))| {
+        let disk = |(n, (name, bus, cdrom, read_only, limits)): (u8, (String, &str, bool, bool, Option<Value>))| {
             let device = if cdrom { "cdrom" } else { "disk" };
-            json!({"name": format!("{name}{n}"), "bus": bus, "device": device, "readOnly": read_only || cdrom, "bootOrder": n + 1})
+            json!({"name": format!("{name}{n}"), "bus": bus, "device": device, "readOnly": read_only || cdrom, "bootOrder": n + 1, "limits": limits})
         };
         all.into_iter().map(disk).collect::<Vec<_>>()
     });
@@ -66,6 +72,8 @@ fn prune(value: &mut Value) {
     if let Value::Object(fields) = value {
         fields.retain(|_, value| !value.is_null());
         fields.values_mut().for_each(prune);
+    } else if let Value::Array(items) = value {
+        items.iter_mut().for_each(prune);
     }
 }
 
@@ -87,6 +95,7 @@ fn disks(spec: &VirtualMachineSpec) -> Vec<DiskWanted> {
             read_only: disk.read_only == Some(true),
             boot_order: disk.boot_order,
             serial: None,
+            limits: disk.limits.clone().unwrap_or_default(),
         });
     }
     all

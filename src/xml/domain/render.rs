@@ -8,7 +8,7 @@ use super::AGENT_CHANNEL;
 use super::devices;
 use super::doc::{DiskDoc, InterfaceDoc};
 use super::machine_family;
-use crate::manifest::{Accelerator, Cpu, CpuTopology, FirmwareType, LinkState, VirtualMachineSpec};
+use crate::manifest::{Accelerator, Cpu, CpuTopology, DiskLimits, FirmwareType, LinkState, VirtualMachineSpec};
 use crate::name::{DeviceName, MacAddr};
 use crate::xml::Mark;
 use crate::xml::tree::Element;
@@ -68,6 +68,8 @@ pub struct DiskWanted {
     pub boot_order: Option<u32>,
     /// Its serial number.
     pub serial: Option<String>,
+    /// What it may read and write.
+    pub limits: DiskLimits,
 }
 
 impl DiskWanted {
@@ -86,6 +88,7 @@ impl DiskWanted {
             read_only: doc.read_only,
             boot_order: doc.boot_order,
             serial: doc.serial.clone(),
+            limits: doc.limits.clone(),
         })
     }
 }

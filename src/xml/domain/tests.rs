@@ -31,6 +31,7 @@ fn disk(name: &str, target: &str, bus: &str, path: Option<&str>) -> DiskWanted {
         read_only: cdrom,
         boot_order: None,
         serial: (!cdrom).then(|| name.to_owned()),
+        limits: crate::manifest::DiskLimits::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::schema::Schema;
 use super::super::state::State;
 use super::super::tree::Element;
 use super::super::units;
-use super::{devices, pci};
+use super::{devices, limits, pci};
 
 impl State {
     /// The document that libvirt would keep.
@@ -50,6 +50,7 @@ impl State {
             });
         }
         document.remove("seclabel");
+        limits::settle(&mut document)?;
         Schema::Domain.settle(&mut document);
         let watchdog = self.libvirt_version >= 9_001_000;
         devices::complete(self, &mut document, name, &machine, watchdog)?;

@@ -4,6 +4,7 @@
 
 mod define;
 mod devices;
+mod limits;
 mod live;
 mod pci;
 mod plug;

@@ -50,7 +50,7 @@ fn unsupported(message: impl Into<String>) -> HostError {
 }
 
 impl State {
-    fn documents(&self, uuid: Uuid, live: bool, config: bool) -> Result<(String, Domain), HostError> {
+    pub(super) fn documents(&self, uuid: Uuid, live: bool, config: bool) -> Result<(String, Domain), HostError> {
         let (name, domain) = self.by_uuid(uuid)?;
         if live && domain.power.is_none() {
             return Err(invalid("domain is not running"));
@@ -61,7 +61,7 @@ impl State {
         Ok((name, domain.clone()))
     }
 
-    fn put(&mut self, name: &str, inactive: Option<String>, running: Option<String>) {
+    pub(super) fn put(&mut self, name: &str, inactive: Option<String>, running: Option<String>) {
         if let Some(domain) = self.domains.get_mut(name) {
             domain.inactive = inactive.unwrap_or_else(|| std::mem::take(&mut domain.inactive));
             domain.live = running.or_else(|| domain.live.take());
