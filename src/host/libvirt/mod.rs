@@ -14,6 +14,7 @@ mod connection;
 mod console;
 mod domains;
 mod error;
+mod event_loop;
 mod ffi;
 mod guests;
 mod networks;
