@@ -145,7 +145,8 @@ fn seed(
     conduct: &mut Conduct,
 ) -> Result<(), ()> {
     let mark = domain.doc.mark.as_ref();
-    let was = entry.and_then(|entry| entry.seed_digest.clone()).or_else(|| mark.and_then(|mark| mark.seed.clone()));
+    // The mark is written with the seed itself; the inventory learns it afterwards.
+    let was = mark.and_then(|mark| mark.seed.clone()).or_else(|| entry.and_then(|entry| entry.seed_digest.clone()));
     conduct.seed_digest.clone_from(&was);
     let Some(cloud_init) = &spec.cloud_init else { return Ok(()) };
     let Ok(new) = vm_create::seed(p, wanted, cloud_init) else { return Ok(()) };
