@@ -70,8 +70,13 @@ fn kill_changes(checkout: &str, changes: &[(&str, &str)]) {
         }
         place
     };
+    kill_apply(checkout, &arguments, &fresh);
+}
+
+/// The same for an apply with these arguments, each time of a fresh place. Gives the place of the clean run.
+fn kill_apply(checkout: &str, arguments: &[&str], fresh: &dyn Fn() -> Place) -> Place {
     let clean = fresh();
-    let answer = clean.jvp(&arguments);
+    let answer = clean.jvp(arguments);
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     let (wanted, runs) = (node(&clean), running(&clean));
     let mut kills = 0;
@@ -86,7 +91,7 @@ fn kill_changes(checkout: &str, changes: &[(&str, &str)]) {
         }
         assert_eq!(killed.status.signal(), Some(9), "point {point}: {}", String::from_utf8_lossy(&killed.stderr));
         kills = point;
-        let again = place.jvp(&arguments);
+        let again = place.jvp(arguments);
         let said = format!("{}{}", String::from_utf8_lossy(&again.stdout), String::from_utf8_lossy(&again.stderr));
         assert!(again.status.success(), "{checkout}, killed at point {point}: the next run said\n{said}");
         let found = node(&place);
@@ -97,6 +102,7 @@ fn kill_changes(checkout: &str, changes: &[(&str, &str)]) {
         assert!(plan.status.success(), "{checkout}, killed at point {point}: there is still to be done\n{said}");
     }
     assert!(kills > 20, "{checkout}: only {kills} fail points");
+    clean
 }
 
 #[test]
@@ -150,6 +156,61 @@ fn a_vm_that_is_changed_while_it_runs_survives_a_kill_anywhere() {
 fn a_vm_that_is_restarted_for_a_change_survives_a_kill_anywhere() {
     let restarted = CHANGED.replace("  title: Not so small\n", "  updatePolicy: {restart: Now}\n");
     kill_changes("examples/bios", &[("vm.yaml", &restarted)]);
+}
+
+/// A VM that is rebuilt when what cloud-init is told changes: two disks from a template, and a blank one.
+const REBUILT: &str = r"
+apiVersion: jvp.dev/v1alpha1
+kind: VirtualMachine
+metadata: {name: small}
+spec:
+  memory: 512Mi
+  disks:
+    - {name: root, claim: {pool: disks, source: {template: debian-12}}}
+    - {name: copy, claim: {pool: disks, source: {template: debian-12}, clone: Full, format: raw}}
+    - {name: data, claim: {pool: disks, capacity: 16Mi}}
+  interfaces: [{name: lan, network: lan}]
+  cloudInit: {hostname: one, onChange: Rebuild}
+";
+
+/// Has guests write to all of their disks.
+fn write_disks(place: &Place) {
+    let file = place.path("fake").join("local.json");
+    let mut state: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    for (path, disk) in state["files"].as_object_mut().unwrap() {
+        if path.contains("/small.") {
+            disk["digest"] = "written by the guest".into();
+        }
+    }
+    fs::write(file, state.to_string()).unwrap();
+}
+
+#[test]
+fn a_vm_that_is_rebuilt_survives_a_kill_anywhere_and_keeps_its_blank_disks() {
+    let checkout = "examples/bios";
+    let words =
+        ["--allow-restart", "VM/small", "--allow-data-loss", "Volume/small.root", "--allow-data-loss", "Volume/small.copy"];
+    let mut arguments = vec!["apply", "-f", checkout, "-y", "--parallelism", "1"];
+    let first = arguments.clone();
+    arguments.extend(words);
+    let fresh = || {
+        let place = Place::with(&[checkout]);
+        let file = place.path("checkout").join(checkout).join("vm.yaml");
+        fs::write(&file, REBUILT).unwrap();
+        assert!(place.jvp(&first).status.success());
+        write_disks(&place);
+        fs::write(file, REBUILT.replace("hostname: one", "hostname: two")).unwrap();
+        place
+    };
+    let clean = kill_apply(checkout, &arguments, &fresh);
+    let state = node(&clean);
+    let digest = |disk: &str| {
+        let files = state["files"].as_object().unwrap();
+        let (_, file) = files.iter().find(|(path, _)| path.contains(&format!("/small.{disk}."))).unwrap();
+        file["digest"].clone()
+    };
+    assert_eq!(digest("data"), "written by the guest");
+    assert!(digest("root").is_null() && digest("copy") != "written by the guest", "{state:#}");
 }
 
 /// What is there before: a pool that may move, one that stays, volumes, and a running VM on a network and on two of the volumes.

@@ -125,6 +125,8 @@ pub(super) struct Planner<'a> {
     pub(super) made: BTreeMap<ObjectRef, Entry>,
     /// Marks that this plan writes.
     pub(super) marks: BTreeMap<ObjectRef, Mark>,
+    /// VMs that are to be rebuilt.
+    pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
     /// Nodes on which nothing is done.
     pub(super) closed_nodes: BTreeSet<Name>,
 }
@@ -148,6 +150,7 @@ impl<'a> Planner<'a> {
             standing: BTreeMap::new(),
             made: BTreeMap::new(),
             marks: BTreeMap::new(),
+            rebuilds: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
         }
     }
