@@ -260,9 +260,10 @@ fn collide(a: &Lane, b: &Lane) -> bool {
 /// Writes the intents of all that starts together, by one flush.
 fn begin(world: &World, actions: &[&Action], run_id: &str) -> Result<(), Failure> {
     let intents: Vec<Intent> = actions.iter().map(|action| step::intent(action, world, run_id)).collect();
+    let begun = actions.iter().filter_map(|action| step::begun(action, world)).collect();
     world
         .ledger
-        .begin(intents)
+        .begin(intents, begun)
         .map_err(|error| Failure::new(FailureKind::Journal, format!("the journal can't be written, so nothing is done: {error}")))
 }
 
@@ -282,6 +283,7 @@ mod tests {
             lane: Lane::Object(id.to_string()),
             precondition: Precondition::None,
             expect: Expect::Nothing,
+            begins: crate::plan::Begins::default(),
             record: Record::Nothing,
             secrets: BTreeMap::new(),
         };

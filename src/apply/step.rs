@@ -8,7 +8,9 @@ use super::progress::{Event, Sink};
 use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{DomainState, NodeState, Scope, Target};
-use crate::plan::{Action, ActionId, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify};
+use crate::plan::{
+    Action, ActionId, Begins, Entry, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify,
+};
 use crate::store::{Change, Ending, Ledger, Outcome};
 
 /// What steps reach: nodes, ledger, and the controller's own deeds.
@@ -124,9 +126,25 @@ pub(super) fn may_be_intended_early(action: &Action) -> bool {
     action.op == Op::Inventory || matches!(target, Some(Target::Domain(_) | Target::Network(_) | Target::Pool(_)))
 }
 
+/// The entry of an action's object as it is from the intent on, where that is another one than before.
+pub(super) fn begun(action: &Action, world: &World) -> Option<Entry> {
+    if action.begins == Begins::default() {
+        return None;
+    }
+    let known = world.ledger.entry(&action.object)?;
+    Some(action.begins.begun(&known)).filter(|begun| *begun != known)
+}
+
+/// What is taken back of [`begun`] where the effect didn't happen.
+fn not_begun(action: &Action, world: &World) -> Vec<Change> {
+    let known = action.begins.restarting.filter(|restarting| *restarting).and_then(|_| world.ledger.entry(&action.object));
+    known.map(|known| Change::Put(Box::new(Entry { restarting: false, ..known }))).into_iter().collect()
+}
+
 /// Ends the intent of an action that was never begun. Should that fail, the next run decides by looking.
 pub(super) fn never_begun(action: &Action, world: &World, run_id: &str) {
-    if let Err(error) = world.ledger.complete(&intent_id(action, run_id), ending(Outcome::NotBegun, None, world), Vec::new()) {
+    let ending = ending(Outcome::NotBegun, None, world);
+    if let Err(error) = world.ledger.complete(&intent_id(action, run_id), ending, not_begun(action, world)) {
         tracing::warn!(object = %action.object, %error, "the intent of a step that was never begun stays open");
     }
 }
@@ -151,7 +169,9 @@ pub(super) async fn perform(action: &Action, world: &World, run_id: &str, sink: 
         Err(failure) => match failure.kind {
             // The next run decides, by looking.
             FailureKind::Unknown | FailureKind::Unreachable | FailureKind::Mismatch => (Outcome::Unknown, Vec::new()),
-            _ => (Outcome::Failed, Vec::new()),
+            // It was asked, and may stop yet.
+            FailureKind::StopTimeout => (Outcome::Failed, Vec::new()),
+            _ => (Outcome::Failed, not_begun(action, world)),
         },
     };
     super::failpoint::hit("recorded", action);
@@ -169,7 +189,7 @@ fn ending(outcome: Outcome, failure: Option<&Failure>, world: &World) -> Ending 
 
 /// What the ledger records of a verified action. Until an object's steps are all verified, `last` only grows (D4).
 fn changes(action: &Action, world: &World) -> Vec<Change> {
-    let stamped = |entry: &crate::plan::Entry, grow: bool| {
+    let stamped = |entry: &Entry, grow: bool| {
         let mut entry = entry.clone();
         let known = world.ledger.entry(&entry.object);
         entry.date(known.as_ref(), || (world.clock)().to_string());

@@ -42,6 +42,7 @@ fn define(xml: &str) -> Action {
         lane: Lane::Local(String::new()),
         precondition: Precondition::None,
         expect: Expect::Nothing,
+        begins: crate::plan::Begins::default(),
         record: Record::Nothing,
         secrets: BTreeMap::new(),
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::condition::{Expect, Precondition};
-use super::owned::{Entry, SecretRef};
+use super::owned::{Entry, SecretRef, reservations};
 use crate::manifest::{DiskLimits, OnTimeout, ShutdownMethod};
 use crate::name::{Name, ObjectRef};
 use crate::observe::Target;
@@ -43,6 +43,9 @@ pub struct Action {
     /// What must be so after it.
     #[serde(skip)]
     pub expect: Expect,
+    /// What the ledger records together with its intent, before its effect.
+    #[serde(skip)]
+    pub begins: Begins,
     /// What the ledger records once it is verified.
     #[serde(skip)]
     pub record: Record,
@@ -498,6 +501,40 @@ pub enum Lane {
     },
     /// A deed of the controller's.
     Local(String),
+}
+
+/// What an object's entry says from an intent on, so that a run which breaks off is known for what it had begun. Of an object that the
+/// inventory doesn't know yet the intent alone tells.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Begins {
+    /// The entry that the object comes to. What it adds to the fields that are jvp's, to reservations and to secrets is known from now on
+    /// (DECISIONS D4).
+    pub entry: Option<Box<Entry>>,
+    /// Whether it is stopped in order to start again. Where the effect didn't happen it is not, as before.
+    pub restarting: Option<bool>,
+}
+
+impl Begins {
+    /// What of it an object's entry says once the intent is on disk.
+    pub fn begun(&self, known: &Entry) -> Entry {
+        let mut begun = known.clone();
+        begun.restarting = self.restarting.unwrap_or(known.restarting);
+        let Some(entry) = &self.entry else { return begun };
+        begun.last.extend(entry.last.iter().cloned());
+        for (key, reservation) in &entry.reservations {
+            let of = begun.reservations.entry(key.clone()).or_default();
+            if !reservations(of).any(|known| known == reservation) {
+                *of = if of.is_empty() { reservation.clone() } else { format!("{of}, {reservation}") };
+            }
+        }
+        for (path, secret) in &mut begun.secrets {
+            if entry.secrets.get(path).is_some_and(|new| new.mac != secret.mac) {
+                // Until it is done, nobody knows which of the two is there.
+                secret.mac.clear();
+            }
+        }
+        begun
+    }
 }
 
 /// What the ledger records once an action is verified.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::kinds::{parse_reservation, reserve, stop_drafts};
+use super::kinds::{recorded_reservations, reserve, stop_drafts};
 use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
@@ -234,8 +234,8 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
         return came_with(p, wanted, None, with_data);
     }
     if let (Some(node), Some(entry)) = (&wanted.node, &entry) {
-        for (key, value) in &entry.reservations {
-            let Some((network, mac, ip)) = parse_reservation(key, value) else { continue };
+        let all = entry.reservations.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
+        for (network, mac, ip) in all {
             let there = p.network(&network, node).is_some_and(|state| {
                 state
                     .doc
@@ -530,6 +530,7 @@ mod tests {
             lane: Lane::Local(String::new()),
             precondition: Precondition::None,
             expect: Expect::Nothing,
+            begins: crate::plan::Begins::default(),
             record: Record::Nothing,
             secrets: BTreeMap::new(),
         };

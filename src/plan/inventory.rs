@@ -90,5 +90,6 @@ fn from_mark(mark: &Mark, node: &Name, uuid: uuid::Uuid, name: &str) -> Entry {
         tried_vcpus: None,
         reservations: std::collections::BTreeMap::new(),
         last_off_reason: None,
+        restarting: false,
     }
 }

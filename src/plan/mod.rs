@@ -31,14 +31,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-pub use action::{Action, ActionId, Edit, Lane, Op, Plug, Record, Replug, Section, SeedBytes, Side, UploadSource};
+pub use action::{Action, ActionId, Begins, Edit, Lane, Op, Plug, Record, Replug, Section, SeedBytes, Side, UploadSource};
 pub use condition::{DomainExpect, Expect, Fields, NetworkExpect, Precondition};
 pub use display::{render, summary};
 pub use fields::{Change as FieldSupport, Class, FIELDS, Field, OnRemoval, When, field};
 pub use inventory::complete;
 pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
-pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord};
+pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord, reservations};
 pub use planner::libvirt_name;
 pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};

@@ -100,7 +100,7 @@ pub struct Entry {
     /// For VMs: the digest of the `xml:` fragment that it was made with.
     #[serde(default)]
     pub fragment_digest: Option<String>,
-    /// For VMs: the address reservations that it made, network object → `mac ip`.
+    /// For VMs: the address reservations that it made, network object → `mac ip`; while one changes both, see [`reservations`].
     #[serde(default)]
     pub reservations: BTreeMap<String, String>,
     /// For VMs: the fragment's leaves, as digests of what was written and of what libvirt made of it.
@@ -111,6 +111,9 @@ pub struct Entry {
     pub tried_vcpus: Option<(u32, u32)>,
     /// For VMs: why it was off when last looked at.
     pub last_off_reason: Option<String>,
+    /// A restart of it was begun and is not done: what jvp stopped starts again, whatever its strategy says of one that is off.
+    #[serde(default)]
+    pub restarting: bool,
 }
 
 impl Entry {
@@ -121,6 +124,11 @@ impl Entry {
             self.created_at = before.unwrap_or_else(now);
         }
     }
+}
+
+/// The reservations of one interface, each as `mac ip`: one, and while it changes the one before and the one after.
+pub fn reservations(recorded: &str) -> impl Iterator<Item = &str> {
+    recorded.split(", ").filter(|one| !one.is_empty())
 }
 
 /// One leaf of a fragment: digests, for its values may be secrets.

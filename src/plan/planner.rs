@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::identity::{Found, Verdict, judge};
 use super::model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Verb};
-use super::{Action, ActionId, Entry, Expect, Lane, Op, Owned, Policy, Precondition, Record, SecretRef, Sources};
+use super::{Action, ActionId, Begins, Entry, Expect, Lane, Op, Owned, Policy, Precondition, Record, SecretRef, Sources};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NetworkState, NodeState, NodeView, Observed, PoolState};
 use crate::resolve::{Desired, Wanted};
@@ -36,6 +36,7 @@ pub(super) struct Draft {
     pub(super) lane: Lane,
     pub(super) precondition: Precondition,
     pub(super) expect: Expect,
+    pub(super) begins: Begins,
     pub(super) record: Record,
     pub(super) secrets: BTreeMap<String, SecretRef>,
 }
@@ -47,6 +48,7 @@ impl Draft {
             lane,
             precondition: Precondition::None,
             expect: Expect::Nothing,
+            begins: Begins::default(),
             record: Record::Nothing,
             secrets: BTreeMap::new(),
         }
@@ -57,6 +59,11 @@ impl Draft {
     }
     pub(super) fn expect(mut self, expect: Expect) -> Self {
         self.expect = expect;
+        self
+    }
+    /// Says whether its object is stopped in order to start again.
+    pub(super) fn restarting(mut self, restarting: bool) -> Self {
+        self.begins.restarting = Some(restarting);
         self
     }
     pub(super) fn record(mut self, record: Record) -> Self {
@@ -186,6 +193,11 @@ impl<'a> Planner<'a> {
         self.owned.entries.get(object)
     }
 
+    /// Whether a restart of it was begun and is not done.
+    pub(super) fn restarting(&self, object: &ObjectRef) -> bool {
+        self.entry(object).is_some_and(|entry| entry.restarting)
+    }
+
     /// Adds one effect and gives its place.
     pub(super) fn add(&mut self, object: &ObjectRef, node: Option<&Name>, needs: BTreeSet<ActionId>, draft: Draft) -> ActionId {
         let id = ActionId(self.plan.actions.len());
@@ -198,6 +210,7 @@ impl<'a> Planner<'a> {
             lane: draft.lane,
             precondition: draft.precondition,
             expect: draft.expect,
+            begins: draft.begins,
             record: draft.record,
             secrets: draft.secrets,
         });
@@ -218,8 +231,16 @@ impl<'a> Planner<'a> {
         if let Some(Standing::Ready(before)) = self.standing.get(&object) {
             needs.extend(before.iter().copied());
         }
+        let settles = row.drafts.iter().rev().find_map(|draft| match &draft.record {
+            Record::Settle(entry) | Record::Put(entry) if entry.object == object => Some(entry.clone()),
+            _ => None,
+        });
+        let mut drafts = row.drafts;
+        if let (Some(first), true) = (drafts.first_mut(), self.entry(&object).is_some()) {
+            first.begins.entry = settles;
+        }
         let mut ids = Vec::new();
-        for draft in row.drafts {
+        for draft in drafts {
             if let Record::Settle(entry) | Record::Put(entry) = &draft.record {
                 self.made.insert(entry.object.clone(), (**entry).clone());
             }

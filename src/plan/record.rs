@@ -65,6 +65,7 @@ pub(super) fn fresh_entry(wanted: &Wanted, sources: &Sources, libvirt_uuid: Opti
         tried_vcpus: None,
         reservations: BTreeMap::new(),
         last_off_reason: None,
+        restarting: false,
     }
 }
 

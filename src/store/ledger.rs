@@ -125,8 +125,9 @@ impl Ledger {
         Ok(dropped)
     }
 
-    /// Writes intents, all by one flush. Once it returns, and not before, their effects may begin.
-    pub fn begin(&self, intents: Vec<Intent>) -> Result<(), StoreError> {
+    /// Writes intents, together with what they begin of entries, all by one flush. Once it returns, and not before, their effects may
+    /// begin.
+    pub fn begin(&self, intents: Vec<Intent>, begun: Vec<Entry>) -> Result<(), StoreError> {
         if intents.is_empty() {
             return Ok(());
         }
@@ -134,6 +135,7 @@ impl Ledger {
         let events: Vec<Event> = intents.iter().map(|intent| Event::of(intent, &inner.command)).collect();
         let mut writes: Vec<Write> = intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect();
         writes.extend(events.into_iter().map(|event| Write::Event(self.fleet, Box::new(event))));
+        writes.extend(begun.into_iter().map(|entry| Write::Entry(self.fleet, Box::new(entry))));
         inner.commit(writes, true)
     }
 

@@ -96,7 +96,7 @@ fn what_is_put_is_there_after_it_is_opened_again() {
     ledger.put_entry(entry("web-2")).unwrap();
     ledger.remove_entry(&object("web-2")).unwrap();
     ledger.put_node(node("kvm1")).unwrap();
-    ledger.begin(vec![intent("b", "web-1"), intent("a", "web-3")]).unwrap();
+    ledger.begin(vec![intent("b", "web-1"), intent("a", "web-3")], Vec::new()).unwrap();
     let before = ledger.owned();
     drop((store, ledger));
 
@@ -116,7 +116,7 @@ fn two_fleets_in_one_state_directory_do_not_see_each_other() {
     let store = Store::in_memory();
     let other = store.ledger(Uuid::from_u128(2));
     store.ledger(FLEET).put_entry(entry("web-1")).unwrap();
-    store.ledger(FLEET).begin(vec![intent("a", "web-1")]).unwrap();
+    store.ledger(FLEET).begin(vec![intent("a", "web-1")], Vec::new()).unwrap();
     assert_eq!(other.owned(), crate::plan::Owned::default());
     other.complete("a", Outcome::Verified, vec![]).unwrap();
     assert_eq!(store.ledger(FLEET).open_intents().len(), 1);
@@ -125,7 +125,7 @@ fn two_fleets_in_one_state_directory_do_not_see_each_other() {
 #[test]
 fn an_intent_ends_together_with_what_it_changed() {
     let ledger = Store::in_memory().ledger(FLEET);
-    ledger.begin(vec![intent("a", "web-1"), intent("b", "web-2"), intent("c", "web-3")]).unwrap();
+    ledger.begin(vec![intent("a", "web-1"), intent("b", "web-2"), intent("c", "web-3")], Vec::new()).unwrap();
     ledger.complete("a", Outcome::Verified, vec![Change::Put(Box::new(entry("web-1")))]).unwrap();
     ledger.complete("b", Outcome::Failed, vec![]).unwrap();
     ledger.complete("c", Outcome::Unknown, vec![]).unwrap();
@@ -143,7 +143,7 @@ fn forgetting_a_node_drops_what_stands_on_it() {
         ledger.put_entry(entry).unwrap();
     }
     ledger.put_node(node("kvm1")).unwrap();
-    ledger.begin(vec![intent("a", "web-1")]).unwrap();
+    ledger.begin(vec![intent("a", "web-1")], Vec::new()).unwrap();
     assert_eq!(ledger.forget_node(&"kvm1".parse().unwrap()).unwrap(), [net, object("web-1")]);
     assert_eq!(ledger.entries().into_values().collect::<Vec<_>>(), [elsewhere]);
     assert!(ledger.open_intents().is_empty() && ledger.node(&"kvm1".parse().unwrap()).is_none());
@@ -245,7 +245,7 @@ fn what_was_published_last_is_restored_after_damage() {
 fn a_copy_older_than_the_last_durable_write_restores_nothing() {
     let place = Place::filled(5);
     let old = fs::read(place.path("ledger.json")).unwrap();
-    place.open().0.ledger(FLEET).begin(vec![intent("a", "web-1")]).unwrap();
+    place.open().0.ledger(FLEET).begin(vec![intent("a", "web-1")], Vec::new()).unwrap();
     fs::write(place.path("ledger.json"), old).unwrap();
     fs::remove_dir_all(place.path("db")).unwrap();
     let (store, opened) = place.open();
@@ -270,7 +270,7 @@ fn a_ledger_that_went_back_in_time_is_damaged() {
 fn a_kill_between_the_flush_and_head_loses_nothing() {
     let place = Place::filled(5);
     let head = fs::read(place.path("HEAD")).unwrap();
-    place.open().0.ledger(FLEET).begin(vec![intent("a", "web-1")]).unwrap();
+    place.open().0.ledger(FLEET).begin(vec![intent("a", "web-1")], Vec::new()).unwrap();
     fs::write(place.path("HEAD"), head).unwrap();
     fs::write(place.path("open"), "").unwrap();
     assert_eq!(place.read().owned(FLEET).intents.len(), 1, "a reader takes stock first");
@@ -295,7 +295,7 @@ fn writer_to_be_killed() {
     let ledger = store.ledger(FLEET);
     for number in 0u64.. {
         let id = format!("{number:08}");
-        ledger.begin((0..4).map(|part| intent(&format!("{id}-{part}"), "web-1")).collect()).unwrap();
+        ledger.begin((0..4).map(|part| intent(&format!("{id}-{part}"), "web-1")).collect(), Vec::new()).unwrap();
         fs::write(state.path().join("begun"), &id).unwrap();
         for part in 0..4 {
             let change = Change::Put(Box::new(entry(&format!("vm-{id}-{part}"))));
@@ -360,7 +360,7 @@ fn a_store_that_fails_keeps_what_it_had() {
         assert_eq!((ledger.entries().len(), kept), (kept, usize::try_from(n).unwrap() - 1));
     }
     let store = Store::on(Box::new(FaultyKv::read_only())).unwrap();
-    let refused = store.ledger(FLEET).begin(vec![intent("a", "web-1")]).unwrap_err();
+    let refused = store.ledger(FLEET).begin(vec![intent("a", "web-1")], Vec::new()).unwrap_err();
     assert_eq!(refused.to_string(), "the ledger failed: it is read-only");
     assert!(store.ledger(FLEET).open_intents().is_empty());
 }
@@ -390,7 +390,7 @@ fn one_flush_covers_all_intents_and_completions_need_none() {
     let kv = std::sync::Arc::new(FaultyKv::default());
     let store = Store::on(Box::new(Through(kv.clone()))).unwrap();
     let ledger = store.ledger(FLEET);
-    ledger.begin((0..100).map(|number| intent(&format!("{number:03}"), "web-1")).collect()).unwrap();
+    ledger.begin((0..100).map(|number| intent(&format!("{number:03}"), "web-1")).collect(), Vec::new()).unwrap();
     assert_eq!(kv.writes(), 2, "one batch, one flush");
     ledger.complete("000", Outcome::Verified, vec![Change::Put(Box::new(entry("web-1")))]).unwrap();
     assert_eq!(kv.writes(), 3, "one batch");
@@ -474,7 +474,7 @@ fn the_history_tells_what_was_done_and_what_nobody_knows() {
     let place = Place::new();
     let (store, _) = place.open();
     let ledger = store.ledger(FLEET);
-    ledger.begin(vec![intent("1-1-000000", "a"), intent("1-1-000001", "b"), intent("1-1-000002", "c")]).unwrap();
+    ledger.begin(vec![intent("1-1-000000", "a"), intent("1-1-000001", "b"), intent("1-1-000002", "c")], Vec::new()).unwrap();
     let ending = Ending { outcome: Outcome::Failed, at: NOW.to_string(), why: Some("no space left".into()) };
     ledger.complete("1-1-000000", Outcome::Verified, Vec::new()).unwrap();
     ledger.complete("1-1-000001", ending, Vec::new()).unwrap();
@@ -506,7 +506,7 @@ fn the_history_tells_what_was_done_and_what_nobody_knows() {
 fn a_lost_completion_leaves_its_event_as_unknown() {
     let place = Place::new();
     let (store, _) = place.open();
-    store.ledger(FLEET).begin(vec![intent("1-1-000000", "a")]).unwrap();
+    store.ledger(FLEET).begin(vec![intent("1-1-000000", "a")], Vec::new()).unwrap();
     // As a kill leaves it: nothing is closed.
     std::mem::forget(store);
     let copy = Place::new();
@@ -525,7 +525,7 @@ fn the_history_is_bounded_by_object() {
     let ledger = store.ledger(FLEET);
     for number in 0..100 {
         let id = format!("1-1-{number:06}");
-        ledger.begin(vec![intent(&id, "a"), intent(&format!("{id}-b"), if number < 3 { "b" } else { "a" })]).unwrap();
+        ledger.begin(vec![intent(&id, "a"), intent(&format!("{id}-b"), if number < 3 { "b" } else { "a" })], Vec::new()).unwrap();
     }
     let history = ledger.history();
     let of = |name: &str| history.iter().filter(|event| event.object == object(name)).count();
@@ -537,7 +537,7 @@ fn the_history_is_bounded_by_object() {
 fn the_history_survives_the_loss_of_the_ledger_s_files() {
     let place = Place::new();
     let (store, _) = place.open();
-    store.ledger(FLEET).begin(vec![intent("1-1-000000", "a")]).unwrap();
+    store.ledger(FLEET).begin(vec![intent("1-1-000000", "a")], Vec::new()).unwrap();
     store.close().unwrap();
     fs::remove_dir_all(place.path("db")).unwrap();
     let (store, opened) = place.open();

@@ -188,3 +188,40 @@ fn a_kill_at_any_point_on_fake_nodes_ends_as_a_clean_run() {
         kills(&checkout, &inventory, &reset, first, 2)
     });
 }
+
+#[test]
+fn a_restart_that_is_killed_at_any_point_leaves_a_vm_of_ones_own_hand_running() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let manifests = |memory: u32| {
+        format!(
+            "{}---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: web}}\n\
+             spec: {{memory: {memory}Mi, runStrategy: Manual, autostart: false}}\n",
+            ground(&lab.uri("a"), FLEET, "main", &lab.images("a").join("main"))
+        )
+    };
+    let checkout = Checkout::new(&manifests(96));
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    checkout.jvp(&["vm", "start", "web"]).exits(0);
+    // Its power is cut: a guest without an OS hears no request.
+    let restart = ["apply", "-y", "--allow-restart", "VM/web", "--force-stop", "VM/web"];
+    let mut kills = 0;
+    for memory in (100..).step_by(4) {
+        checkout.write("all.yaml", &manifests(memory));
+        if !checkout.killed(&restart, kills + 1) {
+            break;
+        }
+        kills += 1;
+        let again = checkout.jvp(&restart).exits(0);
+        let said = format!("killed at point {kills}, and the next said:\n{}", again.text);
+        assert_eq!(lab.virsh("a", &["domstate", "web"]).trim(), "running", "{said}");
+        let live = lab.virsh("a", &["dumpxml", "web"]);
+        assert!(live.contains(&format!("<memory unit='KiB'>{}</memory>", memory * 1024)), "{said}\n{live}");
+        checkout.jvp(&["plan", "--detailed-exitcode"]).exits(0);
+    }
+    assert!(kills >= 8, "only {kills} fail points");
+    checkout.jvp(&["delete", "-y", "--force-stop", "VM/web"]).exits(0);
+}

@@ -1,11 +1,13 @@
 //! VMs that change, on fake nodes: what somebody does between plan and call, and what a saved state keeps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jvp::host::fake::FakeHost;
+use jvp::name::Kind;
+use jvp::observe::{NodeState, Scope};
 use jvp::plan::Op;
 
-use crate::bench::{Bench, block_on};
+use crate::bench::{Bench, Trouble, block_on};
 use crate::scene::Scene;
 
 fn scene() -> Scene {
@@ -153,5 +155,179 @@ fn a_guest_that_shut_itself_down_stays_off_when_libvirt_forgot_why() {
         // A failure is another thing.
         host.with(|state| state.domains.get_mut("vm").unwrap().off_reason = OffReason::Crashed);
         assert!(!bench.plan().await.is_empty());
+    });
+}
+
+/// Runs a VM that is only started by hand, and has its restart break off between stop and start.
+async fn broken_restart() -> (Bench, FakeHost) {
+    let mut bench = self::bench("memory: 64Mi, runStrategy: Manual");
+    bench.apply().await.unwrap();
+    let host = bench.hosts.values().next().unwrap().clone();
+    host.with(|state| {
+        let uuid = state.domains["vm"].uuid;
+        state.perform(&Op::DomainStart { name: "vm".into(), uuid }).unwrap();
+        state.domains.get_mut("vm").unwrap().start_fails = Some("its disk is locked".into());
+    });
+    bench.desired = self::bench("memory: 96Mi, runStrategy: Manual, updatePolicy: {restart: Now}").desired;
+    let plan = bench.plan().await;
+    let rounds = bench.round(&plan).await;
+    let failed: Vec<_> = rounds.failures().iter().map(|(action, _)| action.op.word()).collect();
+    assert_eq!(failed, ["domain-start"]);
+    assert!(!runs(&host));
+    host.with(|state| state.domains.get_mut("vm").unwrap().start_fails = None);
+    (bench, host)
+}
+
+fn runs(host: &FakeHost) -> bool {
+    host.state().domains["vm"].live.is_some()
+}
+
+/// Gives a word by hand, as `jvp vm` does.
+async fn word(bench: &mut Bench, what: jvp::plan::PowerAct) {
+    let mode = jvp::plan::Mode::Power { objects: BTreeSet::from(["VirtualMachine/vm".parse().unwrap()]), what };
+    let before = std::mem::replace(&mut bench.mode, mode);
+    bench.apply().await.unwrap();
+    bench.mode = before;
+}
+
+#[test]
+fn what_a_restart_stopped_starts_again_though_its_start_failed() {
+    block_on(async {
+        let (bench, host) = broken_restart().await;
+        let plan = bench.plan().await;
+        assert!(plan.changes.iter().any(|change| change.reason.contains("stopped to be restarted")), "{:?}", plan.changes);
+        bench.apply().await.unwrap();
+        assert!(runs(&host) && bench.plan().await.is_empty());
+        // That restart is done: what is stopped by hand from now on stays off.
+        host.with(|state| state.domain_shutdown(state.domains["vm"].uuid, 1, jvp::manifest::OnTimeout::Report).unwrap());
+        assert!(bench.plan().await.is_empty());
+    });
+}
+
+#[test]
+fn a_word_by_hand_ends_a_restart_that_broke_off() {
+    block_on(async {
+        let (mut bench, host) = broken_restart().await;
+        word(&mut bench, jvp::plan::PowerAct::Stop).await;
+        assert!(bench.plan().await.is_empty() && !runs(&host));
+        let (mut bench, host) = broken_restart().await;
+        word(&mut bench, jvp::plan::PowerAct::Start).await;
+        assert!(runs(&host));
+        word(&mut bench, jvp::plan::PowerAct::Stop).await;
+        assert!(bench.plan().await.is_empty() && !runs(&host));
+        // Somebody starts it without jvp, and stops it once an apply has seen that.
+        let (bench, host) = broken_restart().await;
+        let uuid = host.state().domains["vm"].uuid;
+        host.with(|state| state.perform(&Op::DomainStart { name: "vm".into(), uuid }).unwrap());
+        bench.apply().await.unwrap();
+        host.with(|state| state.domain_shutdown(uuid, 1, jvp::manifest::OnTimeout::Report).unwrap());
+        assert!(bench.plan().await.is_empty() && !runs(&host));
+    });
+}
+
+#[test]
+fn a_stop_that_fails_leaves_no_restart_behind() {
+    use jvp::host::fake::{How, When};
+    block_on(async {
+        let mut bench = self::bench("memory: 64Mi, runStrategy: Once");
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        bench.desired = self::bench("memory: 96Mi, runStrategy: Once, updatePolicy: {restart: Now}").desired;
+        host.inject(When::Op("domain-shutdown".into()), How::failed("it can't be asked"));
+        let plan = bench.plan().await;
+        assert_eq!(bench.round(&plan).await.failures().len(), 1);
+        assert!(runs(&host));
+        // Somebody stops it: that is no restart of jvp's.
+        host.with(|state| state.domain_shutdown(state.domains["vm"].uuid, 1, jvp::manifest::OnTimeout::Report).unwrap());
+        assert!(bench.plan().await.is_empty());
+    });
+}
+
+/// What manifests can say of the domains and networks of a node, as they are defined and as they run.
+fn said(host: &FakeHost) -> BTreeMap<String, String> {
+    let state = NodeState::read(host.with(|state| state.read(&Scope::Everything)));
+    let domains = state.domains.iter().flat_map(|(name, domain)| {
+        let leaves = |doc| format!("{:#?}", jvp::plan::domain_leaves(doc));
+        let live = domain.live.as_ref().map_or_else(String::new, leaves);
+        [(format!("domain {name}"), leaves(&domain.doc)), (format!("live domain {name}"), live)]
+    });
+    let networks = state.networks.iter().flat_map(|(name, network)| {
+        let live = network.live.as_ref().map(|live| format!("{:#?}", live.spec)).unwrap_or_default();
+        [(format!("network {name}"), format!("{:#?}", network.doc.spec)), (format!("live network {name}"), live)]
+    });
+    domains.chain(networks).collect()
+}
+
+/// Breaks the change from one set to the next off after each of its steps, and goes on to the last as if it had never been begun.
+async fn broken_off(sets: [&[(String, String)]; 3]) {
+    let of = |documents: &[(String, String)]| {
+        let mut bench = Bench::of(&scene(), documents).unwrap();
+        bench.consents.allow_disconnect = bench.desired.objects.keys().filter(|o| o.kind == Kind::Network).cloned().collect();
+        bench
+    };
+    let [before, then, last] = sets;
+    let mut clean = of(before);
+    clean.apply().await.unwrap();
+    clean.desired = of(last).desired;
+    clean.apply().await.unwrap();
+    let wanted = said(clean.hosts.values().next().unwrap());
+    for step in 1.. {
+        let mut bench = of(before);
+        bench.apply().await.unwrap();
+        bench.desired = of(then).desired;
+        bench.trouble(step, Trouble::DiesAfter);
+        bench.troubled().await;
+        let all = bench.plan().await.is_empty();
+        bench.heal();
+        bench.desired = of(last).desired;
+        bench.apply().await.unwrap();
+        let found = said(bench.hosts.values().next().unwrap());
+        for (name, text) in &wanted {
+            assert_eq!(Some(text), found.get(name), "{name}, broken off after step {step}");
+        }
+        let plan = bench.plan().await;
+        assert!(plan.is_empty(), "broken off after step {step}: {:#?}", plan.changes);
+        if all {
+            assert!(step > 1, "only {step} steps");
+            break;
+        }
+    }
+}
+
+#[test]
+fn what_was_begun_and_taken_back_is_left_nowhere() {
+    let vm = |spec: &str, nic: &str, more: &str| {
+        documents(&format!(
+            "memory: 64Mi, cpu: {{count: 1}}, {spec} disks: [{{name: root, claim: {{pool: p0, capacity: 8Mi}}}}{more}], \
+             interfaces: [{{name: eth0, network: net0{nic}}}]"
+        ))
+    };
+    let plain = vm("", ", ip: 198.18.0.21", "");
+    let more = vm(
+        "title: Begun, description: Begun, console: {vnc: {listen: 127.0.0.1}}, \
+         xml: \"<domain><devices><rng model='virtio'><backend model='random'>/dev/urandom</backend><alias name='ua-rng'/></rng></devices></domain>\",",
+        ", ip: 198.18.0.22, linkState: down}, {name: eth1, network: net0, ip: 198.18.0.31",
+        ", {name: more, claim: {pool: p0, capacity: 8Mi}}",
+    );
+    let none = vm("", "", "");
+    block_on(async {
+        broken_off([&plain, &more, &plain]).await;
+        broken_off([&plain, &more, &none]).await;
+        let seed = |name: &str| vm(&format!("cloudInit: {{hostname: {name}, onChange: NextStart}},"), "", "");
+        broken_off([&seed("one"), &seed("two"), &seed("one")]).await;
+        let network = |spec: &str| {
+            let mut all = plain.clone();
+            for (_, text) in all.iter_mut().filter(|(name, _)| name.starts_with("Network-")) {
+                *text = format!(
+                    "apiVersion: jvp.dev/v1alpha1\nkind: Network\nmetadata: {{name: net0}}\nspec:\n  mode: NAT\n  ips:\n  \
+                     - address: 198.18.0.1/24\n    dhcp: {{ranges: [{{start: 198.18.0.100, end: 198.18.0.200}}]}}\n{spec}"
+                );
+            }
+            all
+        };
+        let plain = network("");
+        let entries = network("  dns: {hosts: [{ip: 198.18.0.5, names: [a.lab]}, {ip: 198.18.0.6, names: [b.lab]}]}\n");
+        broken_off([&plain, &entries, &plain]).await;
+        broken_off([&plain, &network("  domain: lab.test\n  mtu: 1400\n  dns: {forwarders: [1.1.1.1]}\n"), &plain]).await;
     });
 }

@@ -273,3 +273,40 @@ fn a_guest_that_came_since_the_plan_is_not_cut_off() {
         assert!(bench.plan().await.is_empty());
     });
 }
+
+#[test]
+fn a_restart_that_broke_off_also_plugs_in_again_who_hangs_on_the_bridge_itself() {
+    let scene = one_network();
+    let plain = Look { mtu: Some(1400), domain: false, wide: true, hosts: Vec::new(), names: Vec::new(), forwarder: false };
+    let other = Look { mtu: Some(1300), ..plain.clone() };
+    block_on(async {
+        let mut bench = Bench::of(&scene, &documents(&scene, &plain)).unwrap();
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        let bridge =
+            NodeState::read(host.with(|state| state.read(&Scope::Everything))).networks["net0"].doc.bridge.clone().unwrap();
+        let uuid = uuid::Uuid::from_u128(0x7e17);
+        let xml = format!(
+            "<domain type='qemu'><name>direct</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory>\
+             <os><type arch='x86_64' machine='q35'>hvm</type></os><devices><interface type='bridge'>\
+             <mac address='52:54:00:00:00:99'/><source bridge='{bridge}'/><model type='virtio'/></interface></devices></domain>"
+        );
+        host.with(|state| {
+            state.perform(&Op::DomainDefine { name: "direct".into(), uuid, xml, validate: false }).unwrap();
+            state.perform(&Op::DomainStart { name: "direct".into(), uuid }).unwrap();
+        });
+        bench.consents.allow_disconnect = bench.desired.objects.keys().filter(|o| o.kind == Kind::Network).cloned().collect();
+        // Defined, stopped, started: each may be the last that is done.
+        for (step, look) in [(2, &other), (3, &plain)] {
+            bench.desired = Bench::of(&scene, &documents(&scene, look)).unwrap().desired;
+            bench.trouble(step, Trouble::DiesAfter);
+            bench.troubled().await;
+            bench.heal();
+            let plan = bench.plan().await;
+            let replugs = plan.actions.iter().any(|action| matches!(action.op, Op::NetworkReplug { direct: true, .. }));
+            assert!(replugs, "{:#?}", plan.changes);
+            bench.apply().await.unwrap();
+            assert!(bench.plan().await.is_empty());
+        }
+    });
+}

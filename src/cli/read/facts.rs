@@ -140,6 +140,7 @@ pub(super) fn addresses(index: &Index<'_>, item: &Item<'_>) -> Addresses {
 
 fn reserved(item: &Item<'_>) -> Vec<String> {
     let owned = item.entry.into_iter().flat_map(|entry| entry.reservations.values());
+    let owned = owned.flat_map(|recorded| crate::plan::reservations(recorded));
     let mut all: Vec<String> = owned.filter_map(|text| text.split_once(' ')).map(|(_, ip)| ip.to_owned()).collect();
     if let Some(crate::manifest::Spec::VirtualMachine(spec)) = item.spec {
         all.extend(spec.interfaces.iter().filter_map(|nic| nic.ip).map(|ip| ip.to_string()));

@@ -62,6 +62,7 @@ fn entry(text: &str, libvirt_name: &str) -> Entry {
         tried_vcpus: None,
         reservations: BTreeMap::new(),
         last_off_reason: None,
+        restarting: false,
     }
 }
 

@@ -20,7 +20,7 @@ mod vm_rebuild;
 mod volume;
 
 pub use network_update::patched_network;
-pub(super) use vm_address::{parse_reservation, reserve};
+pub(super) use vm_address::{recorded_reservations, reserve};
 pub(super) use vm_create::{fragment_digest, mark_volume};
 pub(super) use volume::{VolumeAt, source_word};
 

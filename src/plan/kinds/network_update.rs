@@ -58,7 +58,10 @@ pub(super) fn update(
     }
     let guests = if network.active { running_guests(state, &network.name) } else { BTreeSet::new() };
     let off = spec.running == Some(false);
-    let left = if off { Vec::new() } else { unplugged(state, &network.name, false) };
+    // Whoever hangs on the bridge itself by its own definition is plugged in by the restart's last step; nothing else tells that it
+    // wasn't.
+    let broken_off = p.restarting(&wanted.object);
+    let left = if off { Vec::new() } else { unplugged(state, &network.name, broken_off) };
     // What runs as it is wanted isn't restarted for its definition's sake.
     let mut restart = found.live.changed.iter().any(|(row, _)| row.when == When::Disconnect);
     if restart && !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
@@ -77,7 +80,7 @@ pub(super) fn update(
     }
     let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty()));
     row.fields = shown(p, wanted, &found, restart, !network.active && !off);
-    let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).filter(|_| !restart).collect();
+    let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).collect();
     row.fields.extend(lost.iter().map(|name| FieldChange {
         path: format!("/guests/{name}"),
         old: Some(Shown::Value("cut off".into())),
@@ -109,6 +112,7 @@ pub(super) fn update(
             let guests = guests.clone();
             row.drafts.push(
                 draft(Op::NetworkStop { name: name.clone() })
+                    .restarting(true)
                     .when(Precondition::NetworkGuests { uuid: network.uuid, guests })
                     .expect(Expect::Active(false)),
             );
@@ -140,7 +144,7 @@ pub(super) fn update(
         }
     }
     if !lost.is_empty() || (restart && !guests.is_empty()) {
-        let direct = restart && !guests.is_empty();
+        let direct = broken_off || (restart && !guests.is_empty());
         row.drafts.push(draft(Op::NetworkReplug { name: name.clone(), direct, nics: Vec::new() }).expect(Expect::Plugged));
     }
     if restart && !guests.is_empty() {

@@ -14,7 +14,7 @@ use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Precondition, Record};
+use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Precondition};
 use crate::resolve::{Wanted, claim};
 use crate::xml::domain::{DomainDoc, machine_family};
 use crate::xml::{Mark, MarkVolume};
@@ -264,7 +264,7 @@ fn update(
         change.fields.extend(fragment.fields);
     }
 
-    let reservations = vm_address::reservations(p, wanted, spec, node, Some(domain));
+    let reservations = vm_address::reserved(p, wanted, spec, node, Some(domain));
     let mut settled = entry_of(p, wanted, Some(domain.uuid));
     settled.last.extend(fragment.paths.iter().cloned());
     settled.reservations = reservations.settled;
@@ -296,13 +296,6 @@ fn update(
     let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
     p.marks.insert(wanted.object.clone(), new_mark.clone());
     define(p, wanted, domain, &sides, change, new_mark, &mut row);
-    // What is begun is remembered before all of it is done, so that it can be taken back.
-    if let (Some(known), Some(first)) =
-        (&entry, row.drafts.iter_mut().find(|draft| draft.record == Record::Nothing && is_change(&draft.op)))
-    {
-        let last = known.last.union(&settled.last).cloned().collect();
-        first.record = Record::Put(Box::new(Entry { last, ..known.clone() }));
-    }
     if sides.inactive.changed.iter().any(|(field, _)| field.path == "/autostart") {
         let on = vm_create::autostart(spec);
         let ours = Precondition::Uuid(domain.uuid);
@@ -383,19 +376,6 @@ fn define(
         draft.secrets = vm_conduct::secrets(p, wanted, &draft.op);
         row.drafts.push(draft);
     }
-}
-
-/// Whether an operation changes what a domain has.
-fn is_change(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::DomainDevice { .. }
-            | Op::DomainMetadata { .. }
-            | Op::DomainRedefine { .. }
-            | Op::DomainVcpus { .. }
-            | Op::DomainMemory { .. }
-            | Op::DomainBlockLimits { .. }
-    )
 }
 
 /// The mark of a domain once it is changed.

@@ -9,7 +9,7 @@ use crate::name::{Kind, MacAddr, Name, ObjectRef};
 use crate::observe::DomainState;
 use crate::plan::model::{FieldChange, Shown};
 use crate::plan::planner::{Draft, Planner};
-use crate::plan::{Edit, Lane, Op, Section, Side};
+use crate::plan::{Edit, Lane, Op, Section, Side, reservations};
 use crate::resolve::Wanted;
 use crate::xml;
 
@@ -28,7 +28,7 @@ pub(super) struct Reservations {
 }
 
 /// What a VM's `interfaces[].ip` make of its networks (DECISIONS D6).
-pub(super) fn reservations(
+pub(super) fn reserved(
     p: &Planner<'_>,
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
@@ -77,8 +77,11 @@ pub(super) fn reservations(
         let host = if earlier || taken { None } else { Some(wanted.object.name.to_string()) };
         all.drafts.push(reserve(p, node, network, (mac, ip), host, true));
     }
-    for (key, value) in was.iter().filter(|(key, value)| all.settled.get(*key) != Some(*value)) {
-        let Some((network, mac, ip)) = parse_reservation(key, value) else { continue };
+    let gone = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded).map(move |of| (key, of)));
+    for (key, (network, mac, ip)) in gone {
+        if all.settled.get(key).is_some_and(|kept| *kept == format!("{mac} {ip}")) {
+            continue;
+        }
         all.fields.push(FieldChange {
             path: format!("/interfaces/{}/ip", key.rsplit('/').next().unwrap_or_default()),
             old: Some(Shown::Value(ip.to_string())),
@@ -102,12 +105,17 @@ fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, st
     there && subnets_after(p, node, network).iter().flatten().any(|net| net.contains(&ip))
 }
 
-/// Reads a recorded reservation: `Network/lan@a/nic` → `mac ip`.
-pub(in crate::plan) fn parse_reservation(key: &str, value: &str) -> Option<(Name, MacAddr, std::net::IpAddr)> {
-    let (network, _) = key.rsplit_once('/')?;
-    let object: ObjectRef = network.parse().ok()?;
-    let (mac, ip) = value.split_once(' ')?;
-    Some((object.name, mac.parse().ok()?, ip.parse().ok()?))
+/// Reads what is recorded of an interface's reservations: `Network/lan@a/nic` → `mac ip`.
+pub(in crate::plan) fn recorded_reservations<'a>(
+    key: &'a str,
+    recorded: &'a str,
+) -> impl Iterator<Item = (Name, MacAddr, std::net::IpAddr)> + 'a {
+    reservations(recorded).filter_map(|one| {
+        let (network, _) = key.rsplit_once('/')?;
+        let object: ObjectRef = network.parse().ok()?;
+        let (mac, ip) = one.split_once(' ')?;
+        Some((object.name, mac.parse().ok()?, ip.parse().ok()?))
+    })
 }
 
 /// One reservation as an effect on its network. An IPv6 host is known by its name, any other by its MAC.

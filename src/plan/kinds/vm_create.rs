@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::virtual_machine::{disk_object, lane, seed_object};
-use super::vm_address::{mac_of, reservations};
+use super::vm_address::{mac_of, reserved};
 use super::vm_fragment::fragment;
 use super::vm_power::start_drafts;
 use crate::manifest::{
@@ -394,7 +394,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         None => None,
     };
     let Ok(fragment) = fragment(p, wanted, &spec) else { return };
-    let reserved = reservations(p, wanted, &spec, node, None);
+    let reserved = reserved(p, wanted, &spec, node, None);
 
     let mut mark = p.mark(wanted);
     mark.reservations.clone_from(&reserved.settled);
@@ -457,7 +457,6 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     if let Some(seed) = seed {
         row.drafts.extend(seed.drafts);
     }
-    row.drafts.extend(reserved.drafts);
     let leaves = crate::plan::definition_leaves(
         wanted,
         &[
@@ -480,6 +479,8 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         define.secrets.insert(PASSWORD_TOKEN.into(), secret);
     }
     row.drafts.push(define);
+    // The mark names them, so that they aren't left behind where this is as far as it gets.
+    row.drafts.extend(reserved.drafts);
     let strategy = spec.run_strategy.unwrap_or(RunStrategy::Always);
     if autostart(&spec) {
         row.drafts.push(

@@ -10,7 +10,7 @@ use crate::observe::{DomainState, OffReason, PowerState};
 use crate::plan::model::{Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::PowerAct;
-use crate::plan::{Expect, Op, Precondition};
+use crate::plan::{Entry, Expect, Op, Precondition, Record};
 use crate::resolve::Wanted;
 
 /// A start or stop that follows.
@@ -31,7 +31,10 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
                 .entry(&wanted.object)
                 .and_then(|entry| entry.last_off_reason.as_deref())
                 .is_some_and(|reason| reason == "GuestShutdown");
+            // What jvp stopped to start it again.
+            let broken_off = strategy != RunStrategy::Halted && p.restarting(&wanted.object);
             let start = match (strategy, domain.off_reason) {
+                _ if broken_off => true,
                 (RunStrategy::Always, _) => true,
                 (RunStrategy::RerunOnFailure, OffReason::GuestShutdown) => false,
                 (RunStrategy::RerunOnFailure, OffReason::Unknown) => !shut_down_before,
@@ -41,9 +44,13 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
             };
             start.then(|| Power {
                 verb: Verb::Start,
-                reason: format!("it is off, and runStrategy is {strategy:?}"),
+                reason: if broken_off {
+                    "it was stopped to be restarted, and that broke off".into()
+                } else {
+                    format!("it is off, and runStrategy is {strategy:?}")
+                },
                 effect: Effect::Start,
-                drafts: start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once),
+                drafts: start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once && !ran),
             })
         }
         PowerState::Running | PowerState::ShuttingDown if strategy == RunStrategy::Halted => Some(Power {
@@ -237,7 +244,7 @@ pub(super) fn follow(
         *effect = Effect::Restart;
     }
     row.effect = Effect::Restart;
-    row.drafts.extend(stop_drafts(p, wanted, spec, domain));
+    row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| draft.restarting(true)));
     row.drafts.extend(start_drafts(p, wanted, domain.uuid, false));
 }
 
@@ -254,7 +261,10 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         PowerAct::Stop if running => (Verb::Stop, Effect::Stop, "asked for"),
         PowerAct::Restart if running => (Verb::Restart, Effect::Restart, "asked for"),
         PowerAct::Restart => (Verb::Start, Effect::Start, "asked for; it is off"),
-        PowerAct::Start | PowerAct::Stop | PowerAct::Refresh => return p.ready(&wanted.object),
+        PowerAct::Start | PowerAct::Stop | PowerAct::Refresh => {
+            p.made.extend(restarted(p, wanted).map(|entry| (wanted.object.clone(), entry)));
+            return p.ready(&wanted.object);
+        }
     };
     if domain.managed_save && matches!(verb, Verb::Start) {
         p.note(&wanted.object, "SavedState", "the start restores a saved state with the configuration of that time");
@@ -271,10 +281,19 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
     let mut row = Row::new(wanted, verb, reason);
     row.effect = effect;
     if running {
-        row.drafts.extend(stop_drafts(p, wanted, spec, domain));
+        let restarting = !matches!(verb, Verb::Stop);
+        row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| draft.restarting(restarting)));
     }
     if !matches!(verb, Verb::Stop) {
         row.drafts.extend(start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once));
     }
+    if let (Some(entry), Some(last)) = (restarted(p, wanted), row.drafts.last_mut()) {
+        last.record = Record::Put(Box::new(entry));
+    }
     p.commit(row);
+}
+
+/// The entry of a VM with no restart of it under way, whatever was begun before: a hand's word is the last.
+fn restarted(p: &Planner<'_>, wanted: &Wanted) -> Option<Entry> {
+    p.entry(&wanted.object).map(|entry| Entry { restarting: false, ..entry.clone() })
 }
