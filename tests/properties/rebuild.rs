@@ -227,13 +227,20 @@ fn a_rebuild_on_a_template_with_new_content_stands_on_its_new_file() {
 
 #[test]
 fn a_rebuild_converges_whatever_call_goes_wrong() {
-    for trouble in [Trouble::Fails, Trouble::NoAnswer, Trouble::Lost, Trouble::Unreachable] {
+    let always = [Trouble::Fails, Trouble::NoAnswer, Trouble::Lost, Trouble::Unreachable].map(|trouble| ("Always", trouble));
+    // One that a hand started runs again, whatever became of the run that stopped it.
+    let manual = [Trouble::Fails, Trouble::DiesBefore, Trouble::DiesAfter].map(|trouble| ("Manual", trouble));
+    for (strategy, trouble) in always.into_iter().chain(manual) {
         let mut step = 0;
         loop {
             step += 1;
             let went_wrong = block_on(async {
-                let mut bench = changed("runStrategy: Always").await;
+                let mut bench = changed(&format!("runStrategy: {strategy}")).await;
                 bench.consents = words();
+                if strategy == "Manual" {
+                    let uuid = host(&bench).state().domains["vm"].uuid;
+                    host(&bench).with(|state| state.perform(&Op::DomainStart { name: "vm".into(), uuid })).unwrap();
+                }
                 bench.trouble(step, trouble);
                 bench.troubled().await;
                 let went_wrong = bench.met();

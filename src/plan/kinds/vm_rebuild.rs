@@ -162,7 +162,9 @@ pub(super) fn stop(p: &mut Planner<'_>, vm: &ObjectRef) -> BTreeSet<ActionId> {
     {
         let mut row = Row::new(wanted, Verb::Stop, "it is rebuilt, since what cloud-init is told changed (onChange: Rebuild)");
         row.effect = Effect::Stop;
-        row.drafts = stop_drafts(p, wanted, spec, domain);
+        let restarting = spec.run_strategy != Some(RunStrategy::Halted);
+        let drafts = stop_drafts(p, wanted, spec, domain).into_iter();
+        row.drafts = drafts.map(|draft| draft.restarting(restarting)).collect();
         ids.extend(p.commit(row));
     }
     if let Some(rebuild) = p.rebuilds.get_mut(vm) {
