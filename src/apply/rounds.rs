@@ -220,10 +220,27 @@ fn may(action: &Action, plan: &Plan, named: &BTreeSet<ObjectRef>) -> bool {
     harmless && (named.contains(&action.object) || implied)
 }
 
-/// Whether a plan that was carried out recorded all that looking once more could: new VMs are read back and settled one by one.
+/// Whether a plan that was carried out recorded all that looking once more could: VMs that are new, or that were changed and neither
+/// started nor stopped, are read back and settled one by one.
 fn leaves_nothing_to_settle(plan: &Plan) -> bool {
-    let new_vm = |change: &Change| change.object.kind == Kind::VirtualMachine && change.verb == Verb::Create;
-    !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(new_vm)
+    let in_place = |id: &ActionId| {
+        let op = plan.actions.get(id.0).map(|action| &action.op);
+        op.is_some_and(|op| {
+            matches!(
+                op,
+                Op::DomainRedefine { .. }
+                    | Op::DomainMetadata { .. }
+                    | Op::DomainDevice { .. }
+                    | Op::DomainMemory { .. }
+                    | Op::DomainBlockLimits { .. }
+            )
+        })
+    };
+    let settled = |change: &Change| {
+        change.object.kind == Kind::VirtualMachine
+            && (change.verb == Verb::Create || (change.verb == Verb::Update && change.actions.iter().all(in_place)))
+    };
+    !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(settled)
 }
 
 /// Records the hosts that were met for the first time, and objects that are as wanted and that the ledger didn't know so.

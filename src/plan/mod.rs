@@ -83,6 +83,9 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
     match &policy.mode {
         Mode::Apply => {
             let targets = policy.targets.as_ref().map(|targets| closure(desired, targets));
+            if policy.adopt.is_empty() {
+                kinds::find_rebuilds(&mut p, targets.as_ref());
+            }
             for object in &desired.order {
                 if targets.as_ref().is_some_and(|targets| !targets.contains(object)) {
                     continue;
@@ -112,6 +115,7 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     suspension::take_back(&mut p, wanted, before);
                 }
             }
+            kinds::finish_rebuilds(&mut p);
             prune::finish(&mut p);
         }
         Mode::Delete { objects, with_data } => delete::plan(&mut p, objects, *with_data),

@@ -132,6 +132,8 @@ pub(super) struct Planner<'a> {
     pub(super) made: BTreeMap<ObjectRef, Entry>,
     /// Marks that this plan writes.
     pub(super) marks: BTreeMap<ObjectRef, Mark>,
+    /// VMs that are to be rebuilt.
+    pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
     /// Nodes on which nothing is done.
     pub(super) closed_nodes: BTreeSet<Name>,
 }
@@ -155,6 +157,7 @@ impl<'a> Planner<'a> {
             standing: BTreeMap::new(),
             made: BTreeMap::new(),
             marks: BTreeMap::new(),
+            rebuilds: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
         }
     }

@@ -370,9 +370,15 @@ impl Bench {
         }
     }
 
-    /// Whether the act that was to go wrong has come.
+    /// Whether what was to go wrong did.
     pub fn met(&self) -> bool {
         self.fate.plan.lock().unwrap().is_none()
+    }
+
+    /// Has the image of a template have other content.
+    pub fn replace_image(&mut self, template: &str) {
+        let facts = self.sources.images.get_mut(&template.parse::<Name>().unwrap()).unwrap();
+        facts.digest_sha256 = "c".repeat(64);
     }
 
     /// Nothing goes wrong any more.

@@ -78,6 +78,32 @@ fn a_field_that_somebody_changed_since_the_plan_is_a_conflict_and_what_is_not_ou
 }
 
 #[test]
+fn a_vm_that_changes_in_place_costs_one_look_at_the_node_and_leaves_nothing_to_record() {
+    block_on(async {
+        for (strategy, change) in [
+            ("Halted", "memory: 96Mi"),
+            ("Always", "memory: 64Mi, title: One line"),
+            ("Always", "memory: 96Mi, disks: [{name: root, claim: {pool: p0, capacity: 16Mi}, limits: {iops: 5}}]"),
+        ] {
+            let disk = "disks: [{name: root, claim: {pool: p0, capacity: 16Mi}}]";
+            let of = |spec: &str| format!("{spec}, runStrategy: {strategy}");
+            let mut bench = self::bench(&of(&format!("memory: 64Mi, {disk}")));
+            bench.apply().await.unwrap();
+            let change = if change.contains("disks") { change.to_owned() } else { format!("{change}, {disk}") };
+            bench.desired = self::bench(&of(&change)).desired;
+            let before = bench.full_reads();
+            let seen = bench.plan().await;
+            assert!(!seen.is_empty());
+            bench.apply().await.unwrap();
+            // The one is this test's own.
+            assert_eq!(bench.full_reads() - before, 2, "{change}");
+            let plan = bench.plan().await;
+            assert!(plan.is_empty() && plan.settled.is_empty(), "{change}: {:?}", plan.settled);
+        }
+    });
+}
+
+#[test]
 fn a_saved_state_is_kept_until_its_word_is_given_and_starts_with_the_old_definition() {
     block_on(async {
         let mut bench = self::bench("memory: 64Mi, runStrategy: Manual");

@@ -16,6 +16,7 @@ mod vm_expect;
 mod vm_fragment;
 mod vm_limits;
 mod vm_power;
+mod vm_rebuild;
 mod volume;
 
 pub use network_update::patched_network;
@@ -40,6 +41,7 @@ pub(super) const TABLE: &[(Kind, PlanKind)] = &[
 ];
 
 pub(super) use vm_power::stop_drafts;
+pub(super) use vm_rebuild::{Rebuild, find as find_rebuilds, finish as finish_rebuilds};
 
 /// Plans what is asked for by hand.
 pub(super) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: super::policy::PowerAct) {

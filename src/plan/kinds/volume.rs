@@ -1,13 +1,16 @@
 //! Planning a Volume.
 
+use std::collections::BTreeSet;
+
+use super::vm_rebuild;
 use crate::manifest::{CloneMode, Spec, VolumeFormat, VolumeSpec};
 use crate::name::{ByteSize, Kind, Name, ObjectRef};
 use crate::observe::PoolState;
-use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::model::{Change, Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
 use crate::plan::usage::{built_on, running_disks, running_users};
-use crate::plan::{Expect, Lane, Op, Precondition, Record, VolumeRecord};
+use crate::plan::{ActionId, Expect, Lane, Op, Precondition, Record, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::volume::{Backing, VolumeDoc, VolumeWanted};
@@ -155,6 +158,10 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
             ],
         );
     };
+    if let Some((vm, rebuild)) = vm_rebuild::of_volume(p, &wanted.object) {
+        let (vm, uuid) = (vm.clone(), rebuild.uuid);
+        return rebuilt(p, wanted, spec, pool, found, node, (&vm, uuid));
+    }
     if let Some(intent) = open
         && entry.volume.is_none()
     {
@@ -349,13 +356,52 @@ fn resume(
         );
     }
     // Made again from nothing: a copy or a file that was cut short is not told from a whole one.
+    let unused = Precondition::VolumeUnused { path: found.path.clone() };
+    let why = "an interrupted run left it unfinished: it is made again";
+    again(p, wanted, spec, pool, found, node, (why.into(), unused, BTreeSet::new()));
+}
+
+/// One that is made anew with its VM, whose system it holds.
+fn rebuilt(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VolumeSpec,
+    pool: &PoolState,
+    found: &VolumeDoc,
+    node: &Name,
+    (vm, uuid): (&ObjectRef, uuid::Uuid),
+) {
+    if p.refuse_unseen(wanted) {
+        return;
+    }
+    let stop = vm_rebuild::stop(p, vm);
+    let from = source_word(spec).unwrap_or_default();
+    let why = format!("{vm} is rebuilt: it is deleted, and made anew from {from}");
+    let ours = Precondition::VolumeOf { path: found.path.clone(), uuid };
+    if let Some(change) = again(p, wanted, spec, pool, found, node, (why, ours, stop)) {
+        change.effect = Effect::Recreate;
+        change.data = Data::Lost;
+    }
+}
+
+/// Has a file go and be made again, for a reason, on a condition and after some actions.
+fn again<'p>(
+    p: &'p mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VolumeSpec,
+    pool: &PoolState,
+    found: &VolumeDoc,
+    node: &Name,
+    (why, when, after): (String, Precondition, BTreeSet<ActionId>),
+) -> Option<&'p mut Change> {
     let expected = create_fields(wanted, spec);
     let before = p.plan.changes.len();
     create(p, wanted, spec, pool, node, expected);
-    let Some(change) = p.plan.changes.get_mut(before) else { return };
-    change.reason = "an interrupted run left it unfinished: it is made again".into();
-    let Some(first) = change.actions.first().copied() else { return };
-    let needs = p.plan.actions.get(first.0).map(|action| action.needs.clone()).unwrap_or_default();
+    let change = p.plan.changes.get_mut(before)?;
+    change.reason = why;
+    let first = change.actions.first().copied()?;
+    let mut needs = p.plan.actions.get(first.0).map(|action| action.needs.clone()).unwrap_or_default();
+    needs.extend(after);
     let delete = p.add(
         &wanted.object,
         Some(node),
@@ -364,15 +410,15 @@ fn resume(
             Op::VolumeDelete { pool: pool.name.clone(), name: found.name.clone() },
             Lane::PoolShared { pool: pool.name.clone(), volume: found.name.clone() },
         )
-        .when(Precondition::VolumeUnused { path: found.path.clone() })
+        .when(when)
         .expect(Expect::Gone),
     );
     if let Some(action) = p.plan.actions.get_mut(first.0) {
         action.needs.insert(delete);
     }
-    if let Some(change) = p.plan.changes.get_mut(before) {
-        change.actions.insert(0, delete);
-    }
+    let change = p.plan.changes.get_mut(before)?;
+    change.actions.insert(0, delete);
+    Some(change)
 }
 
 /// What a source is or will be, and what must be verified before it can be used.
@@ -380,7 +426,7 @@ struct Source {
     at: VolumeAt,
     pool: String,
     file: String,
-    needs: std::collections::BTreeSet<crate::plan::ActionId>,
+    needs: BTreeSet<ActionId>,
 }
 
 fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) -> Result<Option<Source>, Option<Hold>> {
@@ -442,7 +488,9 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
         return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);
     }
     let running = p.node(node).map(|state| running_users(state, &path)).unwrap_or_default();
-    if !running.is_empty() {
+    let stops =
+        vm_rebuild::of_volume(p, &wanted.object).is_some() && pool.volumes.as_ref().is_some_and(|v| v.contains_key(&file));
+    if !running.is_empty() && !stops {
         let message =
             format!("its file is gone, but {} still runs on it: the data is lost when that guest stops", running.join(", "));
         return p.refuse(wanted, RefusalKind::Guard, message, &["save the data from inside the guest first".into()]);
