@@ -18,6 +18,7 @@ mod vm_limits;
 mod vm_power;
 mod vm_rebuild;
 mod volume;
+mod volume_made;
 
 pub use network_update::patched_network;
 pub(super) use vm_address::{recorded_reservations, reserve};

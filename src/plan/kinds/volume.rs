@@ -15,7 +15,7 @@ use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::volume::{Backing, VolumeDoc, VolumeWanted};
 
-fn word(format: VolumeFormat) -> &'static str {
+pub(super) fn word(format: VolumeFormat) -> &'static str {
     match format {
         VolumeFormat::Qcow2 => "qcow2",
         VolumeFormat::Raw => "raw",
@@ -175,7 +175,7 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     let record = entry.volume.clone();
     let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
     if let Some(record) = &record {
-        if refuse_made_otherwise(p, wanted, spec, record) {
+        if super::volume_made::refuse_made_otherwise(p, wanted, spec, record) {
             return;
         }
         if record.format != found.format {
@@ -263,30 +263,8 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     p.commit(row);
 }
 
-/// Refuses what was used when it was made and is written otherwise now. True where something was.
-fn refuse_made_otherwise(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, record: &VolumeRecord) -> bool {
-    let mut changed = Vec::new();
-    if let Some(format) = spec.format.map(word).filter(|format| record.format != *format) {
-        changed.push(("/format", record.format.clone(), format.to_owned()));
-    }
-    let source = source_word(spec);
-    if record.source != source {
-        let word = |source: Option<String>| source.unwrap_or_else(|| "none".into());
-        changed.push(("/source", word(record.source.clone()), word(source.clone())));
-    }
-    let mode = |linked: bool| if linked { "Linked" } else { "Full" }.to_owned();
-    let (was, now) = (record.backing.is_some(), is_linked(spec));
-    if spec.clone.is_some() && source.is_some() && was != now {
-        changed.push(("/clone", mode(was), mode(now)));
-    }
-    for (path, old, new) in &changed {
-        p.refuse_new_value(wanted, path, old, new);
-    }
-    !changed.is_empty()
-}
-
 /// Whether it is made on top of its source.
-fn is_linked(spec: &VolumeSpec) -> bool {
+pub(super) fn is_linked(spec: &VolumeSpec) -> bool {
     spec.source.is_some()
         && spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked
         && spec.format.unwrap_or(VolumeFormat::Qcow2) == VolumeFormat::Qcow2
