@@ -240,7 +240,11 @@ fn leaves_nothing_to_settle(plan: &Plan) -> bool {
         change.object.kind == Kind::VirtualMachine
             && (change.verb == Verb::Create || (change.verb == Verb::Update && change.actions.iter().all(in_place)))
     };
-    !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(settled)
+    // What libvirt made of a user's own text is known by a look at it only, and what a hand does to it from then on is told by that.
+    let theirs = |action: &Action| {
+        matches!(action.op, Op::DomainDefine { validate: true, .. } | Op::DomainRedefine { validate: true, .. })
+    };
+    !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(settled) && !plan.actions.iter().any(theirs)
 }
 
 /// Records the hosts that were met for the first time, and objects that are as wanted and that the ledger didn't know so.

@@ -104,6 +104,33 @@ fn a_vm_that_changes_in_place_costs_one_look_at_the_node_and_leaves_nothing_to_r
 }
 
 #[test]
+fn what_a_hand_does_to_a_fragment_right_after_its_apply_is_seen_and_healed() {
+    block_on(async {
+        let of = |bytes: u32| {
+            bench(&format!(
+                "memory: 64Mi, runStrategy: Halted, xml: \"<domain><devices><rng model='virtio'><rate bytes='{bytes}'/>\
+                 <backend model='random'>/dev/random</backend><alias name='ua-rng'/></rng></devices></domain>\""
+            ))
+        };
+        let mut bench = of(1234);
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        for bytes in [1234, 4321] {
+            bench.desired = of(bytes).desired;
+            if bytes != 1234 {
+                bench.apply().await.unwrap();
+            }
+            assert!(bench.plan().await.is_empty());
+            by_hand(&host, &format!("<rate bytes='{bytes}'"), "<rate bytes='99'");
+            assert!(!bench.plan().await.is_empty(), "{bytes}: nobody saw it");
+            bench.apply().await.unwrap();
+            assert!(host.state().domains["vm"].inactive.contains(&format!("bytes='{bytes}'")));
+            assert!(bench.plan().await.is_empty());
+        }
+    });
+}
+
+#[test]
 fn a_saved_state_is_kept_until_its_word_is_given_and_starts_with_the_old_definition() {
     block_on(async {
         let mut bench = self::bench("memory: 64Mi, runStrategy: Manual");
