@@ -131,6 +131,29 @@ fn what_a_hand_does_to_a_fragment_right_after_its_apply_is_seen_and_healed() {
 }
 
 #[test]
+fn a_device_that_the_fragment_did_not_bring_stays_what_it_is_when_the_fragment_goes() {
+    block_on(async {
+        let mut bench = self::bench(
+            "memory: 64Mi, runStrategy: Halted, \
+             xml: \"<domain><devices><memballoon model='virtio'><stats period='5'/></memballoon></devices></domain>\"",
+        );
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        bench.desired = self::bench("memory: 64Mi, runStrategy: Halted").desired;
+        let plan = bench.plan().await;
+        let kept = "/xml/devices/memballoon/@model is in the manifest no more and stays as it is";
+        assert!(plan.notes.iter().any(|note| note.condition == "Kept" && note.message == kept), "{:?}", plan.notes);
+        let fields: Vec<&str> = plan.changes[0].fields.iter().map(|field| field.path.as_str()).collect();
+        assert_eq!(fields, ["/xml/devices/memballoon/stats/@period"]);
+        bench.apply().await.unwrap();
+        let text = host.state().domains["vm"].inactive.clone();
+        assert!(text.contains("<memballoon model='virtio'>") && !text.contains("period="), "{text}");
+        let plan = bench.plan().await;
+        assert!(plan.is_empty() && !plan.notes.iter().any(|note| note.condition == "Kept"), "{:?}", plan.notes);
+    });
+}
+
+#[test]
 fn a_saved_state_is_kept_until_its_word_is_given_and_starts_with_the_old_definition() {
     block_on(async {
         let mut bench = self::bench("memory: 64Mi, runStrategy: Manual");

@@ -254,6 +254,7 @@ fn update(
         Err(why) => return vm_create::stop(p, wanted, why, sides.inactive.shown()),
     };
     let Ok(conduct) = vm_conduct::conduct(p, wanted, spec, node, domain, entry.as_ref(), &mut change) else { return };
+    change.notes.extend(fragment.kept.iter().map(|path| vm_change::kept(path)));
     for (condition, message) in std::mem::take(&mut change.notes) {
         p.note(&wanted.object, condition, message);
     }

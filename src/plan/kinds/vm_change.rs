@@ -127,12 +127,17 @@ pub(super) fn change(
     }
     for path in &sides.inactive.kept {
         if !units.keys().any(|unit| path.starts_with(&format!("{unit}/")) && !bench.is_wanted(unit)) {
-            bench.all.notes.push(("Kept", format!("{path} is in the manifest no more and stays as it is")));
+            bench.all.notes.push(kept(path));
         }
     }
     let mut all = bench.all;
     all.fields.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(all)
+}
+
+/// The note that a field is no longer jvp's and stays.
+pub(super) fn kept(path: &str) -> (&'static str, String) {
+    ("Kept", format!("{path} is in the manifest no more and stays as it is"))
 }
 
 /// How many more devices of a bus the running domain has room for; none where it is off.

@@ -15,7 +15,7 @@ use crate::plan::planner::Planner;
 use crate::plan::{Accepted, Entry};
 use crate::resolve::Wanted;
 use crate::xml;
-use crate::xml::domain::{Fragment, FragmentPatch, parse_fragment, read, typed_elsewhere};
+use crate::xml::domain::{Fragment, FragmentPatch, is_identity, parse_fragment, read, typed_elsewhere};
 
 /// The fragment, checked; the outer error says that it was refused.
 pub(super) fn fragment(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec) -> Result<Option<Fragment>, ()> {
@@ -56,6 +56,8 @@ pub(super) struct FragmentChange {
     pub(super) patch: Option<FragmentPatch>,
     /// What the inventory remembers then.
     pub(super) settled: BTreeMap<String, Accepted>,
+    /// What is in the fragment no more and stays as it is.
+    pub(super) kept: BTreeSet<String>,
     /// What the mark remembers: the paths, and which elements the fragment brought.
     pub(super) paths: BTreeSet<String>,
 }
@@ -111,7 +113,12 @@ pub(super) fn compare(
         moved.contains(path)
             || path.strip_suffix("/+").is_some_and(|above| moved.iter().any(|leaf| leaf.starts_with(&format!("{above}/"))))
     };
-    let gone: BTreeSet<String> = last.difference(&change.paths).filter(|path| !stays(path)).cloned().collect();
+    let mut gone: BTreeSet<String> = last.difference(&change.paths).filter(|path| !stays(path)).cloned().collect();
+    // A device that the fragment didn't bring, such as the balloon that libvirt makes, stays what it is.
+    let brought = |path: &str| gone.iter().filter_map(|path| path.strip_suffix('+')).any(|above| path.starts_with(above));
+    let kept: BTreeSet<String> = gone.iter().filter(|path| is_identity(path) && !brought(path)).cloned().collect();
+    gone.retain(|path| !kept.contains(path));
+    change.kept = kept;
     for path in gone.iter().filter(|path| !path.ends_with("/+")) {
         // A leaf is gone with the element that the fragment had brought.
         change.fields.push(FieldChange { path: path.clone(), old: Some(Shown::Value("written".into())), new: None });

@@ -181,6 +181,12 @@ pub(super) fn is_key_attr(parent: &str, element: &str, attr: &str) -> bool {
         || (parent == "devices" && element == "controller" && matches!(attr, "type" | "index"))
 }
 
+/// Whether a leaf tells what kind of thing a device is. Without it the device would be another one, or none that libvirt knows.
+pub fn is_identity(path: &str) -> bool {
+    let below = path.strip_prefix("/xml/devices/").and_then(|path| path.split_once('/'));
+    below.is_some_and(|(_, leaf)| matches!(leaf, "@type" | "@model" | "@mode" | "@bus" | "@device" | "model/@type"))
+}
+
 /// Whether an element is to be removed.
 pub(super) fn is_removal(element: &Element) -> bool {
     element.get("jvp:remove") == Some("true")

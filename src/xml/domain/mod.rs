@@ -22,7 +22,7 @@ mod tests;
 pub use devices::next_target;
 pub use doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
 pub use export::{Beside, beside, holds};
-pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, parse_fragment, typed_elsewhere};
+pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, is_identity, parse_fragment, typed_elsewhere};
 pub use limits::words as limit_words;
 pub use merge::{FragmentValue, merge, merge_dropping, paths, read};
 pub use patch::{DomainPatch, FragmentPatch, device, disown, free_ports, patch, pluggable_vcpus};
