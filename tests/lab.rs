@@ -30,6 +30,8 @@ mod checkouts;
 mod console;
 #[path = "lab_suite/debian.rs"]
 mod debian;
+#[path = "lab_suite/disruption.rs"]
+mod disruption;
 #[path = "lab_suite/host_domains.rs"]
 mod host_domains;
 #[path = "lab_suite/host_events.rs"]

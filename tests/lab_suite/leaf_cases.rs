@@ -43,6 +43,57 @@ const BOTH: &[&str] = &["--live", "--config"];
 const RUNS: &[&str] = &["--live"];
 const DEFINED: &[&str] = &["--config"];
 
+/// What a domain may have of tuning and conduct that the language has no field for.
+fn tuning(cpus: &str, reboot: &str, period: u32, port: &str, iothreads: u32) -> String {
+    format!(
+        "<domain><iothreads>{iothreads}</iothreads>\
+         <blkiotune><weight>{weight}</weight></blkiotune>\
+         <memtune><hard_limit unit='KiB'>{limit}</hard_limit></memtune>\
+         <cputune><shares>{weight}</shares><vcpupin vcpu='0' cpuset='{cpus}'/><emulatorpin cpuset='{cpus}'/></cputune>\
+         <numatune><memory mode='strict' nodeset='0'/></numatune>\
+         <features><vmport state='{port}'/></features>\
+         <on_reboot>{reboot}</on_reboot><on_crash>{reboot}</on_crash>\
+         <devices><memballoon model='virtio'><stats period='{period}'/></memballoon></devices></domain>",
+        weight = 500 + period,
+        limit = (1 << 20) + (period << 10),
+    )
+}
+
+/// Devices that the language has no field for.
+fn devices(sound: &str, action: &str, name: &str, cid: u32) -> String {
+    format!(
+        "<domain><devices>\
+         <controller type='usb' index='0' model='qemu-xhci'/>\
+         <sound model='{sound}'><alias name='ua-sound'/></sound>\
+         <watchdog model='i6300esb' action='{action}'><alias name='ua-watchdog'/></watchdog>\
+         <panic model='isa'><alias name='ua-panic'/></panic>\
+         <input type='tablet' bus='usb'><alias name='ua-tablet'/></input>\
+         <channel type='unix'><target type='virtio' name='test.{name}'/><alias name='ua-channel'/></channel>\
+         <filesystem type='mount'><source dir='/{name}'/><target dir='shared'/><alias name='ua-shared'/></filesystem>\
+         <hostdev mode='subsystem' type='usb'><source><vendor id='0x1234'/><product id='0x000{cid}'/></source><alias name='ua-stick'/></hostdev>\
+         <tpm model='tpm-crb'><backend type='passthrough'><device path='/dev/{name}'/></backend><alias name='ua-tpm'/></tpm>\
+         <vsock model='virtio'><cid auto='no' address='{cid}'/></vsock>\
+         </devices></domain>"
+    )
+}
+
+/// What a disk's driver may be told besides.
+fn driver(cache: &str, io: &str, discard: &str, queues: u32) -> String {
+    format!(
+        "<domain><devices><disk><driver cache='{cache}' io='{io}' discard='{discard}' detect_zeroes='on' queues='{queues}'/>\
+         <target dev='vdb'/></disk></devices></domain>"
+    )
+}
+
+/// What an interface may be told besides.
+fn card(queues: u32, mtu: u32, isolated: &str, rate: u32) -> String {
+    format!(
+        "<domain><devices><interface><mac address='52:54:00:31:00:05'/>\
+         <bandwidth><outbound average='{rate}'/></bandwidth><driver queues='{queues}'/>\
+         <filterref filter='clean-traffic'/><port isolated='{isolated}'/><mtu size='{mtu}'/></interface></devices></domain>"
+    )
+}
+
 /// All of them.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -305,6 +356,28 @@ pub fn cases() -> Vec<Case> {
             ],
         },
         Case {
+            name: "scsi-drive",
+            guest: true,
+            leaves: &["/disks/*/name", "/disks/*/device"],
+            base: &[],
+            set: &[("/disks/cd", || json!({"name": "cd", "device": "cdrom", "bus": "scsi", "image": "cd1"}))],
+            change: &[],
+            effect: LIVE,
+            removed: None,
+            hand: &[Hand { on: DEFINED, virsh: &["detach-disk", "NAME", "sda"] }],
+        },
+        Case {
+            name: "sata-drive",
+            guest: false,
+            leaves: &["/disks/*/name", "/disks/*/device"],
+            base: &[],
+            set: &[("/disks/cd", || json!({"name": "cd", "device": "cdrom", "image": "cd1"}))],
+            change: &[],
+            effect: NEXT,
+            removed: Some(NOTHING),
+            hand: &[],
+        },
+        Case {
             name: "disk-device",
             guest: false,
             leaves: &["/disks/*/device"],
@@ -526,6 +599,50 @@ pub fn cases() -> Vec<Case> {
             effect: NEXT,
             removed: None,
             hand: &[Hand { on: DEFINED, virsh: &["detach-device-alias", "NAME", "ua-rng"] }],
+        },
+        Case {
+            name: "xml-tuning",
+            guest: false,
+            leaves: &["/xml"],
+            base: &[],
+            set: &[("/xml", || json!(tuning("0", "destroy", 5, "off", 1)))],
+            change: &[("/xml", || json!(tuning("0-1", "restart", 10, "on", 2)))],
+            effect: NEXT,
+            removed: None,
+            hand: &[Hand { on: DEFINED, virsh: &["emulatorpin", "NAME", "1"] }],
+        },
+        Case {
+            name: "xml-devices",
+            guest: false,
+            leaves: &["/xml"],
+            base: &[],
+            set: &[("/xml", || json!(devices("ich9", "none", "one", 3)))],
+            change: &[("/xml", || json!(devices("ich6", "reset", "two", 4)))],
+            effect: NEXT,
+            removed: None,
+            hand: &[Hand { on: DEFINED, virsh: &["detach-device-alias", "NAME", "ua-watchdog"] }],
+        },
+        Case {
+            name: "xml-disk",
+            guest: false,
+            leaves: &["/xml"],
+            base: &[("/disks/more", || json!({"name": "more", "volume": "extra"}))],
+            set: &[("/xml", || json!(driver("none", "native", "unmap", 2)))],
+            change: &[("/xml", || json!(driver("writeback", "threads", "ignore", 3)))],
+            effect: NEXT,
+            removed: None,
+            hand: &[],
+        },
+        Case {
+            name: "xml-interface",
+            guest: false,
+            leaves: &["/xml"],
+            base: &[("/interfaces/eth0/mac", || json!("52:54:00:31:00:05"))],
+            set: &[("/xml", || json!(card(2, 1400, "yes", 100)))],
+            change: &[("/xml", || json!(card(3, 1300, "no", 200)))],
+            effect: NEXT,
+            removed: None,
+            hand: &[],
         },
         Case {
             name: "seed",
