@@ -24,6 +24,7 @@ mod record;
 pub mod schema;
 mod sources;
 mod suspension;
+mod undo;
 mod usage;
 mod verify;
 
