@@ -20,10 +20,11 @@ pub(super) async fn made(action: &Action, seen: Option<&NodeState>, host: &dyn H
             let text = crate::plan::patched_network(network, patch, was).map_err(conflict)?;
             Ok(Some(Op::NetworkDefine { name: name.clone(), xml: text }))
         }
-        Op::NetworkReplug { name, direct, .. } => {
+        Op::NetworkReplug { name, direct, resting, .. } => {
             let state = read(host, &Scope::Everything).await?;
-            let nics = crate::plan::unplugged(&state, name, *direct);
-            Ok(Some(Op::NetworkReplug { name: name.clone(), direct: *direct, nics }))
+            let mut nics = crate::plan::unplugged(&state, name, *direct);
+            nics.retain(|nic| !resting.contains(&nic.uuid));
+            Ok(Some(Op::NetworkReplug { name: name.clone(), direct: *direct, resting: resting.clone(), nics }))
         }
         Op::PoolRetarget { name, path } => {
             let pool = of(host, seen, Target::Pool(name.clone())).await?;

@@ -73,8 +73,10 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     Ok(())
                 }
                 Expect::Plugged => {
-                    let left: std::collections::BTreeSet<String> =
-                        super::unplugged(state, &name, false).into_iter().map(|nic| nic.domain).collect();
+                    let rests =
+                        |nic: &super::Replug| matches!(op, Op::NetworkReplug { resting, .. } if resting.contains(&nic.uuid));
+                    let left = super::unplugged(state, &name, false).into_iter().filter(|nic| !rests(nic));
+                    let left: std::collections::BTreeSet<String> = left.map(|nic| nic.domain).collect();
                     let names = left.into_iter().collect::<Vec<_>>().join(", ");
                     is(names.is_empty(), &format!("these are not plugged into it: {names}"))
                 }
