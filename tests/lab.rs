@@ -32,6 +32,8 @@ mod console;
 mod debian;
 #[path = "lab_suite/host_domains.rs"]
 mod host_domains;
+#[path = "lab_suite/host_events.rs"]
+mod host_events;
 #[path = "lab_suite/host_hangs.rs"]
 mod host_hangs;
 #[path = "lab_suite/host_networks.rs"]

@@ -3,6 +3,7 @@
 //! `libvirt/` is the real side, `fake/` the one in memory. Nothing else in the house knows libvirt, and nothing here parses XML:
 //! a host returns text and facts.
 
+mod events;
 pub mod fake;
 pub mod libvirt;
 
@@ -15,6 +16,8 @@ use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::Op;
 
+pub use events::{Change, Events, Hint, Hints};
+
 /// A node as jvp reaches it.
 #[async_trait]
 pub trait Host: Send + Sync {
@@ -25,6 +28,23 @@ pub trait Host: Send + Sync {
     ///
     /// An [`ErrorKind::Unknown`] says that nobody knows whether it happened: the next read decides.
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError>;
+
+    /// Hints of what changes on the node from now on. They come for as long as the subscription is kept, whatever happens to the node;
+    /// the first is of the whole node, as soon as hints come, or it is known that they can't. Needs a tokio runtime.
+    ///
+    /// A hint may be missing, late, or of nothing: libvirt tells of many changes nothing at all.
+    fn events(&self) -> Events {
+        Events::never()
+    }
+
+    /// Asks for hints anew, as libvirt may have lost who asked and say nothing of it. A look that begins after this has returned, and
+    /// the hints that come afterwards, miss nothing between them.
+    ///
+    /// An error says what there are no hints of at the moment. It is tried again without being asked, and a hint of the whole node
+    /// tells when it was done. With a libvirt that hangs this takes as long as a read's deadline.
+    async fn renew_events(&self) -> Result<(), HostError> {
+        Ok(())
+    }
 
     /// Reads a small file inside of a running domain's guest, by way of its agent; none where there is no such file.
     ///

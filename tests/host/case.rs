@@ -15,6 +15,9 @@ pub(crate) struct Case {
     /// Whether libvirt's test driver comes to the same outcomes.
     #[serde(default)]
     pub(crate) test_driver: bool,
+    /// Whether it shows the hints that each call gives.
+    #[serde(default)]
+    pub(crate) hints: bool,
     /// The calls.
     pub(crate) steps: Vec<Step>,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use jvp::host::{HostError, NoProgress};
+use jvp::host::{Hint, Hints, HostError, NoProgress};
 use jvp::manifest::{OnTimeout, ShutdownMethod};
 use jvp::observe::{NodeState, RawNode, Scope, Target};
 use jvp::plan::{Edit, Op, Section, SeedBytes, Side, UploadSource, unplugged};
@@ -18,12 +18,39 @@ use crate::world::World;
 pub(crate) async fn run(case: &Case, world: &mut World) -> String {
     let mut out = String::new();
     let mut names = Names::new(world.images());
+    let mut events = None;
+    if case.hints {
+        let mut subscribed = world.host().events();
+        assert!(subscribed.next().await.contains_key(&Hint::Node), "the first hint is of the node");
+        events = Some(subscribed);
+    }
     for step in &case.steps {
         let (title, said) = Box::pin(perform(step, world)).await;
-        let text = format!("{title}\n{}", said.trim_end());
+        let mut text = format!("{title}\n{}", said.trim_end());
+        if let Some(events) = &mut events {
+            let hints = world.hints(events).await;
+            let _ = write!(text, "\n{}", told(&hints));
+        }
         let _ = writeln!(out, "> {}\n", names.normalise(text.trim_end(), &format!("{:?}", case.steps)));
     }
     out
+}
+
+/// Hints and what they are for, a line each.
+fn told(hints: &Hints) -> String {
+    let mut lines = String::new();
+    for (hint, change) in hints {
+        let of = match hint {
+            Hint::Node => "node".to_owned(),
+            Hint::Object(Target::Domain(name)) => format!("domain {name}"),
+            Hint::Object(Target::Network(name)) => format!("network {name}"),
+            Hint::Object(Target::Pool(name)) => format!("pool {name}"),
+            Hint::Object(Target::Volume { pool, name }) => format!("volume {pool} {name}"),
+        };
+        let why: Vec<&str> = change.why.iter().copied().collect();
+        let _ = writeln!(lines, "hint {of}: {}", why.join(", "));
+    }
+    lines
 }
 
 async fn perform(step: &Step, world: &mut World) -> (String, String) {

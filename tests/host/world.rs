@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jvp::host::fake::{FakeHost, File, Manners};
 use jvp::host::libvirt::LibvirtHost;
-use jvp::host::{Host, NoProgress};
+use jvp::host::{Events, Hints, Host, NoProgress};
 use jvp::observe::{PowerState, RawNode, Scope};
 use jvp::plan::Op;
+
+/// How long nothing must come until nothing more is expected.
+const QUIET: Duration = Duration::from_millis(700);
 
 /// A node for one case.
 pub(crate) struct World {
@@ -42,6 +46,19 @@ impl World {
 
     pub(crate) fn host(&self) -> &dyn Host {
         self.host.as_ref()
+    }
+
+    /// The hints that the last call gave. A real libvirt tells of it while it answers, and a little later.
+    pub(crate) async fn hints(&self, events: &mut Events) -> Hints {
+        let mut hints = events.take();
+        while self.fake.is_none()
+            && let Ok(more) = tokio::time::timeout(QUIET, events.next()).await
+        {
+            for (hint, change) in more {
+                hints.entry(hint).or_default().why.extend(change.why);
+            }
+        }
+        hints
     }
 
     /// A folder of the node's for pools.

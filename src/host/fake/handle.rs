@@ -11,7 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::host::{Connector, Console, ErrorKind, Host, HostError, Progress};
+use crate::host::events::Hub;
+use crate::host::{Connector, Console, ErrorKind, Events, Hint, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::{Op, UploadSource};
@@ -35,6 +36,15 @@ struct Inner {
     /// Of all nodes of a connector, in the order in which they came.
     shared: Arc<Mutex<Vec<Call>>>,
     takes: Mutex<Option<Duration>>,
+    hub: Arc<Hub>,
+    registration: Mutex<Registration>,
+}
+
+/// Whether the node still knows that somebody asked for its events.
+#[derive(Debug, Default)]
+struct Registration {
+    lost: bool,
+    renewals: u64,
 }
 
 impl FakeHost {
@@ -57,6 +67,8 @@ impl FakeHost {
             log: Mutex::default(),
             shared,
             takes: Mutex::default(),
+            hub: Arc::default(),
+            registration: Mutex::default(),
         }))
     }
 
@@ -66,6 +78,9 @@ impl FakeHost {
     }
 
     /// Looks into the node, and changes it as `virsh` or a guest would.
+    ///
+    /// What a function of the state's does is told to who is subscribed, as libvirt tells it; what is changed right in a field, as
+    /// libvirt tells of many things: not at all.
     ///
     /// Where the state lies in a file that can't be used, the change is made in memory only.
     pub fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -103,14 +118,34 @@ impl FakeHost {
 
     /// Drops all faults that have not happened yet.
     pub fn heal(&self) {
-        let mut faults = lock(&self.0.faults);
-        faults.clear();
-        faults.unreachable = false;
+        lock(&self.0.faults).clear();
+        self.set_reachable(true);
     }
 
     /// Whether the node answers at all.
+    ///
+    /// The connection for its events breaks with that, and is back with it: nothing that happens in between is told later.
     pub fn set_reachable(&self, reachable: bool) {
-        lock(&self.0.faults).unreachable = !reachable;
+        let was = !std::mem::replace(&mut lock(&self.0.faults).unreachable, !reachable);
+        if was != reachable {
+            lock(&self.0.registration).lost = false;
+            self.0.hub.hint(&Hint::Node, if reachable { "connected" } else { "closed" });
+        }
+    }
+
+    /// Gives a hint with nothing behind it.
+    pub fn hint(&self, hint: &Hint, why: &'static str) {
+        self.0.hub.hint(hint, why);
+    }
+
+    /// Has it forget that somebody asked for its events, of which it tells nobody: nothing comes until they are asked for anew.
+    pub fn lose_events(&self) {
+        lock(&self.0.registration).lost = true;
+    }
+
+    /// How often its events were asked for anew.
+    pub fn renewals(&self) -> u64 {
+        lock(&self.0.registration).renewals
     }
 
     /// Has each act take this long, in tokio's time.
@@ -150,15 +185,26 @@ impl FakeHost {
     /// Changes the state, in its file where it has one; says what is wrong with the file.
     fn shared<T>(&self, change: impl FnOnce(&mut State) -> T) -> (T, std::io::Result<()>) {
         let mut state = lock(&self.0.state);
-        let Some(path) = &self.0.path else { return (change(&mut state), Ok(())) };
-        let file = match open(path, &mut state) {
+        let file = match self.0.path.as_deref().map(|path| open(path, &mut state)).transpose() {
             Ok(file) => file,
-            Err(error) => return (change(&mut state), Err(error)),
+            Err(error) => return (self.change(&mut state, change), Err(error)),
         };
+        let Some(file) = file else { return (self.change(&mut state, change), Ok(())) };
         let before = state.clone();
-        let answer = change(&mut state);
+        let answer = self.change(&mut state, change);
         let saved = if *state == before { Ok(()) } else { save(&file, &state) };
         (answer, saved)
+    }
+
+    /// Changes the state, and tells what it has to tell.
+    fn change<T>(&self, state: &mut State, change: impl FnOnce(&mut State) -> T) -> T {
+        let answer = change(state);
+        let told = std::mem::take(&mut state.told);
+        let heard = !lock(&self.0.registration).lost && !lock(&self.0.faults).unreachable;
+        for (hint, why) in told.iter().filter(|_| heard) {
+            self.0.hub.hint(hint, why);
+        }
+        answer
     }
 
     /// The same for a call of the port's: a file that can't be used is a node out of reach.
@@ -265,6 +311,23 @@ impl Host for FakeHost {
         let outcome = self.perform(op, progress).await;
         self.end(index, &outcome);
         outcome
+    }
+
+    fn events(&self) -> Events {
+        let events = self.0.hub.subscribe();
+        let unreachable = lock(&self.0.faults).unreachable;
+        self.0.hub.hint(&Hint::Node, if unreachable { "unreachable" } else { "connected" });
+        events
+    }
+
+    async fn renew_events(&self) -> Result<(), HostError> {
+        if lock(&self.0.faults).unreachable {
+            return Err(error::unreachable());
+        }
+        let mut registration = lock(&self.0.registration);
+        registration.lost = false;
+        registration.renewals += 1;
+        Ok(())
     }
 
     async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {

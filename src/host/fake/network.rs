@@ -51,8 +51,9 @@ impl State {
                 ports: BTreeSet::new(),
                 leases: Vec::new(),
             };
-            self.networks.insert(name, network);
+            self.networks.insert(name.clone(), network);
         }
+        self.tell_network(&name, "defined");
         Ok(uuid)
     }
 
@@ -149,6 +150,7 @@ impl State {
             return Err(libvirt(ErrorKind::Exists, 38, format!("unable to create bridge device {bridge}: File exists")));
         }
         self.network_mut(name)?.live = Some(printed(&mut document));
+        self.tell_network(name, "started");
         Ok(())
     }
 
@@ -174,6 +176,7 @@ impl State {
         if !network.persistent {
             self.networks.remove(name);
         }
+        self.tell_network(name, "stopped");
         Ok(())
     }
 
@@ -188,6 +191,7 @@ impl State {
         if network.live.is_none() {
             self.networks.remove(name);
         }
+        self.tell_network(name, "undefined");
         Ok(())
     }
 

@@ -62,8 +62,9 @@ impl State {
                 known: std::collections::BTreeMap::new(),
                 seen: false,
             };
-            self.pools.insert(name, pool);
+            self.pools.insert(name.clone(), pool);
         }
+        self.tell_pool(&name, "defined");
         Ok(uuid)
     }
 
@@ -83,6 +84,7 @@ impl State {
             }
             self.folders.insert(at.clone());
         }
+        self.tell_pool(name, "built");
         Ok(())
     }
 
@@ -101,6 +103,7 @@ impl State {
             pool.seen = true;
         }
         self.look(name);
+        self.tell_pool(name, "started");
         Ok(())
     }
 
@@ -118,6 +121,7 @@ impl State {
     pub fn pool_refresh(&mut self, name: &str) -> Result<(), HostError> {
         self.active_pool(name)?;
         self.look(name);
+        self.tell_pool(name, "refreshed");
         Ok(())
     }
 
@@ -132,6 +136,7 @@ impl State {
         if !pool.persistent {
             self.pools.remove(name);
         }
+        self.tell_pool(name, "stopped");
         Ok(())
     }
 
@@ -141,6 +146,7 @@ impl State {
             return Err(invalid(format!("storage pool '{name}' is still active")));
         }
         self.pools.remove(name);
+        self.tell_pool(name, "undefined");
         Ok(())
     }
 

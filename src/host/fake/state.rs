@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::host::{ErrorKind, HostError};
+use crate::host::{ErrorKind, Hint, HostError};
 use crate::observe::{OffReason, Target};
 use crate::plan::Op;
 
@@ -43,6 +43,9 @@ pub struct State {
     pub taps: u32,
     /// How many values were made up for a name.
     made_up: BTreeMap<String, u64>,
+    /// What it told by itself, until the node's handle gives it to who is subscribed.
+    #[serde(skip)]
+    pub(super) told: Vec<(Hint, &'static str)>,
 }
 
 /// A pool.
@@ -192,7 +195,28 @@ impl State {
             last_id: 0,
             taps: 0,
             made_up: BTreeMap::new(),
+            told: Vec::new(),
         }
+    }
+
+    /// Tells of a domain, as libvirt does of some changes and of others not.
+    pub(super) fn tell_domain(&mut self, name: &str, words: &[&'static str]) {
+        self.tell(Target::Domain(name.to_owned()), words);
+    }
+
+    /// Tells of a network.
+    pub(super) fn tell_network(&mut self, name: &str, word: &'static str) {
+        self.tell(Target::Network(name.to_owned()), &[word]);
+    }
+
+    /// Tells of a pool.
+    pub(super) fn tell_pool(&mut self, name: &str, word: &'static str) {
+        self.tell(Target::Pool(name.to_owned()), &[word]);
+    }
+
+    fn tell(&mut self, target: Target, words: &[&'static str]) {
+        let hint = Hint::Object(target);
+        self.told.extend(words.iter().map(|word| (hint.clone(), *word)));
     }
 
     /// A UUID that nobody gave, the same in each run for the same calls.

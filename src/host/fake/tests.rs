@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::host::{Connector, ErrorKind, Host, NoProgress, Progress};
+use crate::host::{Connector, ErrorKind, Hint, Host, NoProgress, Progress};
 use crate::observe::{OffReason, PowerState, Scope, Target};
 use crate::plan::{Op, SeedBytes, UploadSource};
 
@@ -198,4 +198,56 @@ async fn a_mark_that_comes_without_its_namespace_gets_it_and_takes_the_place_of_
         assert_eq!(text.matches("<jvp:object xmlns:jvp=").count(), 1, "{text}");
         assert_eq!(crate::xml::Mark::from_document(&text).unwrap().as_ref(), Some(&mark));
     }
+}
+
+fn web() -> Hint {
+    Hint::Object(Target::Domain("web".to_owned()))
+}
+
+#[tokio::test]
+async fn it_tells_of_acts_and_of_what_a_hand_does_by_functions_and_of_nothing_else() {
+    let host = host();
+    let mut events = host.events();
+    assert_eq!(events.next().await[&Hint::Node].why, ["connected"].into());
+    act(&host, &start()).await.unwrap();
+    assert_eq!(events.take()[&Hint::Object(Target::Network("lan".to_owned()))].why, ["started"].into());
+    let uuid = host.with(|state| state.domains["web"].uuid);
+    host.with(|state| state.domain_start(uuid)).unwrap();
+    host.with(|state| state.crash("web"));
+    assert_eq!(events.take()[&web()].why, ["resumed", "started", "stopped"].into());
+    // An act that others were faster than, and one that nobody answered, are told all the same.
+    host.inject(When::Any, How::NoAnswer);
+    assert_eq!(act(&host, &Op::DomainStart { name: "web".to_owned(), uuid }).await, Err(ErrorKind::Unknown));
+    assert!(events.take().contains_key(&web()));
+    host.with(|state| state.domains.clear());
+    act(&host, &Op::NetworkAutostart { name: "lan".to_owned(), on: true }).await.unwrap();
+    assert!(events.take().is_empty());
+}
+
+#[tokio::test]
+async fn its_events_break_are_lost_in_silence_and_come_in_storms() {
+    let host = host();
+    let mut events = host.events();
+    events.take();
+    let change = |host: &FakeHost| host.with(|state| state.domain_define(DOMAIN, false)).unwrap();
+
+    host.set_reachable(false);
+    assert_eq!(events.take()[&Hint::Node].why, ["closed"].into());
+    assert_eq!(host.renew_events().await.unwrap_err().kind, ErrorKind::Unreachable);
+    change(&host);
+    host.set_reachable(true);
+    assert_eq!(events.take().keys().collect::<Vec<_>>(), [&Hint::Node], "what happened in between is told by nobody");
+
+    host.lose_events();
+    change(&host);
+    assert!(events.take().is_empty());
+    host.renew_events().await.unwrap();
+    assert_eq!(host.renewals(), 1);
+    change(&host);
+    assert_eq!(events.take()[&web()].why, ["defined"].into());
+
+    let before = events.latest();
+    (0..10_000).for_each(|_| host.hint(&web(), "metadata"));
+    let hints = events.take();
+    assert_eq!((hints.len(), hints[&web()].number), (1, before + 10_000));
 }

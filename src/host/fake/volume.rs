@@ -95,6 +95,8 @@ impl State {
             file.written = generation;
         }
         self.know(pool, name, true);
+        // The one thing about volumes that libvirt tells, and it tells it of the pool.
+        self.tell_pool(pool, "refreshed");
         Ok(())
     }
 

@@ -52,13 +52,24 @@ struct State {
     stuck_guests: usize,
 }
 
+/// The connection that a call works with.
+#[derive(Clone)]
+pub(super) enum On {
+    /// One of the node's that nobody uses, or a new one.
+    Any,
+    /// A new one, which is left to the call.
+    Own,
+    /// This one, shared with others.
+    This(Arc<Connection>),
+}
+
 /// What is asked of a call.
 #[derive(Clone)]
 pub(super) struct Ask<'a> {
     /// How long it may go on without a sign of life.
     pub(super) limit: Duration,
-    /// The connection to use, shared with others; else one of the node's own.
-    pub(super) on: Option<Arc<Connection>>,
+    /// The connection to use.
+    pub(super) on: On,
     /// Whether a guest may hold it up, which says nothing of the node.
     pub(super) guest: bool,
     /// Who is told of bytes.
@@ -68,7 +79,7 @@ pub(super) struct Ask<'a> {
 impl Ask<'_> {
     /// A call with a deadline and nothing else.
     pub(super) fn within(limit: Duration) -> Self {
-        Self { limit, on: None, guest: false, progress: None }
+        Self { limit, on: On::Any, guest: false, progress: None }
     }
 }
 
@@ -159,6 +170,11 @@ impl Calls {
         Arc::new(Self { uri: self.uri.clone(), permits: Arc::new(Semaphore::new(at_once)), state: Mutex::default() })
     }
 
+    /// The URI, as libvirt is told it.
+    pub(super) fn uri(&self) -> &str {
+        &self.uri
+    }
+
     /// Calls that run at once.
     pub(super) fn at_once(&self) -> usize {
         if connection::in_process(&self.uri) { 1 } else { AT_ONCE }
@@ -244,7 +260,7 @@ impl Calls {
         id: u64,
         ticket: &Arc<Ticket>,
         limit: Duration,
-        on: Option<Arc<Connection>>,
+        on: On,
         job: &F,
         sender: oneshot::Sender<Result<T, HostError>>,
     ) -> Thread
@@ -254,7 +270,7 @@ impl Calls {
         let outcome = if ticket.deserted.load(Ordering::Relaxed) {
             Err(own(ErrorKind::Failed, "nobody waited for it"))
         } else {
-            catch_unwind(AssertUnwindSafe(|| self.attempt(ticket, limit, on.as_ref(), job)))
+            catch_unwind(AssertUnwindSafe(|| self.attempt(ticket, limit, &on, job)))
                 .unwrap_or_else(|_| Err(own(ErrorKind::Unknown, "libvirt's bindings failed on this side")))
         };
         let (in_time, connection) = ticket.finish();
@@ -279,27 +295,30 @@ impl Calls {
         Thread::Replaced
     }
 
-    fn attempt<T, F>(&self, ticket: &Ticket, limit: Duration, on: Option<&Arc<Connection>>, job: &F) -> Result<T, HostError>
+    fn attempt<T, F>(&self, ticket: &Ticket, limit: Duration, on: &On, job: &F) -> Result<T, HostError>
     where
         F: Fn(&Cx<'_>) -> Result<T, HostError>,
     {
         let mut second = false;
         loop {
-            let (connection, used) = if let Some(connection) = on {
-                (Arc::clone(connection), false)
-            } else {
+            if !matches!(on, On::This(_)) {
                 ticket.enter(Phase::Opening, Some(OPEN))?;
-                self.connection()?
+            }
+            let (connection, used) = match on {
+                On::Any => self.connection()?,
+                On::Own => (Arc::new(Connection::open(&self.uri)?), false),
+                On::This(connection) => (Arc::clone(connection), false),
             };
             ticket.use_connection(&connection, limit)?;
             let Some(connect) = connection.connect() else { return Err(own(ErrorKind::Unreachable, "the connection is closed")) };
             let result = job(&Cx { connect, connection: &connection, ticket });
-            let usable = connection.usable();
-            if on.is_none() && usable {
+            // A daemon may have lost the one behind it that does networks or storage: its connection stands then, and is of no use.
+            let usable = connection.usable() && !result.as_ref().is_err_and(|error| error.kind == ErrorKind::Unreachable);
+            if matches!(on, On::Any) && usable {
                 self.lock().free.push(connection);
             }
             let Err(error) = result else { return result };
-            if usable && error.kind != ErrorKind::Unreachable {
+            if usable {
                 return Err(error);
             }
             // The connection broke under the call.
@@ -455,5 +474,36 @@ struct Desert(Arc<Ticket>);
 impl Drop for Desert {
     fn drop(&mut self) {
         self.0.deserted.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As with a daemon whose own connection to the one that does networks broke: each call on that connection fails, for ever.
+    #[tokio::test]
+    async fn a_connection_that_says_it_cant_reach_what_is_behind_it_is_not_used_again() {
+        let calls = Calls::new("test:///default");
+        let ask = || Ask::within(Duration::from_secs(10));
+        let first = calls.call(ask(), |cx| Ok(cx.connection())).await.unwrap();
+        let stale = Arc::clone(&first);
+        let second = calls.call(ask(), move |cx| {
+            let stale = Arc::ptr_eq(cx.connection, &stale);
+            if stale { Err(own(ErrorKind::Unreachable, "client socket is closed")) } else { Ok(cx.connection()) }
+        });
+        let second = second.await.expect("it is tried once more, on another connection");
+        let third = calls.call(ask(), |cx| Ok(cx.connection())).await.unwrap();
+        assert!(Arc::ptr_eq(&second, &third) && !Arc::ptr_eq(&first, &third));
+    }
+
+    #[tokio::test]
+    async fn a_call_with_a_connection_of_its_own_leaves_it_to_nobody_else() {
+        let calls = Calls::new("test:///default");
+        let any = calls.call(Ask::within(Duration::from_secs(10)), |cx| Ok(cx.connection())).await.unwrap();
+        let ask = Ask { on: On::Own, ..Ask::within(Duration::from_secs(10)) };
+        let own = calls.call(ask, |cx| Ok(cx.connection())).await.unwrap();
+        assert!(!Arc::ptr_eq(&any, &own));
+        assert_eq!(calls.lock().free.len(), 1);
     }
 }

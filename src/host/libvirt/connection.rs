@@ -2,10 +2,13 @@
 //!
 //! It knows nothing of threads and deadlines. Opening and closing block.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virt::connect::Connect;
+use virt::error::Error;
 
 use super::error::{At, translate};
 use super::{ffi, runtime, transport};
@@ -22,6 +25,15 @@ pub(super) struct Connection {
     connect: Option<Connect>,
     /// A call on it never came back: neither closing nor freeing it is safe from being stuck as well.
     poisoned: AtomicBool,
+    callbacks: Mutex<Callbacks>,
+}
+
+/// What libvirt calls back on. Each holds the connection open until it is taken back.
+#[derive(Default)]
+struct Callbacks {
+    /// libvirt's number of each.
+    events: BTreeMap<ffi::Event, i32>,
+    closing: bool,
 }
 
 impl Connection {
@@ -33,7 +45,7 @@ impl Connection {
         if let Err(error) = connect.set_keep_alive(PING_SECONDS, PINGS) {
             tracing::debug!(%error, "no keep-alive");
         }
-        Ok(Self { connect: Some(connect), poisoned: AtomicBool::new(false) })
+        Ok(Self { connect: Some(connect), poisoned: AtomicBool::new(false), callbacks: Mutex::default() })
     }
 
     /// libvirt's own handle; none only while it is being dropped.
@@ -52,21 +64,54 @@ impl Connection {
         self.poisoned.store(true, Ordering::Relaxed);
     }
 
+    /// Has a listener told of an event, in place of who was told of it so far. Blocks.
+    pub(super) fn listen(&self, event: ffi::Event, listener: &ffi::Listener) -> Result<(), Error> {
+        let Some(connect) = &self.connect else { return Ok(()) };
+        let mut callbacks = self.callbacks();
+        if let Some(number) = callbacks.events.remove(&event) {
+            ffi::deregister(connect, event, number);
+        }
+        let number = ffi::register(connect, event, Arc::clone(listener))?;
+        callbacks.events.insert(event, number);
+        Ok(())
+    }
+
+    /// Has somebody told, once, that the connection broke. For one only.
+    pub(super) fn on_break(&self, told: ffi::Broken) -> Result<(), Error> {
+        let Some(connect) = &self.connect else { return Ok(()) };
+        ffi::register_close(connect, told)?;
+        self.callbacks().closing = true;
+        Ok(())
+    }
+
     /// Closes it although it was poisoned, as the call on it came back after all. Blocks.
     pub(super) fn close(mut self) {
-        if let Some(connect) = self.connect.take() {
-            ffi::close(connect);
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(connect) = self.connect.take() else { return };
+        let callbacks = std::mem::take(&mut *self.callbacks());
+        for (event, number) in callbacks.events {
+            ffi::deregister(&connect, event, number);
         }
+        if callbacks.closing {
+            ffi::deregister_close(&connect);
+        }
+        ffi::close(connect);
+    }
+
+    fn callbacks(&self) -> MutexGuard<'_, Callbacks> {
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Some(connect) = self.connect.take() else { return };
         if self.poisoned.load(Ordering::Relaxed) {
-            std::mem::forget(connect);
+            std::mem::forget(self.connect.take());
         } else {
-            ffi::close(connect);
+            self.end();
         }
     }
 }
@@ -106,6 +151,22 @@ pub(super) fn in_process(uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listener_is_let_go_of_when_it_is_refused_and_when_the_connection_ends() {
+        let connection = Connection::open("test:///default").unwrap();
+        let listener: ffi::Listener = Arc::new(|_, _, _| {});
+        let lifecycle = ffi::Event { source: ffi::Source::Domain, id: 0 };
+        for _ in 0..3 {
+            connection.listen(lifecycle, &listener).unwrap();
+            assert_eq!(Arc::strong_count(&listener), 2, "it takes the place of the one before");
+        }
+        connection.listen(ffi::Event { source: ffi::Source::Domain, id: 4000 }, &listener).unwrap_err();
+        connection.listen(ffi::Event { source: ffi::Source::Secret, id: 0 }, &listener).unwrap_err();
+        assert_eq!(Arc::strong_count(&listener), 2);
+        drop(connection);
+        assert_eq!(Arc::strong_count(&listener), 1);
+    }
 
     #[test]
     fn a_parameter_is_added_once_and_to_ssh_only() {

@@ -28,6 +28,7 @@ const CALLS: &[Row] = &[
     Row(1, "storage volume name", ErrorKind::Exists, "the copy of a volume has another one's name"),
     Row(1, "already in use", ErrorKind::InvalidState, "a bridge name or subnet that another network has"),
     Row(1, "keepalive", ErrorKind::Unreachable, "the daemon did not answer the pings"),
+    Row(1, "unsupported event id", ErrorKind::Unsupported, "an event that only a newer libvirt has"),
     Row(1, "client socket is closed", ErrorKind::Unreachable, "the connection broke before or in the call"),
     Row(2, "", ErrorKind::Transient, "the node was out of memory"),
     Row(3, "", ErrorKind::Unsupported, "no such function in that driver"),

@@ -4,8 +4,10 @@
 #![expect(unsafe_code, reason = "libvirt is a C library, and the crate leaves these calls out, ignores their errors or leaks")]
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 use virt::connect::Connect;
@@ -150,6 +152,248 @@ pub(super) fn send_hole(stream: &Stream, length: i64) -> Result<(), Error> {
     if result < 0 { Err(Error::last_error()) } else { Ok(()) }
 }
 
+/// What events are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// A domain.
+    Domain,
+    /// A network.
+    Network,
+    /// A storage pool.
+    Pool,
+    /// A secret.
+    Secret,
+    /// A device of the host's.
+    NodeDevice,
+}
+
+/// A kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Event {
+    /// What it is of.
+    pub(super) source: Source,
+    /// libvirt's number, one of `VIR_*_EVENT_ID_*` of that source.
+    pub(super) id: u32,
+}
+
+/// Who is told of an event, of which object it is (by name), and, where it is of a lifecycle, what happened (one of
+/// `VIR_*_EVENT_*`). It is called on libvirt's own thread: it may neither wait nor call libvirt.
+pub(super) type Listener = Arc<dyn Fn(Event, &str, c_int) + Send + Sync>;
+/// Who is told that a connection broke and why, one of `VIR_CONNECT_CLOSE_REASON_*`. As with a [`Listener`].
+pub(super) type Broken = Arc<dyn Fn(u32) + Send + Sync>;
+
+/// What libvirt hands back with an event.
+struct Registered {
+    event: Event,
+    listener: Listener,
+}
+
+/// Asks for an event of all objects; the answer is libvirt's number for it. The listener is dropped by libvirt, when it no longer
+/// calls it.
+pub(super) fn register(connection: &Connect, event: Event, listener: Listener) -> Result<c_int, Error> {
+    // SAFETY: the pointer is used only as long as the wrapper is borrowed.
+    let conn = unsafe { connection.as_ptr() };
+    let id = c_int::try_from(event.id).unwrap_or(c_int::MAX);
+    let callback = callback(event);
+    let opaque: *mut c_void = Box::into_raw(Box::new(Registered { event, listener })).cast();
+    // SAFETY: the connection is valid; no object means all. `callback` is null or a function with the parameters that libvirt calls
+    // this event's with, which it does by this cast as well; `opaque` is what each of them expects, and `free_registered` frees it.
+    let number = unsafe {
+        match event.source {
+            Source::Domain => {
+                let callback = std::mem::transmute::<*const c_void, sys::virConnectDomainEventGenericCallback>(callback);
+                sys::virConnectDomainEventRegisterAny(conn, ptr::null_mut(), id, callback, opaque, Some(free_registered))
+            }
+            Source::Network => {
+                let callback = std::mem::transmute::<*const c_void, sys::virConnectNetworkEventGenericCallback>(callback);
+                sys::virConnectNetworkEventRegisterAny(conn, ptr::null_mut(), id, callback, opaque, Some(free_registered))
+            }
+            Source::Pool => {
+                let callback = std::mem::transmute::<*const c_void, sys::virConnectStoragePoolEventGenericCallback>(callback);
+                sys::virConnectStoragePoolEventRegisterAny(conn, ptr::null_mut(), id, callback, opaque, Some(free_registered))
+            }
+            Source::Secret => {
+                let callback = std::mem::transmute::<*const c_void, sys::virConnectSecretEventGenericCallback>(callback);
+                sys::virConnectSecretEventRegisterAny(conn, ptr::null_mut(), id, callback, opaque, Some(free_registered))
+            }
+            Source::NodeDevice => {
+                let callback = std::mem::transmute::<*const c_void, sys::virConnectNodeDeviceEventGenericCallback>(callback);
+                sys::virConnectNodeDeviceEventRegisterAny(conn, ptr::null_mut(), id, callback, opaque, Some(free_registered))
+            }
+        }
+    };
+    if number >= 0 {
+        return Ok(number);
+    }
+    let error = Error::last_error();
+    // SAFETY: libvirt keeps and frees nothing of a registration that failed.
+    unsafe { free_registered(opaque) };
+    Err(error)
+}
+
+/// Takes a registration back. What libvirt has to say about it is of no use: where the daemon is gone, it is gone, too.
+pub(super) fn deregister(connection: &Connect, event: Event, number: c_int) {
+    // SAFETY: the pointer is used only as long as the wrapper is borrowed.
+    let conn = unsafe { connection.as_ptr() };
+    // SAFETY: the connection is valid, and the number is that of a registration on it, which is taken back once.
+    unsafe {
+        match event.source {
+            Source::Domain => sys::virConnectDomainEventDeregisterAny(conn, number),
+            Source::Network => sys::virConnectNetworkEventDeregisterAny(conn, number),
+            Source::Pool => sys::virConnectStoragePoolEventDeregisterAny(conn, number),
+            Source::Secret => sys::virConnectSecretEventDeregisterAny(conn, number),
+            Source::NodeDevice => sys::virConnectNodeDeviceEventDeregisterAny(conn, number),
+        }
+    };
+}
+
+/// Asks to be told when the connection breaks.
+pub(super) fn register_close(connection: &Connect, told: Broken) -> Result<(), Error> {
+    let opaque: *mut c_void = Box::into_raw(Box::new(told)).cast();
+    // SAFETY: the connection is valid; `opaque` is what `closed` expects, and `free_broken` frees it.
+    let result = unsafe { sys::virConnectRegisterCloseCallback(connection.as_ptr(), Some(closed), opaque, Some(free_broken)) };
+    if result >= 0 {
+        return Ok(());
+    }
+    let error = Error::last_error();
+    // SAFETY: libvirt keeps and frees nothing of a registration that failed.
+    unsafe { free_broken(opaque) };
+    Err(error)
+}
+
+/// Takes that back.
+pub(super) fn deregister_close(connection: &Connect) {
+    // SAFETY: the connection is valid, and `closed` is what was registered.
+    unsafe { sys::virConnectUnregisterCloseCallback(connection.as_ptr(), Some(closed)) };
+}
+
+/// Defines a function that libvirt calls with an event: what the event is of, what it says beyond that, which nobody needs, and what
+/// was registered with it. With `lifecycle` it says what happened and a detail.
+macro_rules! callback {
+    ($name:ident, $object:ty, $called:ident, lifecycle) => {
+        unsafe extern "C" fn $name(_: sys::virConnectPtr, object: $object, what: c_int, _: c_int, opaque: *mut c_void) -> c_int {
+            // SAFETY: libvirt calls this with a valid object, and with what was registered; the name is valid as long as the object.
+            unsafe { tell(opaque, sys::$called(object), what) };
+            0
+        }
+    };
+    ($name:ident, $object:ty, $called:ident $(, $more:ty)*) => {
+        unsafe extern "C" fn $name(_: sys::virConnectPtr, object: $object, $(_: $more,)* opaque: *mut c_void) {
+            // SAFETY: libvirt calls this with a valid object, and with what was registered; the name is valid as long as the object.
+            unsafe { tell(opaque, sys::$called(object), -1) };
+        }
+    };
+}
+
+type Text = *const c_char;
+
+callback!(domain_lifecycle, sys::virDomainPtr, virDomainGetName, lifecycle);
+callback!(domain_plain, sys::virDomainPtr, virDomainGetName);
+callback!(domain_number, sys::virDomainPtr, virDomainGetName, c_int);
+callback!(domain_unsigned, sys::virDomainPtr, virDomainGetName, c_uint);
+callback!(domain_numbers, sys::virDomainPtr, virDomainGetName, c_int, c_int);
+callback!(domain_number_text, sys::virDomainPtr, virDomainGetName, c_int, Text);
+callback!(domain_text, sys::virDomainPtr, virDomainGetName, Text);
+callback!(domain_text_number, sys::virDomainPtr, virDomainGetName, Text, c_int);
+callback!(domain_text_numbers, sys::virDomainPtr, virDomainGetName, Text, c_int, c_int);
+callback!(domain_text_size, sys::virDomainPtr, virDomainGetName, Text, c_ulonglong);
+callback!(domain_texts, sys::virDomainPtr, virDomainGetName, Text, Text, Text);
+callback!(domain_texts_number, sys::virDomainPtr, virDomainGetName, Text, Text, Text, c_int);
+callback!(domain_error, sys::virDomainPtr, virDomainGetName, Text, Text, c_int, Text);
+callback!(domain_params, sys::virDomainPtr, virDomainGetName, sys::virTypedParameterPtr, c_int);
+callback!(network_lifecycle, sys::virNetworkPtr, virNetworkGetName, lifecycle);
+callback!(network_number_text, sys::virNetworkPtr, virNetworkGetName, c_int, Text);
+callback!(pool_lifecycle, sys::virStoragePoolPtr, virStoragePoolGetName, lifecycle);
+callback!(pool_plain, sys::virStoragePoolPtr, virStoragePoolGetName);
+callback!(secret_lifecycle, sys::virSecretPtr, virSecretGetUsageID, lifecycle);
+callback!(secret_plain, sys::virSecretPtr, virSecretGetUsageID);
+callback!(device_lifecycle, sys::virNodeDevicePtr, virNodeDeviceGetName, lifecycle);
+callback!(device_plain, sys::virNodeDevicePtr, virNodeDeviceGetName);
+
+/// The function for an event, by the parameters that libvirt's documentation of its number gives; null for one that isn't here.
+fn callback(event: Event) -> *const c_void {
+    match (event.source, event.id) {
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE) => domain_lifecycle as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_REBOOT | sys::VIR_DOMAIN_EVENT_ID_CONTROL_ERROR) => {
+            domain_plain as *const c_void
+        }
+        (
+            Source::Domain,
+            sys::VIR_DOMAIN_EVENT_ID_WATCHDOG
+            | sys::VIR_DOMAIN_EVENT_ID_PMWAKEUP
+            | sys::VIR_DOMAIN_EVENT_ID_PMSUSPEND
+            | sys::VIR_DOMAIN_EVENT_ID_PMSUSPEND_DISK,
+        ) => domain_number as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_VCPU_REMOVED) => domain_unsigned as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE) => domain_numbers as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_METADATA_CHANGE) => domain_number_text as *const c_void,
+        (
+            Source::Domain,
+            sys::VIR_DOMAIN_EVENT_ID_DEVICE_ADDED
+            | sys::VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED
+            | sys::VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+        ) => domain_text as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_TRAY_CHANGE) => domain_text_number as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2) => domain_text_numbers as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_MEMORY_DEVICE_SIZE_CHANGE) => domain_text_size as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_NIC_MAC_CHANGE) => domain_texts as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_DISK_CHANGE) => domain_texts_number as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON) => domain_error as *const c_void,
+        (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_TUNABLE) => domain_params as *const c_void,
+        (Source::Network, sys::VIR_NETWORK_EVENT_ID_LIFECYCLE) => network_lifecycle as *const c_void,
+        (Source::Network, sys::VIR_NETWORK_EVENT_ID_METADATA_CHANGE) => network_number_text as *const c_void,
+        (Source::Pool, sys::VIR_STORAGE_POOL_EVENT_ID_LIFECYCLE) => pool_lifecycle as *const c_void,
+        (Source::Pool, sys::VIR_STORAGE_POOL_EVENT_ID_REFRESH) => pool_plain as *const c_void,
+        (Source::Secret, sys::VIR_SECRET_EVENT_ID_LIFECYCLE) => secret_lifecycle as *const c_void,
+        (Source::Secret, sys::VIR_SECRET_EVENT_ID_VALUE_CHANGED) => secret_plain as *const c_void,
+        (Source::NodeDevice, sys::VIR_NODE_DEVICE_EVENT_ID_LIFECYCLE) => device_lifecycle as *const c_void,
+        (Source::NodeDevice, sys::VIR_NODE_DEVICE_EVENT_ID_UPDATE) => device_plain as *const c_void,
+        _ => ptr::null(),
+    }
+}
+
+/// Hands an event on.
+///
+/// # Safety
+///
+/// `opaque` is a [`Registered`] that lives as long as this call; `name` is null or a C string.
+unsafe fn tell(opaque: *mut c_void, name: Text, what: c_int) {
+    // SAFETY: by this function's contract; nobody changes it.
+    let registered = unsafe { &*opaque.cast::<Registered>() };
+    // SAFETY: by this function's contract.
+    let name = unsafe { text(name) }.unwrap_or_default();
+    // A panic must not find its way into C.
+    quietly(|| (registered.listener)(registered.event, &name, what));
+}
+
+/// Frees what was registered with an event.
+unsafe extern "C" fn free_registered(opaque: *mut c_void) {
+    // SAFETY: it was made from a box of this type, and libvirt frees it once.
+    let registered = unsafe { Box::from_raw(opaque.cast::<Registered>()) };
+    quietly(|| drop(registered));
+}
+
+/// Called by libvirt when a connection breaks.
+unsafe extern "C" fn closed(_: sys::virConnectPtr, reason: c_int, opaque: *mut c_void) {
+    // SAFETY: it was made from a box of this type, which lives as long as this call; nobody changes it.
+    let told = unsafe { &*opaque.cast::<Broken>() };
+    quietly(|| told(number(reason)));
+}
+
+/// Frees what was registered for that.
+unsafe extern "C" fn free_broken(opaque: *mut c_void) {
+    // SAFETY: it was made from a box of this type, and libvirt frees it once.
+    let told = unsafe { Box::from_raw(opaque.cast::<Broken>()) };
+    quietly(|| drop(told));
+}
+
+/// Runs what C called; a panic ends here, and so does what it carries.
+fn quietly(run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        std::mem::forget(panic);
+    }
+}
+
 /// Limits what a disk may read and write.
 pub(super) fn set_block_io_tune(domain: &Domain, disk: &CStr, limits: &[(&str, u64)], flags: u32) -> Result<(), Error> {
     let param = |(name, value): &(&str, u64)| {
@@ -189,5 +433,5 @@ fn number(value: c_int) -> u32 {
 
 unsafe extern "C" {
     /// C's own, for arrays that libvirt allocated.
-    fn free(pointer: *mut std::ffi::c_void);
+    fn free(pointer: *mut c_void);
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! LibvirtHost ── read, act ──> calls (places, deadlines, connections) ──> workers (threads) ──> libvirt
+//!      hints <── events (one connection) <────────── libvirt's own thread (runtime) <──────────────┘
 //! ```
 //!
 //! Its calls block and may hang for ever, so each runs on a thread that nobody waits for longer than its deadline. It
@@ -14,6 +15,7 @@ mod connection;
 mod console;
 mod domains;
 mod error;
+mod events;
 mod ffi;
 mod guests;
 mod networks;
@@ -23,6 +25,7 @@ mod read;
 mod runtime;
 mod transport;
 mod volumes;
+mod watch;
 mod workers;
 
 use std::sync::Arc;
@@ -30,11 +33,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Connector, Console, Host, HostError, Progress};
+use super::{Connector, Console, Events, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::Op;
 use calls::Calls;
+use watch::Watch;
 
 pub use transport::become_transport;
 
@@ -51,12 +55,14 @@ impl Connector for LibvirtConnector {
 /// A node behind a libvirt URI. It may be used by many at once; at most four calls are on their way to it.
 pub struct LibvirtHost {
     calls: Arc<Calls>,
+    watch: Arc<Watch>,
 }
 
 impl LibvirtHost {
     /// The node behind `uri`. Nothing is opened yet. Whether the URI may be used at all was looked at before.
     pub fn new(uri: &str) -> Self {
-        Self { calls: Calls::new(uri) }
+        let calls = Calls::new(uri);
+        Self { watch: Watch::new(Arc::clone(&calls)), calls }
     }
 }
 
@@ -74,6 +80,14 @@ impl Host for LibvirtHost {
 
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         act::act(&self.calls, op, progress).await
+    }
+
+    fn events(&self) -> Events {
+        self.watch.subscribe()
+    }
+
+    async fn renew_events(&self) -> Result<(), HostError> {
+        self.watch.renew().await
     }
 
     async fn guest_file(&self, domain: Uuid, path: &str) -> Result<Option<Vec<u8>>, HostError> {

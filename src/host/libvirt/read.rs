@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use virt::error::Error;
 
-use super::calls::{Ask, Calls, Cx};
+use super::calls::{Ask, Calls, Cx, On};
 use super::connection::Connection;
 use super::error::{At, own, translate};
 use super::{domains, networks, pools};
@@ -135,7 +135,7 @@ async fn spread(
         }
         let (calls, connection) = (Arc::clone(calls), Arc::clone(connection));
         jobs.spawn(async move {
-            let ask = Ask { on: Some(connection), ..Ask::within(LIMIT) };
+            let ask = Ask { on: On::This(connection), ..Ask::within(LIMIT) };
             calls
                 .call(ask, move |cx| {
                     let mut pieces = Vec::with_capacity(part.len());

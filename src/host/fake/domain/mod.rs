@@ -12,7 +12,7 @@ mod start;
 
 use uuid::Uuid;
 
-use crate::host::{ErrorKind, HostError};
+use crate::host::{ErrorKind, Hint, HostError};
 use crate::manifest::OnTimeout;
 use crate::observe::OffReason;
 
@@ -65,8 +65,9 @@ impl State {
                 guest_files: std::collections::BTreeMap::new(),
                 start_fails: None,
             };
-            self.domains.insert(name, domain);
+            self.domains.insert(name.clone(), domain);
         }
+        self.tell_domain(&name, &["defined"]);
         Ok(uuid)
     }
 
@@ -99,7 +100,7 @@ impl State {
     /// What follows when a domain's QEMU ends, for whatever reason.
     pub fn turn_off(&mut self, name: &str, reason: OffReason) {
         let Some(domain) = self.domains.get_mut(name) else { return };
-        domain.power = None;
+        let ran = domain.power.take().is_some();
         let live = domain.live.take().and_then(|text| Element::parse(&text).ok());
         for interface in live.iter().filter_map(|live| live.child("devices")).flat_map(|devices| devices.all("interface")) {
             if let Some(port) = interface.child_attr("source", "portid").and_then(|text| text.parse::<Uuid>().ok()) {
@@ -111,6 +112,16 @@ impl State {
         domain.guest_files.clear();
         if !domain.persistent {
             self.domains.remove(name);
+        }
+        if ran {
+            self.tell_domain(
+                name,
+                match reason {
+                    OffReason::GuestShutdown | OffReason::Destroyed => &["shut-down", "stopped"],
+                    OffReason::Saved => &["suspended", "stopped"],
+                    _ => &["stopped"],
+                },
+            );
         }
     }
 
@@ -143,6 +154,7 @@ impl State {
         let Some(domain) = self.domains.get_mut(name) else { return };
         domain.live = domain.live.take().map(|live| live.replace("state='disconnected'", "state='connected'"));
         domain.agent_addresses = Some(addresses.iter().map(|&address| address.to_owned()).collect());
+        self.tell_domain(name, &["agent"]);
     }
 
     /// `virsh managedsave`.
@@ -158,6 +170,7 @@ impl State {
         for domain in self.domains.values_mut() {
             domain.off_reason = OffReason::Unknown;
         }
+        self.told.extend([(Hint::Node, "closed"), (Hint::Node, "connected")]);
     }
 
     /// `virsh undefine`, with the two refusals that the libvirt side makes by itself: a domain that runs or has snapshots.
@@ -178,6 +191,7 @@ impl State {
             self.files.remove(&path);
         }
         self.domains.remove(&name);
+        self.tell_domain(&name, &["undefined"]);
         Ok(())
     }
 
@@ -186,6 +200,7 @@ impl State {
         if let Some(domain) = self.domains.get_mut(name).filter(|domain| domain.power.is_some()) {
             domain.persistent = false;
             domain.autostart = false;
+            self.tell_domain(name, &["undefined"]);
         }
     }
 
@@ -235,11 +250,12 @@ impl State {
         };
         let inactive = change(&domain.inactive)?;
         let running = domain.live.as_deref().filter(|_| live).map(change).transpose()?;
-        let (_, domain) = self.by_uuid_mut(uuid)?;
+        let (name, domain) = self.by_uuid_mut(uuid)?;
         domain.inactive = inactive;
         if running.is_some() {
             domain.live = running;
         }
+        self.tell_domain(&name, &["metadata"]);
         Ok(())
     }
 
@@ -265,6 +281,8 @@ impl State {
         }
         // Its NVRAM file stays where it was: a path that follows from the name now leads to nothing.
         self.domains.insert(to.to_owned(), domain);
+        self.tell_domain(&name, &["undefined"]);
+        self.tell_domain(to, &["defined"]);
         Ok(())
     }
 

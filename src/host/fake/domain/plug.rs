@@ -105,7 +105,17 @@ impl State {
             }
         };
         let print = |document: Option<Element>| document.map(|document| document.print());
+        let stays = kept.is_some();
         let running = kept.filter(|_| running.is_some()).or_else(|| print(running));
+        let words: &[&'static str] = match how {
+            Plug::Attach => &["device-added"],
+            Plug::Detach if !stays => &["device-removed"],
+            Plug::Update if device.name == "disk" => &["tray"],
+            Plug::Detach | Plug::Update => &[],
+        };
+        if running.is_some() {
+            self.tell_domain(&name, words);
+        }
         self.put(&name, print(inactive), running);
         Ok(())
     }

@@ -51,6 +51,8 @@ impl State {
             devices::sort_controllers_of(&mut inactive);
             domain.inactive = inactive.print();
         }
+        let has_agent = document.print().contains("name='org.qemu.guest_agent.0'");
+        self.tell_domain(&name, if has_agent { &["resumed", "started", "agent"] } else { &["resumed", "started"] });
         Ok(())
     }
 
