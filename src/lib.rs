@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod cli;
 pub mod diag;
+pub mod gitops;
 pub mod host;
 pub mod image;
 pub mod manifest;

@@ -25,7 +25,7 @@ fn said(files: &[(String, String)]) -> String {
     }
     let loaded = load(&sources);
     let mut diagnostics = loaded.diagnostics;
-    diagnostics.extend(loaded.documents.iter().flat_map(check_document));
+    diagnostics.extend(loaded.documents.iter().flat_map(|document| check_document(document)));
     diagnostics.extend(check_set(&loaded.documents));
     let concise = render(Format::Concise, &diagnostics, &sources, false);
     let json: serde_json::Value = serde_json::from_str(&render(Format::Json, &diagnostics, &sources, false)).unwrap();

@@ -23,7 +23,8 @@ const ROWS: &[&[&str]] = &[
     &["host", "store"],
     &["source"],
     &["apply"],
-    &["gitops", "daemon"],
+    &["gitops"],
+    &["daemon"],
     &["cli"],
 ];
 

@@ -104,7 +104,7 @@ fn exercise(texts: &[&str]) -> Vec<Diagnostic> {
         }
     }
     let mut diagnostics = loaded.diagnostics;
-    diagnostics.extend(loaded.documents.iter().flat_map(check_document));
+    diagnostics.extend(loaded.documents.iter().flat_map(|document| check_document(document)));
     diagnostics.extend(check_set(&loaded.documents));
     for diagnostic in &diagnostics {
         assert!(diagnostic.primary.is_some(), "no place: {diagnostic:?}");
@@ -191,7 +191,8 @@ proptest! {
                 sources.add(format!("{name}.yaml"), index.get::<String>(&CORPUS).as_str());
             }
             let loaded = load(&sources);
-            let mut now: Vec<_> = loaded.documents.into_iter().map(|d| (sources.name(d.file).to_owned(), d.object, d.now)).collect();
+            let mut now: Vec<_> =
+                loaded.documents.iter().map(|d| (sources.name(d.file).to_owned(), d.object.clone(), d.now.clone())).collect();
             now.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
             now
         };

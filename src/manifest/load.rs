@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -28,42 +29,57 @@ const FEW_FILES: usize = 4;
 #[must_use = "what was read wrong is in the diagnostics"]
 pub struct Loaded {
     /// Every document that is whole, in the order of the files.
-    pub documents: Vec<Document>,
+    pub documents: Vec<Arc<Document>>,
     /// What is wrong, sorted by file and place.
     pub diagnostics: Vec<Diagnostic>,
     /// Objects whose documents are not whole: they were written, so a reference to one isn't missing.
     pub broken: BTreeSet<ObjectRef>,
 }
 
+/// What files were read into, by file. A file is a pure function of its bytes, so what it was read into holds for as long as a
+/// [`SourceMap`] keeps it under its id.
+pub type ReadFiles = BTreeMap<FileId, Arc<Loaded>>;
+
 /// Reads every file of `sources`.
 pub fn load(sources: &SourceMap) -> Loaded {
+    load_again(sources, &mut ReadFiles::new())
+}
+
+/// As [`load`], but of the files those alone that aren't in `known`; what is no file of `sources` is dropped from it.
+pub fn load_again(sources: &SourceMap, known: &mut ReadFiles) -> Loaded {
+    let files: Vec<FileId> = sources.ids().collect();
+    let unread: Vec<FileId> = files.iter().copied().filter(|file| !known.contains_key(file)).collect();
+    known.extend(unread.iter().copied().zip(load_files(sources, &unread)));
+    if known.len() > files.len() {
+        let there: BTreeSet<FileId> = files.iter().copied().collect();
+        known.retain(|file, _| there.contains(file));
+    }
     let mut loaded = Loaded::default();
-    for mut one in load_files(sources) {
-        loaded.documents.append(&mut one.documents);
-        loaded.diagnostics.append(&mut one.diagnostics);
-        loaded.broken.append(&mut one.broken);
+    for one in files.iter().filter_map(|file| known.get(file)) {
+        loaded.documents.extend(one.documents.iter().cloned());
+        loaded.diagnostics.extend(one.diagnostics.iter().cloned());
+        loaded.broken.extend(one.broken.iter().cloned());
     }
     loaded.diagnostics.extend(duplicates(&loaded.documents));
     diag::sort(&mut loaded.diagnostics, sources);
     loaded
 }
 
-/// Reads every file, in their order; many are read side by side.
-fn load_files(sources: &SourceMap) -> Vec<Loaded> {
-    let files: Vec<FileId> = sources.ids().collect();
+/// Reads these files, in their order; many are read side by side.
+fn load_files(sources: &SourceMap, files: &[FileId]) -> Vec<Arc<Loaded>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(files.len() / FEW_FILES);
     if threads < 2 {
-        return files.into_iter().map(|file| load_file(sources, file)).collect();
+        return files.iter().map(|file| Arc::new(load_file(sources, *file))).collect();
     }
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
         while let Some((index, file)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, *files.get(i)?))) {
-            done.push((index, load_file(sources, file)));
+            done.push((index, Arc::new(load_file(sources, file))));
         }
         done
     };
-    let mut all: Vec<(usize, Loaded)> = std::thread::scope(|scope| {
+    let mut all: Vec<(usize, Arc<Loaded>)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     });
@@ -116,7 +132,7 @@ fn read_document(sources: &SourceMap, file: FileId, raw: &Raw, list_allowed: boo
     if violations.is_empty() && raw.clean {
         match document(&source, row.read, kind, file) {
             Ok(document) => {
-                loaded.documents.push(document);
+                loaded.documents.push(Arc::new(document));
                 return;
             }
             Err(diagnostic) => loaded.diagnostics.push(match &object {
@@ -252,7 +268,7 @@ fn fraction(value: &Value) -> Option<String> {
 }
 
 /// Objects that two documents describe, and sets with two Fleets.
-fn duplicates(documents: &[Document]) -> Vec<Diagnostic> {
+fn duplicates(documents: &[Arc<Document>]) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut first: BTreeMap<&ObjectRef, &Document> = BTreeMap::new();
     let mut fleet: Option<&Document> = None;

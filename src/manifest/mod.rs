@@ -36,7 +36,7 @@ pub use fleet::FleetSpec;
 pub use foreign::check_mapping;
 pub use key_pair::KeyPairSpec;
 pub use limits::{DiskLimits, LIMITS, MOST};
-pub use load::{Loaded, load, load_file};
+pub use load::{Loaded, ReadFiles, load, load_again, load_file};
 pub use meta::{Lifecycle, Management, Metadata, ReclaimPolicy};
 pub use network::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};
 pub use node::{Accelerator, NodeDefaults, NodeSpec};

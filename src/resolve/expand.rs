@@ -1,6 +1,7 @@
 //! Documents → Desired: expansion over nodes, implied objects, references, order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};
 use crate::diag::SourceMap;
@@ -54,7 +55,7 @@ fn folder(document: &Document, sources: &SourceMap) -> String {
 }
 
 struct Expansion<'a> {
-    documents: &'a [Document],
+    documents: &'a [Arc<Document>],
     sources: &'a SourceMap,
     fleet: Uid,
     out: Desired,
@@ -64,7 +65,7 @@ struct Expansion<'a> {
 }
 
 /// Expands the documents of a set. `fleet` is nil where none is known yet.
-pub fn expand(documents: &[Document], sources: &SourceMap, fleet: Uid, implied: &Implied) -> (Desired, Vec<Problem>) {
+pub fn expand(documents: &[Arc<Document>], sources: &SourceMap, fleet: Uid, implied: &Implied) -> (Desired, Vec<Problem>) {
     let mut x = Expansion {
         documents,
         sources,
@@ -389,7 +390,7 @@ impl Expansion<'_> {
             self.used_on.entry(template).or_default().insert(node);
         }
         // By name, since the first one that needs a pool's implied one is said to imply it.
-        let mut documents: Vec<&Document> = self.documents.iter().collect();
+        let mut documents: Vec<&Arc<Document>> = self.documents.iter().collect();
         documents.sort_by_key(|document| &document.object);
         for document in documents {
             let Spec::Template(spec) = &document.spec else { continue };

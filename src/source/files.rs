@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use super::cache::Texts;
+use super::walk::{Identity, Walk, What};
 use crate::diag::{Code, Diagnostic, FileId, Label, SourceMap, Span};
 
 /// The largest file that is read, in bytes.
@@ -19,24 +22,25 @@ const STDIN: &str = "<stdin>";
 /// What `-f` named.
 #[derive(Debug, Default)]
 #[must_use = "what couldn't be read is in the diagnostics"]
-pub struct Collected {
+pub(super) struct Collected {
     /// The files with their text; those that couldn't be read have none.
-    pub sources: SourceMap,
+    pub(super) sources: SourceMap,
     /// What couldn't be read.
-    pub diagnostics: Vec<Diagnostic>,
+    pub(super) diagnostics: Vec<Diagnostic>,
     /// The folder of each file, for paths that are relative to a manifest; none for standard input and URLs.
-    pub folders: BTreeMap<FileId, PathBuf>,
+    pub(super) folders: BTreeMap<FileId, PathBuf>,
     /// What came from a URL.
-    pub remote: BTreeSet<FileId>,
+    pub(super) remote: BTreeSet<FileId>,
     /// The folders that were given whole, canonical.
-    pub whole: Vec<PathBuf>,
+    pub(super) whole: Vec<PathBuf>,
     /// Where a search for the Fleet begins: the folders given and those of the files given, canonical.
-    pub starts: Vec<PathBuf>,
+    pub(super) starts: Vec<PathBuf>,
 }
 
-/// Reads what `args` name: files, folders, `-` for `stdin`, http and https URLs. What is named twice is read once.
-pub fn collect(args: &[String], stdin: &mut dyn Read) -> Collected {
-    let mut collector = Collector::default();
+/// Reads what `args` name: files, folders, `-` for `stdin`, http and https URLs. What is named twice is read once, and files that
+/// are as `texts` has them aren't read.
+pub(super) fn collect(args: &[String], stdin: &mut dyn Read, texts: &mut Texts) -> Collected {
+    let mut collector = Collector::new(texts);
     for arg in args {
         if arg == "-" {
             collector.stdin(stdin);
@@ -50,25 +54,42 @@ pub fn collect(args: &[String], stdin: &mut dyn Read) -> Collected {
             collector.path(arg);
         }
     }
-    collector.out
+    collector.finish()
 }
 
-#[derive(Default)]
-struct Collector {
+/// As [`collect`], of one folder that was walked through.
+pub(super) fn collect_folder(walk: &Walk, shown: &Path, texts: &mut Texts) -> Collected {
+    let mut collector = Collector::new(texts);
+    collector.folder(&shown.to_string_lossy(), walk);
+    collector.finish()
+}
+
+struct Collector<'a> {
     out: Collected,
     seen: BTreeSet<PathBuf>,
     stdin_read: bool,
+    texts: &'a mut Texts,
 }
 
-impl Collector {
+impl<'a> Collector<'a> {
+    fn new(texts: &'a mut Texts) -> Self {
+        let out = Collected { sources: texts.begin(), ..Collected::default() };
+        Self { out, seen: BTreeSet::new(), stdin_read: false, texts }
+    }
+
+    fn finish(self) -> Collected {
+        self.texts.end(&self.out.sources);
+        self.out
+    }
+
     /// A diagnostic about a file of which there is no text.
     fn say(&mut self, name: &str, diagnostic: Diagnostic) {
         let file = self.out.sources.add(name, "");
         self.out.diagnostics.push(diagnostic.at(Label::new(file, Span::default())));
     }
 
-    fn unreadable(&mut self, name: &str, error: &io::Error) {
-        let what = match error.kind() {
+    fn unreadable(&mut self, name: &str, kind: io::ErrorKind, error: &str) {
+        let what = match kind {
             io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
             io::ErrorKind::PermissionDenied => "no right to read it".to_owned(),
             _ => format!("it can't be read: {error}"),
@@ -81,7 +102,9 @@ impl Collector {
             if let Ok(here) = fs::canonicalize(".") {
                 self.out.starts.push(here);
             }
-            self.text(STDIN, None, stdin);
+            if let Some(text) = self.text(STDIN, stdin) {
+                self.out.sources.add(STDIN, text);
+            }
         }
     }
 
@@ -99,9 +122,9 @@ impl Collector {
         match fetched {
             Err(diagnostic) => self.say(&name, *diagnostic),
             Ok(bytes) => {
-                let before = self.out.sources.len();
-                self.text(&name, None, &mut bytes.as_slice());
-                self.out.remote.extend(self.out.sources.ids().skip(before));
+                if let Some(text) = self.text(&name, &mut bytes.as_slice()) {
+                    self.out.remote.insert(self.out.sources.add(name, text));
+                }
             }
         }
     }
@@ -110,48 +133,37 @@ impl Collector {
         let path = Path::new(arg);
         let found = fs::canonicalize(path).and_then(|real| Ok((fs::metadata(&real)?, real)));
         match found {
-            Err(error) => self.unreadable(arg, &error),
-            Ok((meta, real)) if meta.is_dir() => self.folder(arg, path, &real),
-            Ok((_, real)) => {
+            Err(error) => self.unreadable(arg, error.kind(), &error.to_string()),
+            Ok((meta, real)) if meta.is_dir() => self.folder(arg, &Walk::new(&real, path)),
+            Ok((meta, real)) => {
                 self.out.starts.extend(real.parent().map(Path::to_owned));
-                self.file(path, &real);
+                self.file(path, &real, &Identity::of(&meta));
             }
         }
     }
 
-    /// Every manifest below `path`, whose canonical form is `root`.
-    fn folder(&mut self, arg: &str, path: &Path, root: &Path) {
-        self.out.whole.push(root.to_owned());
-        self.out.starts.push(root.to_owned());
+    /// Every manifest of the folder `arg`, by the walk through it.
+    fn folder(&mut self, arg: &str, walk: &Walk) {
+        self.out.whole.push(walk.root.clone());
+        self.out.starts.push(walk.root.clone());
         let before = self.out.sources.len();
         let mut already = false;
-        let mut waiting = vec![path.to_owned()];
-        let mut visited = BTreeSet::from([root.to_owned()]);
-        while let Some(folder) = waiting.pop() {
-            let entries = match list(&folder) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.unreadable(&folder.to_string_lossy(), &error);
-                    continue;
+        for entry in &walk.entries {
+            let name = entry.path.to_string_lossy();
+            match &entry.what {
+                What::Manifest { real, identity } => {
+                    already |= self.seen.contains(real);
+                    self.file(&entry.path, real, identity);
                 }
-            };
-            let mut folders = Vec::new();
-            for entry in entries {
-                match self.entry(&entry, root) {
-                    Entry::Folder(real) => {
-                        if visited.insert(real) {
-                            folders.push(entry);
-                        }
-                    }
-                    Entry::Manifest(real) => {
-                        already |= self.seen.contains(&real);
-                        self.file(&entry, &real);
-                    }
-                    Entry::Other => {}
+                What::Outside(real) => {
+                    let message = format!("the link leads out of the folder, to `{}`", real.display());
+                    let diagnostic = Diagnostic::new(Code::LinkOutside, message);
+                    let help = "put a copy into the folder, or give the other place with a `-f` of its own";
+                    self.say(&name, diagnostic.help(help));
                 }
+                What::Unreadable(kind, error) => self.unreadable(&name, *kind, error),
+                What::Other(_) => {}
             }
-            // The stack gives the last first.
-            waiting.extend(folders.into_iter().rev());
         }
         if self.out.sources.len() == before && !already {
             let diagnostic = Diagnostic::new(Code::NoManifest, "there is no manifest in the folder");
@@ -159,44 +171,27 @@ impl Collector {
         }
     }
 
-    /// What an entry of a folder is, its links followed within `root`.
-    fn entry(&mut self, entry: &Path, root: &Path) -> Entry {
-        let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with('.') {
-            return Entry::Other;
-        }
-        let manifest = entry.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
-        let linked = fs::symlink_metadata(entry).is_ok_and(|meta| meta.is_symlink());
-        let found = fs::canonicalize(entry).and_then(|real| Ok((fs::metadata(&real)?, real)));
-        match found {
-            Err(error) if manifest || !linked => {
-                self.unreadable(&entry.to_string_lossy(), &error);
-                Entry::Other
-            }
-            Err(_) => Entry::Other,
-            Ok((meta, real)) if (meta.is_dir() || manifest) && !real.starts_with(root) => {
-                let message = format!("the link leads out of the folder, to `{}`", real.display());
-                let diagnostic = Diagnostic::new(Code::LinkOutside, message);
-                let diagnostic = diagnostic.help("put a copy into the folder, or give the other place with a `-f` of its own");
-                self.say(&entry.to_string_lossy(), diagnostic);
-                Entry::Other
-            }
-            Ok((meta, real)) if meta.is_dir() => Entry::Folder(real),
-            Ok((meta, real)) if manifest && meta.is_file() => Entry::Manifest(real),
-            Ok(_) => Entry::Other,
-        }
-    }
-
-    fn file(&mut self, path: &Path, real: &Path) {
+    /// The file at `real`, which was as `found` when it was looked at.
+    fn file(&mut self, path: &Path, real: &Path, found: &Identity) {
         if !self.seen.insert(real.to_owned()) {
             return;
         }
         let name = path.to_string_lossy();
-        match fs::File::open(real) {
-            Err(error) => self.unreadable(&name, &error),
+        if let Some(file) = self.texts.keep(&mut self.out.sources, &name, found) {
+            self.out.folders.extend(real.parent().map(|folder| (file, folder.to_owned())));
+            return;
+        }
+        let now = SystemTime::now();
+        let opened = fs::File::open(real).and_then(|file| Ok((file.metadata()?, file)));
+        match opened {
+            Err(error) => self.unreadable(&name, error.kind(), &error.to_string()),
             // A pipe has no length; a file that is too long isn't read at all.
-            Ok(file) if file.metadata().is_ok_and(|meta| meta.is_file() && meta.len() > MAX_FILE) => self.too_large(&name),
-            Ok(mut file) => self.text(&name, real.parent(), &mut file),
+            Ok((meta, _)) if meta.is_file() && meta.len() > MAX_FILE => self.too_large(&name),
+            Ok((meta, mut file)) => {
+                let Some(text) = self.text(&name, &mut file) else { return };
+                let id = self.texts.add(&mut self.out.sources, &name, text, Identity::of(&meta), now);
+                self.out.folders.extend(real.parent().map(|folder| (id, folder.to_owned())));
+            }
         }
     }
 
@@ -205,21 +200,19 @@ impl Collector {
         self.say(name, diagnostic.help("split it; data belongs beside the manifest, not in it"));
     }
 
-    fn text(&mut self, name: &str, folder: Option<&Path>, reader: &mut dyn Read) {
+    /// All that `reader` gives, where it is text of a bearable length.
+    fn text(&mut self, name: &str, reader: &mut dyn Read) -> Option<String> {
         let mut bytes = Vec::new();
         if let Err(error) = reader.take(MAX_FILE + 1).read_to_end(&mut bytes) {
-            return self.unreadable(name, &error);
+            self.unreadable(name, error.kind(), &error.to_string());
+            return None;
         }
         if bytes.len() as u64 > MAX_FILE {
-            return self.too_large(name);
+            self.too_large(name);
+            return None;
         }
         match String::from_utf8(bytes) {
-            Ok(text) => {
-                let file = self.out.sources.add(name, text);
-                if let Some(folder) = folder {
-                    self.out.folders.insert(file, folder.to_owned());
-                }
-            }
+            Ok(text) => Some(text),
             Err(error) => {
                 let at = error.utf8_error().valid_up_to();
                 let utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
@@ -231,22 +224,10 @@ impl Collector {
                     "is it an image or an archive with the wrong name?"
                 };
                 self.say(name, diagnostic.help(help));
+                None
             }
         }
     }
-}
-
-enum Entry {
-    Folder(PathBuf),
-    Manifest(PathBuf),
-    Other,
-}
-
-/// The entries of a folder by name.
-fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut entries: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-    entries.sort();
-    Ok(entries)
 }
 
 #[cfg(test)]
@@ -259,7 +240,7 @@ mod tests {
     }
 
     fn read(path: &Path) -> Collected {
-        collect(&[path.to_string_lossy().into_owned()], &mut io::empty())
+        collect(&[path.to_string_lossy().into_owned()], &mut io::empty(), &mut Texts::default())
     }
 
     fn codes(found: &Collected) -> Vec<Code> {
@@ -304,7 +285,7 @@ mod tests {
         let large = fs::File::create(dir.path().join("noise.yaml")).unwrap();
         large.set_len(100 * 1024 * 1024).unwrap();
         assert_eq!(codes(&read(dir.path())), [Code::TooLarge]);
-        let endless = collect(&["-".to_owned()], &mut io::repeat(b' '));
+        let endless = collect(&["-".to_owned()], &mut io::repeat(b' '), &mut Texts::default());
         assert_eq!(codes(&endless), [Code::TooLarge]);
     }
 }

@@ -5,6 +5,7 @@
 //! the controller, so every file that a manifest names is opened beneath its root, without following a link.
 
 mod beneath;
+mod cache;
 mod check;
 mod checksum;
 mod fetch;
@@ -16,12 +17,14 @@ mod metadata;
 mod remote;
 mod secrets;
 mod set;
+mod walk;
 
 pub use beneath::{BeneathError, Root};
+pub use cache::ManifestCache;
 pub use check::{Given, check};
 pub use checksum::{Checksum, InvalidChecksum};
 pub use fetch::{Downloader, MAX_REDIRECTS, MAX_TRIES};
-pub use files::{Collected, MAX_FILE, collect};
+pub use files::MAX_FILE;
 pub use gather::{GatherError, Gathering, gather};
 pub(crate) use gather::{Roots, env, folder, request, secrets_named};
 pub use images::{ImageCache, ImageRequest, SourceError, SourceFacts, SourceFailure};
@@ -31,6 +34,7 @@ pub use metadata::{
 };
 pub use secrets::{SecretError, SecretReader};
 pub use set::{FLEET_FILE, ManifestSet, read_set};
+pub use walk::{Identity, Walk};
 
 #[cfg(test)]
 mod tests;

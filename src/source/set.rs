@@ -7,23 +7,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::files::{MAX_FILE, collect};
+use super::cache::ManifestCache;
+use super::files::{Collected, MAX_FILE};
 use crate::diag::{self, Code, Diagnostic, FileId, SourceMap};
-use crate::manifest::{Document, load, load_file};
+use crate::manifest::{Document, ReadFiles, load_again, load_file};
 use crate::name::{Kind, ObjectRef};
 
 /// The file that `jvp init` writes the Fleet into, at the root of a checkout.
 pub const FLEET_FILE: &str = "jvp.yaml";
 
-/// Everything that `-f` named.
-#[derive(Debug, Default)]
+/// Everything that `-f` named. A copy shares the documents.
+#[derive(Debug, Clone, Default)]
 #[must_use = "what is wrong with the set is in the diagnostics"]
 pub struct ManifestSet {
     /// The files.
     pub sources: SourceMap,
     /// Every document that is whole, the Fleet among them.
-    pub documents: Vec<Document>,
+    pub documents: Vec<Arc<Document>>,
     /// Objects whose documents are not whole.
     pub broken: BTreeSet<ObjectRef>,
     /// What is wrong, sorted.
@@ -38,8 +40,12 @@ pub struct ManifestSet {
 
 /// Reads and loads what `args` (the values of `-f`) name.
 pub fn read_set(args: &[String], stdin: &mut dyn Read) -> ManifestSet {
-    let collected = collect(args, stdin);
-    let loaded = load(&collected.sources);
+    ManifestCache::default().read_set(args, stdin)
+}
+
+/// Loads what was collected; files that are in `known` aren't parsed.
+pub(super) fn assemble(collected: Collected, known: &mut ReadFiles) -> ManifestSet {
+    let loaded = load_again(&collected.sources, known);
     let mut set = ManifestSet {
         sources: collected.sources,
         documents: loaded.documents,
@@ -87,7 +93,7 @@ fn files_beside(document: &Document) -> Vec<Diagnostic> {
 /// Looks for the Fleet in the folders above each start.
 fn fleet_above(set: &mut ManifestSet, starts: &[PathBuf]) {
     let files: BTreeSet<PathBuf> = starts.iter().filter_map(|start| nearest(start)).collect();
-    let mut fleets: Vec<(PathBuf, Document)> = Vec::new();
+    let mut fleets: Vec<(PathBuf, Arc<Document>)> = Vec::new();
     for path in files {
         let Some(text) = fs::metadata(&path).ok().filter(|m| m.len() <= MAX_FILE).and_then(|_| fs::read_to_string(&path).ok())
         else {

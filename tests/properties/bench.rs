@@ -215,7 +215,7 @@ impl Bench {
         let text: String = documents.iter().map(|(_, text)| format!("{text}---\n")).collect();
         let loaded = load(&sources);
         let mut wrong = loaded.diagnostics;
-        wrong.extend(loaded.documents.iter().flat_map(check_document));
+        wrong.extend(loaded.documents.iter().flat_map(|document| check_document(document)));
         wrong.extend(check_set(&loaded.documents));
         if jvp::diag::has_errors(&wrong) {
             return Err(TestCaseError::fail(format!("{}\n{text}", render(Format::Full, &wrong, &sources, false))));

@@ -3,6 +3,7 @@
 //! Pure: all of it is computed from what was read before. Nothing here prints, and nothing tells how it is laid out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -19,7 +20,7 @@ use crate::xml::volume::VolumeDoc;
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     /// The manifests as written, for what has no place among the wanted objects.
-    pub(super) documents: &'a [Document],
+    pub(super) documents: &'a [Arc<Document>],
     /// What the manifests want.
     pub(super) desired: &'a Desired,
     /// What the nodes have.

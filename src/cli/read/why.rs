@@ -232,7 +232,7 @@ fn text(shown: &Shown) -> String {
 
 /// Where a field is written, as `file:line`.
 fn place(sources: &SourceMap, view: &View<'_>, item: &Item<'_>, path: &str) -> String {
-    let own = |document: &&crate::manifest::Document| {
+    let own = |document: &&std::sync::Arc<crate::manifest::Document>| {
         document.object.kind == item.object.kind && document.object.name == item.object.name
     };
     let Some(document) = view.documents.iter().find(own) else { return String::new() };

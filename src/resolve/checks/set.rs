@@ -1,6 +1,7 @@
 //! Rules between the documents of a set: what two objects of one node can't both have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::network::overlap;
 use super::occupied::{Nodes, Occupied, Taker};
@@ -14,7 +15,7 @@ use crate::name::Name;
 use crate::resolve::{claim, volume_file};
 
 /// Everything that is wrong between documents.
-pub fn check_set(documents: &[Document]) -> Vec<Diagnostic> {
+pub fn check_set(documents: &[Arc<Document>]) -> Vec<Diagnostic> {
     let set = Set::new(documents);
     let mut found = set.libvirt_names();
     found.extend(set.pool_paths());
@@ -61,7 +62,7 @@ type Of<'a, T> = Vec<(&'a Document, &'a T)>;
 
 /// The documents by what they are.
 struct Set<'a> {
-    documents: &'a [Document],
+    documents: &'a [Arc<Document>],
     machines: Of<'a, VirtualMachineSpec>,
     networks: Of<'a, NetworkSpec>,
     pools: Of<'a, StoragePoolSpec>,
@@ -70,7 +71,7 @@ struct Set<'a> {
 }
 
 impl<'a> Set<'a> {
-    fn new(documents: &'a [Document]) -> Self {
+    fn new(documents: &'a [Arc<Document>]) -> Self {
         let mut set = Self { documents, machines: vec![], networks: vec![], pools: vec![], volume_nodes: BTreeMap::new() };
         for document in documents {
             match &document.spec {
@@ -336,7 +337,7 @@ impl<'a> Set<'a> {
     }
 
     /// Volumes and claims that are linked clones, with the place of each.
-    fn linked(&self) -> Vec<(&'a Document, String, &'a VolumeSource)> {
+    fn linked(&self) -> Vec<(&'a Arc<Document>, String, &'a VolumeSource)> {
         let linked = |clone: Option<CloneMode>| clone != Some(CloneMode::Full);
         let mut found = Vec::new();
         for document in self.documents {

@@ -10,7 +10,7 @@ fn codes(text: &str) -> Vec<Code> {
     sources.add("t.yaml", text.replace("API", "apiVersion: jvp.dev/v1alpha1"));
     let loaded = load(&sources);
     assert!(loaded.diagnostics.is_empty(), "{}", render(Format::Concise, &loaded.diagnostics, &sources, false));
-    let mut found: Vec<_> = loaded.documents.iter().flat_map(check_document).collect();
+    let mut found: Vec<_> = loaded.documents.iter().flat_map(|document| check_document(document)).collect();
     found.extend(check_set(&loaded.documents));
     found.into_iter().map(|diagnostic| diagnostic.code).collect()
 }

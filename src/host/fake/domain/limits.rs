@@ -133,6 +133,9 @@ impl State {
         };
         let inactive = config.then(|| set(&domain.inactive, false)).transpose()?;
         let running = domain.live.as_deref().filter(|_| live).map(|text| set(text, true)).transpose()?;
+        if running.is_some() {
+            self.tell_domain(&name, &["tuned"]);
+        }
         self.put(&name, inactive, running);
         Ok(())
     }
