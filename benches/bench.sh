@@ -147,4 +147,21 @@ verdict=met
 if [ $peak -gt 120 ]; then verdict=missed missed=yes; fi
 printf '%-34s %6d MiB %10s %7s %3d MiB  %s\n' "  its memory at peak" $peak "" "" 120 $verdict
 
+# Each time another value, for the floor as for jvp, so that there is always something to be done.
+cp "$work/set/vms/00.yaml" "$work/first.yaml"
+echo 64 >"$work/count"
+cat >"$work/next" <<END
+#!/bin/sh
+set -e
+count=\$((\$(cat "$work/count") + 1))
+echo \$count >"$work/count"
+sed "0,/  memory: 64Mi/s//  memory: \${count}Mi/" "$work/first.yaml" >"$work/set/vms/00.yaml"
+END
+chmod +x "$work/next"
+line=$(measure "$runs" :: "$JVP_FLOOR" change "$uri" vm-0000 :: "$JVP" --state-dir "$work/state" apply -f . -y :: "$work/next")
+row "apply of one changed VM of $vms" 1.4 "$line"
+jvp plan -f . --detailed-exitcode >"$work/log" || { cat "$work/log"; die "a plan right after that apply is not empty"; }
+memory=$(JVP_LAB_DIR=$work/lab "$here/../tests/lab/lab.sh" exec a virsh -q dominfo vm-0000 | sed -n 's/^Max memory: *//p')
+[ "$memory" = "$(($(cat "$work/count") * 1024)) KiB" ] || die "the changed VM has $memory"
+
 if [ $missed = yes ] && [ $fail = yes ]; then exit 1; fi

@@ -197,6 +197,63 @@ fn a_restart_that_is_killed_anywhere_leaves_no_vm_off_whatever_its_strategy() {
     }
 }
 
+/// A VM that is rebuilt when what cloud-init is told changes: two disks from a template, and a blank one.
+const REBUILT: &str = r"
+apiVersion: jvp.dev/v1alpha1
+kind: VirtualMachine
+metadata: {name: small}
+spec:
+  memory: 512Mi
+  disks:
+    - {name: root, claim: {pool: disks, source: {template: debian-12}}}
+    - {name: copy, claim: {pool: disks, source: {template: debian-12}, clone: Full, format: raw}}
+    - {name: data, claim: {pool: disks, capacity: 16Mi}}
+  interfaces: [{name: lan, network: lan}]
+  cloudInit: {hostname: one, onChange: Rebuild}
+";
+
+/// Has guests write to all of their disks.
+fn write_disks(place: &Place) {
+    let file = place.path("fake").join("local.json");
+    let mut state: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    for (path, disk) in state["files"].as_object_mut().unwrap() {
+        if path.contains("/small.") {
+            disk["digest"] = "written by the guest".into();
+        }
+    }
+    fs::write(file, state.to_string()).unwrap();
+}
+
+#[test]
+fn a_vm_that_is_rebuilt_survives_a_kill_anywhere_and_keeps_its_blank_disks() {
+    let checkout = "examples/bios";
+    let words =
+        ["--allow-restart", "VM/small", "--allow-data-loss", "Volume/small.root", "--allow-data-loss", "Volume/small.copy"];
+    let mut arguments = vec!["apply", "-f", checkout, "-y", "--parallelism", "1"];
+    let first = arguments.clone();
+    arguments.extend(words);
+    let fresh = || {
+        let place = Place::with(&[checkout]);
+        let file = place.path("checkout").join(checkout).join("vm.yaml");
+        fs::write(&file, REBUILT).unwrap();
+        done(&place, &first);
+        write_disks(&place);
+        fs::write(file, REBUILT.replace("hostname: one", "hostname: two")).unwrap();
+        place
+    };
+    kill_each(&fresh, &arguments, &arguments, &["plan", "-f", checkout, "--detailed-exitcode"], 20);
+    let clean = fresh();
+    done(&clean, &arguments);
+    let state = node(&clean);
+    let digest = |disk: &str| {
+        let files = state["files"].as_object().unwrap();
+        let (_, file) = files.iter().find(|(path, _)| path.contains(&format!("/small.{disk}."))).unwrap();
+        file["digest"].clone()
+    };
+    assert_eq!(digest("data"), "written by the guest");
+    assert!(digest("root").is_null() && digest("copy") != "written by the guest", "{state:#}");
+}
+
 /// What is there before: a pool that may move, one that stays, volumes, and a running VM on a network and on two of the volumes.
 const BEFORE: &str = r"apiVersion: jvp.dev/v1alpha1
 kind: Fleet

@@ -44,10 +44,16 @@ mod host_storage;
 mod host_test_driver;
 #[path = "lab_suite/kill.rs"]
 mod kill;
+#[path = "lab_suite/kind_cases.rs"]
+mod kind_cases;
+#[path = "lab_suite/kinds.rs"]
+mod kinds;
 #[path = "lab_suite/leaf_cases.rs"]
 mod leaf_cases;
 #[path = "lab_suite/leaves.rs"]
 mod leaves;
+#[path = "lab_suite/lifecycle_cases.rs"]
+mod lifecycle_cases;
 #[path = "lab_suite/networks.rs"]
 mod networks;
 #[path = "lab_suite/scenarios.rs"]

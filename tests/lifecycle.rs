@@ -292,6 +292,75 @@ fn an_ignored_field_is_used_at_creation_and_never_compared_again() {
     assert!(said.contains("it is jvp's own conduct"), "{said}");
 }
 
+#[test]
+fn what_was_used_at_creation_is_refused_where_it_changes_and_kept_where_it_is_taken_out() {
+    let object = |kind: &str, name: &str, spec: &str| {
+        format!("---\napiVersion: jvp.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n")
+    };
+    let pools = ["one", "two"].map(|pool| object("StoragePool", pool, &format!("type: Dir, target: {{path: /srv/{pool}}}")));
+    let ground = pools.concat() + &object("Volume", "base", "pool: one, capacity: 8Mi");
+    let volume = |spec: &str| ground.clone() + &object("Volume", "data", spec);
+    let linked = "pool: one, source: {volume: base}, libvirtName: kept.qcow2";
+    let claim = |claim: &str| {
+        ground.clone()
+            + &object(
+                "VirtualMachine",
+                "mine",
+                &format!("memory: 64Mi, runStrategy: Manual, disks: [{{name: root, claim: {{{claim}}}}}]"),
+            )
+    };
+    let machine =
+        |name: &str| ground.clone() + &object("VirtualMachine", "mine", &format!("memory: 64Mi, runStrategy: Manual{name}"));
+    let network = |name: &str| ground.clone() + &object("Network", "own", &format!("mode: Isolated{name}"));
+    // What is made, what its manifest becomes, and what is said of it; nothing where it may become that.
+    let cases = [
+        (volume(linked), volume(&linked.replace("pool: one", "pool: two")), "pool: one → two"),
+        (volume(linked), volume(&linked.replace("kept", "other")), "libvirtName: kept.qcow2 → other.qcow2"),
+        (volume(linked), volume(&linked.replace(", libvirtName: kept.qcow2", "")), ""),
+        (volume(linked), volume(&(linked.to_owned() + ", clone: Full")), "clone: Linked → Full"),
+        (volume(linked), volume(&(linked.to_owned() + ", clone: Linked")), ""),
+        (
+            volume("pool: one, capacity: 8Mi, libvirtName: a"),
+            volume("pool: one, capacity: 8Mi, libvirtName: a, format: raw"),
+            "format: qcow2 → raw",
+        ),
+        (volume(linked), volume("pool: one, capacity: 8Mi, libvirtName: kept.qcow2"), "source: Volume/base → none"),
+        (volume("pool: one, capacity: 8Mi"), volume("pool: one, source: {volume: base}"), "source: none → Volume/base"),
+        (claim("pool: one, capacity: 8Mi"), claim("pool: two, capacity: 8Mi"), "pool: one → two"),
+        (claim("pool: one, capacity: 8Mi"), claim("pool: one, source: {volume: base}"), "source: none → Volume/base"),
+        (machine(""), machine(", libvirtName: other"), "libvirtName: mine → other"),
+        (machine(", libvirtName: other"), machine(""), ""),
+        (network(""), network(", libvirtName: other"), "libvirtName: own → other"),
+        (network(", libvirtName: other"), network(""), ""),
+    ];
+    for (made, changed, says) in cases {
+        let bench = Bench::with(&made);
+        bench.jvp(0, &["apply", "-y"]);
+        let before = bench.node.state();
+        bench.write(&changed);
+        if says.is_empty() {
+            bench.jvp(0, &["plan", "--detailed-exitcode"]);
+        } else {
+            let said = bench.jvp(6, &["apply", "-y"]);
+            assert!(said.contains(says) && said.contains("make a new object under another name"), "{said}");
+        }
+        assert_eq!(format!("{:?}", before.files), format!("{:?}", bench.node.state().files));
+        assert_eq!(unmarked(&before), unmarked(&bench.node.state()));
+    }
+    // A file that somebody moved by hand is found where it is now.
+    let bench = Bench::with(&volume("pool: one, capacity: 8Mi"));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.node.with(|state| {
+        let file = state.files.remove("/srv/one/data.qcow2").unwrap();
+        state.files.insert("/srv/one/moved.qcow2".into(), file);
+        let pool = state.pools.get_mut("one").unwrap();
+        let known = pool.known.remove("data.qcow2").unwrap();
+        pool.known.insert("moved.qcow2".into(), known);
+    });
+    bench.write(&volume("pool: one, capacity: 8Mi, libvirtName: moved.qcow2"));
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+}
+
 /// A pool, a network and a VM with a claim, whose names end so.
 fn trio(pool: &str, network: &str, machine: &str, renamed: bool) -> String {
     let was = |name: &str| if renamed { format!("lifecycle: {{renamedFrom: {name}}}\n") } else { String::new() };
@@ -407,6 +476,39 @@ fn prune_keeps_what_is_to_be_kept() {
     bench.write(pool);
     let said = bench.jvp(6, &["apply", "-y", "--prune"]);
     assert!(said.contains("only its mark tells of it"), "{said}");
+}
+
+#[test]
+fn a_vm_that_is_to_be_kept_stays_with_its_disks_and_is_taken_back() {
+    let ground = "---\napiVersion: jvp.dev/v1alpha1\nkind: StoragePool\nmetadata: {name: one}\nspec: {type: Dir, target: {path: /srv/one}}\n";
+    let kept = vm(
+        "kept",
+        "disks: [{name: root, claim: {pool: one, capacity: 8Mi}}]\n  cloudInit: {hostname: kept}",
+        "reclaimPolicy: Retain",
+    );
+    let bench = Bench::with(&(ground.to_owned() + &kept));
+    bench.jvp(0, &["apply", "-y"]);
+    let before = bench.node.state();
+    let said = bench.jvp(0, &["delete", "-y", "--with-data", "VM/kept"]);
+    assert!(said.contains("it stays as it is (reclaimPolicy: Retain)"), "{said}");
+    assert_eq!(unmarked(&before), unmarked(&bench.node.state()));
+    assert_eq!(before.domains["kept"].power, bench.node.state().domains["kept"].power);
+    bench.jvp(0, &["apply", "-y"]);
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    // As well where its manifest is gone.
+    bench.write(ground);
+    bench.jvp(0, &["apply", "-y", "--prune"]);
+    bench.jvp(0, &["plan", "--prune", "--detailed-exitcode"]);
+    assert_eq!(unmarked(&before), unmarked(&bench.node.state()));
+    bench.write(&(ground.to_owned() + &kept));
+    bench.jvp(0, &["apply", "-y"]);
+    bench.jvp(0, &["plan", "--detailed-exitcode"]);
+    assert_eq!(unmarked(&before), unmarked(&bench.node.state()));
+    // Without the word it goes.
+    bench.write(&(ground.to_owned() + &kept.replace("reclaimPolicy: Retain", "")));
+    bench.jvp(0, &["delete", "-y", "--with-data", "VM/kept"]);
+    let state = bench.node.state();
+    assert!(!state.domains.contains_key("kept") && !state.files.keys().any(|path| path.contains("kept")), "{:?}", state.files);
 }
 
 #[test]

@@ -5,12 +5,16 @@
 
 #[path = "properties/bench.rs"]
 mod bench;
+#[path = "properties/every_call.rs"]
+mod every_call;
 #[path = "properties/lifecycle.rs"]
 mod lifecycle;
 #[path = "properties/machines.rs"]
 mod machines;
 #[path = "properties/networks.rs"]
 mod networks;
+#[path = "properties/rebuild.rs"]
+mod rebuild;
 #[path = "properties/scene.rs"]
 mod scene;
 

@@ -3,6 +3,7 @@
 //! - `link`: links libvirt and ends.
 //! - `read URI`: lists domains, pools, volumes and networks, and reads each one's document; a running one's live document too.
 //! - `define URI FILE`: defines the domains of a plan's JSON, each with the flags that the plan names.
+//! - `change URI NAME`: reads all that, and defines this one domain anew.
 //! - `undefine URI`: takes every domain away again; not measured.
 //! - `measure RUNS :: FLOOR… :: JVP… [:: PREPARE…]`: runs the two commands in turn, `PREPARE` before each.
 //!
@@ -23,11 +24,15 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["link"] => Ok(()),
-        ["read", uri] => read(uri),
+        ["read", uri] => open(uri).map_err(Into::into).and_then(|connect| read(&connect)),
+        ["change", uri, name] => change(uri, name),
         ["define", uri, file] => define(uri, file),
         ["undefine", uri] => undefine(uri).map_err(Into::into),
         ["measure", rest @ ..] => measure::measure(rest),
-        _ => Err("link | read URI | define URI FILE | undefine URI | measure RUNS :: FLOOR… :: JVP… [:: PREPARE…]".into()),
+        _ => Err(
+            "link | read URI | change URI NAME | define URI FILE | undefine URI | measure RUNS :: FLOOR… :: JVP… [:: PREPARE…]"
+                .into(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -43,10 +48,9 @@ fn open(uri: &str) -> Result<Connect, Error> {
     Connect::open(Some(uri))
 }
 
-fn read(uri: &str) -> Fallible<()> {
-    let connect = open(uri)?;
+fn read(connect: &Connect) -> Fallible<()> {
     let mut documents = vec![connect.capabilities()?];
-    let live = running(&connect)?;
+    let live = running(connect)?;
     for domain in connect.list_all_domains(0)? {
         documents.push(domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?);
     }
@@ -74,6 +78,15 @@ fn read(uri: &str) -> Fallible<()> {
 
 fn running(connect: &Connect) -> Result<Vec<virt::domain::Domain>, Error> {
     connect.list_all_domains(sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+}
+
+fn change(uri: &str, name: &str) -> Fallible<()> {
+    let connect = open(uri)?;
+    read(&connect)?;
+    let domain = connect.lookup_domain_by_name(name)?;
+    let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE | sys::VIR_DOMAIN_XML_SECURE)?;
+    connect.define_domain_xml_flags(&xml, 0)?;
+    Ok(())
 }
 
 fn define(uri: &str, file: &str) -> Fallible<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::progress::{Event, Sink};
 use crate::host::{ErrorKind, Host, HostError, Progress};
 use crate::name::Name;
-use crate::observe::{NodeState, Scope, Target};
+use crate::observe::{DomainState, NodeState, Scope, Target};
 use crate::plan::{
     Action, ActionId, Begins, Entry, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify,
 };
@@ -398,6 +398,16 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeSta
                 [] => conflict("the guest that it was a disk of does not run on it any more".into()),
                 _ => conflict(format!("who runs on {path} is not as when the plan was made")),
             }
+        }
+        Precondition::VolumeOf { path, uuid } => {
+            let state = read(host, &Scope::Everything).await?;
+            let domain = state.domains.values().find(|domain| domain.uuid == *uuid);
+            if domain.is_some_and(DomainState::is_active) {
+                return conflict("the VM that it is a disk of runs again".into());
+            }
+            let mut users = crate::plan::users(&state, path);
+            users.retain(|user| domain.is_none_or(|domain| domain.name != *user));
+            if users.is_empty() { Ok(None) } else { conflict(format!("it is used by {}", users.join(", "))) }
         }
         Precondition::VolumeUnused { path } => {
             // libvirt protects no volume that is in use: everything is read again.

@@ -51,7 +51,7 @@ pub enum OnChange {
     Ignore,
     /// The next start finds the new seed, as a new instance.
     NextStart,
-    /// The VM is to be made anew, and its data lost. An apply refuses that: `jvp delete --with-data`, then an apply.
+    /// The VM is rebuilt: what of it came from a Template is made anew, and its data lost, for which each volume needs its word.
     Rebuild,
 }
 

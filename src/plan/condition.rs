@@ -58,6 +58,13 @@ pub enum Precondition {
         /// Its path.
         path: String,
     },
+    /// The volume with this path, used by nobody but the domain with this UUID, which is off.
+    VolumeOf {
+        /// Its path.
+        path: String,
+        /// The domain's UUID.
+        uuid: Uuid,
+    },
     /// The volume with this path.
     Volume {
         /// Its path.

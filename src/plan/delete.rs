@@ -185,6 +185,9 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
         );
     }
     let domain = p.domain(wanted);
+    if domain.is_some() && wanted.reclaim == ReclaimPolicy::Retain {
+        return release(p, wanted, needs, "it stays as it is (reclaimPolicy: Retain)");
+    }
     let mut row = Row::new(wanted, Verb::Delete, "asked for");
     row.needs = needs;
     if let Some(domain) = domain {
@@ -335,6 +338,10 @@ fn remove_file(
         .as_ref()
         .map(|volume| (volume.pool.clone(), volume.file.clone(), volume.path.clone()))
         .or_else(|| entry.template.as_ref().map(|t| (t.pool.clone(), t.file.clone(), t.path.clone())));
+    let owner = entry.volume.as_ref().and_then(|volume| volume.owner.clone());
+    if let Some(owner) = owner.filter(|owner| kept(p, owner)) {
+        return release(p, wanted, needs, &format!("{owner} is kept, and stands on it"));
+    }
     let consent = with_data || p.policy.consents.allow_data_loss.contains(&wanted.object);
     if wanted.reclaim == ReclaimPolicy::Retain && !consent {
         return release(p, wanted, needs, "its data is kept (reclaimPolicy: Retain)");
@@ -459,6 +466,12 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
             .record(Record::Remove(wanted.object.clone())),
     );
     p.commit(row);
+}
+
+/// Whether an object's manifest, or the inventory where it has none, says that it is kept.
+fn kept(p: &Planner<'_>, object: &ObjectRef) -> bool {
+    let wanted = p.desired.objects.get(object).map(|wanted| wanted.reclaim);
+    wanted.or_else(|| p.entry(object)?.reclaim) == Some(ReclaimPolicy::Retain)
 }
 
 /// Keeps an object in libvirt, and says in the inventory that nothing wants it.

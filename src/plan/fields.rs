@@ -91,7 +91,9 @@ use Class::{Behaviour, CreateOnly, Inventory, Managed, Seed};
 use Kind::{Fleet, KeyPair, Network, Node, StoragePool, Template, VirtualMachine, Volume};
 use OnRemoval::{Drop, Keep, Set};
 
-const NEW_OBJECT: Change = Never("make a new object under another name, or delete this one first");
+/// The way to another value of what is used at creation only.
+pub(super) const NEW_OBJECT_WAY: &str = "make a new object under another name, or delete this one first";
+const NEW_OBJECT: Change = Never(NEW_OBJECT_WAY);
 
 /// All rows.
 pub const FIELDS: &[Field] = &[

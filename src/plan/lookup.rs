@@ -1,7 +1,8 @@
 //! What references mean: where a volume or template stands, or will.
 
+use super::fields::NEW_OBJECT_WAY;
 use super::kinds::VolumeAt;
-use super::model::RefusalKind;
+use super::model::{FieldChange, RefusalKind, Shown};
 use super::planner::Planner;
 use super::{Entry, TemplateRecord};
 use crate::name::{Kind, Name, ObjectRef};
@@ -161,13 +162,35 @@ impl Planner<'_> {
             .iter()
             .filter_map(|(row, difference)| match row.change {
                 Change::Done => None,
-                Change::Never(way) => Some((super::display::field_line(&super::diff::shown(row, difference)), way)),
+                Change::Never(way) => Some((super::diff::shown(row, difference), way)),
             })
             .collect();
-        for (line, way) in &never {
-            self.refuse(wanted, RefusalKind::Guard, format!("this never changes once it is made: {line}"), &[(*way).into()]);
+        for (change, way) in &never {
+            self.refuse_change(wanted, change, way);
         }
         !never.is_empty()
+    }
+
+    /// Refuses another value of a field that was used when the object was made.
+    pub(super) fn refuse_new_value(&mut self, wanted: &Wanted, path: &str, old: &str, new: &str) {
+        let shown = |text: &str| Some(Shown::Value(text.to_owned()));
+        let change = FieldChange { path: path.to_owned(), old: shown(old), new: shown(new) };
+        self.refuse_change(wanted, &change, NEW_OBJECT_WAY);
+    }
+
+    fn refuse_change(&mut self, wanted: &Wanted, change: &FieldChange, way: &str) {
+        let line = super::display::field_line(change);
+        self.refuse(wanted, RefusalKind::Guard, format!("this never changes once it is made: {line}"), &[way.into()]);
+    }
+
+    /// Refuses another `libvirtName` for what stands under the name that it was made with. True where it was refused; false where
+    /// `found` is a name that somebody gave it by hand.
+    pub(super) fn refuse_new_name(&mut self, wanted: &Wanted, found: &str) -> bool {
+        let made = self.entry(&wanted.object).is_some_and(|entry| entry.libvirt_name == found);
+        if made {
+            self.refuse_new_value(wanted, "/libvirtName", found, &wanted.libvirt_name);
+        }
+        made
     }
 
     /// The mark of an object as it is to be written.

@@ -16,6 +16,7 @@ mod lifecycle;
 mod lookup;
 mod model;
 mod owned;
+mod parts;
 mod planner;
 mod plugs;
 mod policy;
@@ -40,6 +41,7 @@ pub use inventory::complete;
 pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
 pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord, reservations};
+pub use parts::Part;
 pub use planner::libvirt_name;
 pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};
@@ -84,6 +86,9 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
     match &policy.mode {
         Mode::Apply => {
             let targets = policy.targets.as_ref().map(|targets| closure(desired, targets));
+            if policy.adopt.is_empty() {
+                kinds::find_rebuilds(&mut p, targets.as_ref());
+            }
             for object in &desired.order {
                 if targets.as_ref().is_some_and(|targets| !targets.contains(object)) {
                     continue;
@@ -113,6 +118,7 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     suspension::take_back(&mut p, wanted, before);
                 }
             }
+            kinds::finish_rebuilds(&mut p);
             prune::finish(&mut p);
         }
         Mode::Delete { objects, with_data } => delete::plan(&mut p, objects, *with_data),

@@ -133,6 +133,8 @@ pub(super) struct Planner<'a> {
     pub(super) made: Said<Entry>,
     /// Marks that this plan writes.
     pub(super) marks: Said<Mark>,
+    /// VMs that are to be rebuilt.
+    pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
     /// Nodes on which nothing is done.
     pub(super) closed_nodes: BTreeSet<Name>,
 }
@@ -156,6 +158,7 @@ impl<'a> Planner<'a> {
             standing: BTreeMap::new(),
             made: Said::default(),
             marks: Said::default(),
+            rebuilds: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
         }
     }

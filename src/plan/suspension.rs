@@ -15,6 +15,11 @@ fn of<'a>(p: &Planner<'a>, wanted: &Wanted) -> Option<&'a Suspension> {
     p.owned.suspended.get(&wanted.object).or_else(by_owner)
 }
 
+/// Whether nothing is to be done to an object.
+pub(super) fn is_suspended(p: &Planner<'_>, wanted: &Wanted) -> bool {
+    of(p, wanted).is_some()
+}
+
 fn words(p: &Planner<'_>, wanted: &Wanted) -> Option<String> {
     let suspension = of(p, wanted)?;
     let words = suspension.words();

@@ -27,7 +27,7 @@ fn make(lab: &Lab, node: &str, object: &Object, verb: &[&str], refused: &mut Ref
 }
 
 /// A document without jvp's mark, byte for byte as it was before.
-fn unmarked(text: &str) -> String {
+pub fn unmarked(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some(at) = text.find("<jvp:object") {
         let tail = &text[at..];

@@ -2,7 +2,7 @@
 
 use crate::checkout::{Checkout, ground};
 use crate::scenarios::FLEET;
-use crate::support::{Lab, left_out, tiny};
+use crate::support::{Lab, bridges, left_out, tiny};
 
 const EMPTY: [&str; 2] = ["plan", "--detailed-exitcode"];
 
@@ -57,17 +57,6 @@ fn run_of(lab: &Lab, name: &str) -> String {
     let id = lab.virsh("a", &["domid", name]);
     let pid = std::fs::read_to_string(format!("/run/jvp-lab/{}/a/qemu/{name}.pid", lab.hash())).unwrap_or_default();
     format!("{} {}", id.trim(), pid.trim())
-}
-
-/// The bridge that each tap of a domain's is enslaved to, as the kernel has it.
-fn bridges(lab: &Lab, name: &str) -> Vec<String> {
-    let taps = lab.virsh("a", &["domiflist", name]);
-    let taps = taps.lines().filter_map(|line| line.split_whitespace().next()).filter(|tap| tap.starts_with("vnet"));
-    taps.map(|tap| {
-        let link = lab.script(&["exec", "a", "ip", "-o", "link", "show", tap]);
-        link.split(" master ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or("none").to_owned()
-    })
-    .collect()
 }
 
 /// Waits until a guest answers who has an address: its frames go both ways.

@@ -300,3 +300,69 @@ fn secrets_leave_no_trace() {
     assert_eq!(traces, Vec::<String>::new());
     assert_eq!(found(checkout.folder().parent().unwrap(), &words[..3]).iter().filter(|t| t.contains("/plan")).count(), 0);
 }
+
+/// Runs qemu-io on a volume of the lab's, also on one that a guest has open.
+fn qemu_io(file: &std::path::Path, command: &str, write: bool) -> String {
+    let mut program = std::process::Command::new("qemu-io");
+    program.args(["-f", "qcow2", "-c", command]);
+    if !write {
+        program.args(["-r", "-U"]);
+    }
+    let output = program.arg(file).output().expect("qemu-io runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // It fails, too, where it read something else than was told.
+    assert!(said.contains("65536/65536 bytes"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+#[test]
+fn a_vm_is_rebuilt_from_its_template_and_keeps_its_identity_and_its_blank_disk() {
+    let lab = lab_or_return!(1);
+    let vm = r"---
+apiVersion: jvp.dev/v1alpha1
+kind: VirtualMachine
+metadata: {name: again}
+spec:
+  memory: 96Mi
+  runStrategy: Halted
+  shutdown: {timeout: 3s, onTimeout: PowerOff}
+  disks:
+  - {name: root, claim: {pool: main, source: {template: tiny}}}
+  - {name: data, claim: {pool: main, capacity: 16Mi}}
+  interfaces:
+  - {name: eth0, network: lan}
+  cloudInit: {hostname: one, onChange: Rebuild}
+";
+    let manifests = base(&lab, "a", FLEET, "", 9);
+    let checkout = checkout(&(manifests.clone() + vm), false);
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    let pool = lab.images("a").join("main");
+    let (root, data) = (pool.join("again.root.qcow2"), pool.join("again.data.qcow2"));
+    for file in [&root, &data] {
+        qemu_io(file, "write -P 0x5a 15M 64k", true);
+    }
+    let written = |file| !qemu_io(file, "read -P 0x5a 15M 64k", false).contains("Pattern verification failed");
+    let vm = vm.replace("Halted", "Always");
+    checkout.write("all.yaml", &(manifests.clone() + &vm));
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    let facts = || {
+        let uuid = lab.virsh("a", &["domuuid", "again"]);
+        let nics = lab.virsh("a", &["domiflist", "again", "--inactive"]);
+        (uuid, nics, lab.virsh("a", &["domstate", "again"]))
+    };
+    let before = facts();
+    assert!(written(&root) && written(&data));
+
+    checkout.write("all.yaml", &(manifests + &vm.replace("hostname: one", "hostname: two")));
+    checkout.jvp(&["apply", "-y"]).exits(6).says("--allow-data-loss Volume/again.root --allow-restart VirtualMachine/again");
+    assert_eq!(facts(), before);
+    let words = ["--allow-data-loss", "Volume/again.root", "--allow-restart", "VM/again"];
+    checkout.jvp(&[&["apply", "-y"], words.as_slice()].concat()).exits(0);
+    assert_eq!(facts(), before, "its UUID and its card stay, and it runs");
+    assert!(!written(&root), "its system is the template's again");
+    assert!(written(&data), "its blank disk keeps its data");
+    checkout.jvp(&EMPTY).exits(0);
+    let seeds = std::fs::read_dir(&pool).expect("a pool").filter_map(Result::ok);
+    let seeds = seeds.filter(|file| file.file_name().to_string_lossy().contains(".seed-")).count();
+    assert_eq!(seeds, 1, "the old seed is gone");
+}

@@ -34,6 +34,8 @@ pub(crate) use lab_or_return;
 /// Two nodes: `a` for everything, `b` to be stopped and restarted.
 pub struct Lab {
     dir: PathBuf,
+    /// Asked for once: every command that virsh is given needs one.
+    uris: Mutex<BTreeMap<String, String>>,
 }
 
 static TURN: AtomicU64 = AtomicU64::new(0);
@@ -58,7 +60,7 @@ impl Lab {
         // Each its own: the one before may be on its way down still.
         let turn = TURN.fetch_add(1, Ordering::Relaxed);
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{}-{turn}", std::process::id()));
-        let lab = Self { dir };
+        let lab = Self { dir, uris: Mutex::default() };
         lab.script(&["up", &nodes.to_string()]);
         lab
     }
@@ -80,7 +82,8 @@ impl Lab {
     }
 
     pub fn uri(&self, node: &str) -> String {
-        self.script(&["uri", node]).trim().to_owned()
+        let mut uris = self.uris.lock().unwrap_or_else(PoisonError::into_inner);
+        uris.entry(node.to_owned()).or_insert_with(|| self.script(&["uri", node]).trim().to_owned()).clone()
     }
 
     pub fn host(&self, node: &str) -> LibvirtHost {
@@ -243,6 +246,17 @@ pub fn tiny_devices(image: &Path, serial: &Path) -> String {
         image.display(),
         serial.display()
     )
+}
+
+/// The bridge that each tap of a domain's is enslaved to, as the kernel has it.
+pub fn bridges(lab: &Lab, name: &str) -> Vec<String> {
+    let taps = lab.virsh("a", &["domiflist", name]);
+    let taps = taps.lines().filter_map(|line| line.split_whitespace().next()).filter(|tap| tap.starts_with("vnet"));
+    taps.map(|tap| {
+        let link = lab.script(&["exec", "a", "ip", "-o", "link", "show", tap]);
+        link.split(" master ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or("none").to_owned()
+    })
+    .collect()
 }
 
 /// Waits until a file has a line with `text`.

@@ -333,7 +333,7 @@ impl Bench {
         let plan = Outlook::plan(self, &seen);
         prop_assert!(plan.refusals.is_empty(), "{:#?}\n{}", plan.refusals, self.text);
         if plan.is_empty() {
-            settle(&self.world(), &seen, &plan).unwrap();
+            settle(&self.ledger(), now, &seen, &plan, &|_| true).unwrap();
             return Ok(());
         }
         let rounds = self.rounds_of(seen, plan).await;
@@ -368,6 +368,17 @@ impl Bench {
             () = self.fate.died.notified() => {}
             () = rounds => {}
         }
+    }
+
+    /// Whether what was to go wrong did.
+    pub fn met(&self) -> bool {
+        self.fate.plan.lock().unwrap().is_none()
+    }
+
+    /// Has the image of a template have other content.
+    pub fn replace_image(&mut self, template: &str) {
+        let facts = self.sources.images.get_mut(&template.parse::<Name>().unwrap()).unwrap();
+        facts.digest_sha256 = "c".repeat(64);
     }
 
     /// Nothing goes wrong any more.

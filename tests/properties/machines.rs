@@ -37,6 +37,22 @@ fn by_hand(host: &FakeHost, from: &str, to: &str) {
 }
 
 #[test]
+fn a_maximum_that_is_written_stays_where_what_is_comes_down_from_it() {
+    block_on(async {
+        let spec = |count: u32, memory: &str| {
+            bench(&format!("memory: {memory}, maxMemory: 96Mi, runStrategy: Halted, cpu: {{count: {count}, max: 2}}"))
+        };
+        let mut bench = spec(2, "96Mi");
+        bench.apply().await.unwrap();
+        bench.desired = spec(1, "64Mi").desired;
+        bench.apply().await.unwrap();
+        assert!(bench.plan().await.is_empty(), "{:#?}", bench.plan().await.changes);
+        let text = bench.hosts.values().next().unwrap().state().domains["vm"].inactive.clone();
+        assert!(text.contains("<memory unit='KiB'>98304</memory>") && text.contains("current='1'>2</vcpu>"), "{text}");
+    });
+}
+
+#[test]
 fn a_field_that_somebody_changed_since_the_plan_is_a_conflict_and_what_is_not_ours_is_kept() {
     block_on(async {
         let mut bench = self::bench("memory: 64Mi, runStrategy: Halted, cpu: {count: 1}");
@@ -58,6 +74,32 @@ fn a_field_that_somebody_changed_since_the_plan_is_a_conflict_and_what_is_not_ou
         let text = host.state().domains["vm"].inactive.clone();
         assert!(text.contains("<memory unit='KiB'>98304</memory>") && text.contains("<on_reboot>destroy</on_reboot>"), "{text}");
         assert!(bench.plan().await.is_empty());
+    });
+}
+
+#[test]
+fn a_vm_that_changes_in_place_costs_one_look_at_the_node_and_leaves_nothing_to_record() {
+    block_on(async {
+        for (strategy, change) in [
+            ("Halted", "memory: 96Mi"),
+            ("Always", "memory: 64Mi, title: One line"),
+            ("Always", "memory: 96Mi, disks: [{name: root, claim: {pool: p0, capacity: 16Mi}, limits: {iops: 5}}]"),
+        ] {
+            let disk = "disks: [{name: root, claim: {pool: p0, capacity: 16Mi}}]";
+            let of = |spec: &str| format!("{spec}, runStrategy: {strategy}");
+            let mut bench = self::bench(&of(&format!("memory: 64Mi, {disk}")));
+            bench.apply().await.unwrap();
+            let change = if change.contains("disks") { change.to_owned() } else { format!("{change}, {disk}") };
+            bench.desired = self::bench(&of(&change)).desired;
+            let before = bench.full_reads();
+            let seen = bench.plan().await;
+            assert!(!seen.is_empty());
+            bench.apply().await.unwrap();
+            // The one is this test's own.
+            assert_eq!(bench.full_reads() - before, 2, "{change}");
+            let plan = bench.plan().await;
+            assert!(plan.is_empty() && plan.settled.is_empty(), "{change}: {:?}", plan.settled);
+        }
     });
 }
 

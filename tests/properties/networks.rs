@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jvp::host::fake::{FakeHost, State};
 use jvp::name::Kind;
 use jvp::observe::{NodeState, Scope};
-use jvp::plan::{Edit, Op, Section, Side, unplugged};
+use jvp::plan::{Consents, Edit, Op, Section, Side, unplugged};
 use proptest::prelude::*;
 
 use crate::bench::{Bench, Trouble, block_on};
@@ -270,6 +270,19 @@ fn a_guest_that_came_since_the_plan_is_not_cut_off() {
         bench.consents = policy.consents.clone();
         bench.apply().await.unwrap();
         assert_eq!(host.state().networks["net0"].ports.len(), 1);
+        assert!(bench.plan().await.is_empty());
+        // Left behind by a restart by hand, it is plugged in also where the network has to be restarted once more.
+        bench.consents = Consents::default();
+        bench.desired = Bench::of(&scene, &documents(&scene, &plain)).unwrap().desired;
+        host.with(|state| {
+            state.perform(&Op::NetworkStop { name: "net0".into() }).unwrap();
+            state.perform(&Op::NetworkStart { name: "net0".into() }).unwrap();
+        });
+        assert!(host.state().networks["net0"].ports.is_empty());
+        bench.apply().await.unwrap();
+        let network = host.state().networks["net0"].clone();
+        assert!(network.live.is_some_and(|live| live.contains("<mtu size='1400'/>")));
+        assert_eq!(network.ports.len(), 1);
         assert!(bench.plan().await.is_empty());
     });
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use virt::network::Network;
 use virt::stream::Stream;
 use virt::sys;
 
+use super::event_loop;
 use crate::observe::RawLease;
 
 /// A domain's state and the reason for it, as libvirt's numbers.
@@ -143,6 +145,130 @@ pub(super) fn agent_addresses(domain: &Domain) -> Result<Vec<String>, Error> {
     // SAFETY: the array itself comes from C's allocator, and its elements are gone.
     unsafe { free(list.cast()) };
     Ok(addresses)
+}
+
+/// What an event loop calls when a file is ready.
+pub(super) type FileFunction = sys::virEventHandleCallback;
+/// What an event loop calls when a clock is due.
+pub(super) type TimerFunction = sys::virEventTimeoutCallback;
+
+/// A function of libvirt's for an event loop, with what it gets back. Its drop is libvirt's word that it is called no more; libvirt
+/// takes its own locks then, so it must hold none.
+pub(super) struct Callback<F> {
+    function: F,
+    opaque: *mut c_void,
+    free: sys::virFreeCallback,
+}
+
+// SAFETY: an event loop calls from a thread of its own what was registered from another: libvirt's callbacks are made for that.
+unsafe impl<F: Send> Send for Callback<F> {}
+// SAFETY: as above; the pointer is only ever handed back to libvirt, which guards what is behind it.
+unsafe impl<F: Sync> Sync for Callback<F> {}
+
+impl Callback<FileFunction> {
+    /// Says what of a file is ready.
+    pub(super) fn call(&self, watch: c_int, fd: c_int, events: c_int) {
+        if let Some(function) = self.function {
+            // SAFETY: libvirt registered the function with this pointer, which it has been told of no drop of yet.
+            unsafe { function(watch, fd, events, self.opaque) };
+        }
+    }
+}
+
+impl Callback<TimerFunction> {
+    /// Says that a clock is due.
+    pub(super) fn call(&self, timer: c_int) {
+        if let Some(function) = self.function {
+            // SAFETY: libvirt registered the function with this pointer, which it has been told of no drop of yet.
+            unsafe { function(timer, self.opaque) };
+        }
+    }
+}
+
+impl<F> Callback<F> {
+    /// Gives it back to libvirt, whose it still is where it was refused.
+    pub(super) fn leave(mut self) {
+        self.free = None;
+    }
+}
+
+impl<F> Drop for Callback<F> {
+    fn drop(&mut self) {
+        if let Some(free) = self.free {
+            // SAFETY: libvirt registered this for the pointer, and it is called once.
+            unsafe { free(self.opaque) };
+        }
+    }
+}
+
+/// Gives libvirt the house's event loop; only before the first connection, and never a second time.
+pub(super) fn register_event_loop() {
+    // SAFETY: the functions keep what libvirt asks of an event loop, from any thread.
+    unsafe {
+        sys::virEventRegisterImpl(
+            Some(add_file),
+            Some(update_file),
+            Some(remove_file),
+            Some(add_timer),
+            Some(update_timer),
+            Some(remove_timer),
+        );
+    }
+}
+
+unsafe extern "C" fn add_file(
+    fd: c_int,
+    events: c_int,
+    function: FileFunction,
+    opaque: *mut c_void,
+    free: sys::virFreeCallback,
+) -> c_int {
+    // SAFETY: libvirt hands over a descriptor that is open at least until this returns.
+    let own = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned();
+    let callback = Callback { function, opaque, free };
+    match (event_loop::registered(), own) {
+        (Some(the_loop), Ok(own)) => the_loop.add_file(own, fd, events, callback).unwrap_or(-1),
+        _ => {
+            callback.leave();
+            -1
+        }
+    }
+}
+
+unsafe extern "C" fn update_file(watch: c_int, events: c_int) {
+    if let Some(the_loop) = event_loop::registered() {
+        the_loop.update_file(watch, events);
+    }
+}
+
+unsafe extern "C" fn remove_file(watch: c_int) -> c_int {
+    if event_loop::registered().is_some_and(|the_loop| the_loop.remove_file(watch)) { 0 } else { -1 }
+}
+
+unsafe extern "C" fn add_timer(
+    milliseconds: c_int,
+    function: TimerFunction,
+    opaque: *mut c_void,
+    free: sys::virFreeCallback,
+) -> c_int {
+    let callback = Callback { function, opaque, free };
+    match event_loop::registered() {
+        Some(the_loop) => the_loop.add_timer(milliseconds, callback),
+        None => {
+            callback.leave();
+            -1
+        }
+    }
+}
+
+unsafe extern "C" fn update_timer(timer: c_int, milliseconds: c_int) {
+    if let Some(the_loop) = event_loop::registered() {
+        the_loop.update_timer(timer, milliseconds);
+    }
+}
+
+unsafe extern "C" fn remove_timer(timer: c_int) -> c_int {
+    if event_loop::registered().is_some_and(|the_loop| the_loop.remove_timer(timer)) { 0 } else { -1 }
 }
 
 /// Skips `length` bytes of a sparse stream.

@@ -15,6 +15,7 @@ mod connection;
 mod console;
 mod domains;
 mod error;
+mod event_loop;
 mod events;
 mod ffi;
 mod guests;

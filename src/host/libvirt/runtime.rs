@@ -3,34 +3,27 @@
 //! No connection is opened here.
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use virt::error::{Error, clear_error_callback};
-use virt::event::{event_register_default_impl, event_run_default_impl};
+use virt::error::clear_error_callback;
 
-use super::error::{At, translate};
-use crate::host::HostError;
+use super::error::own;
+use super::event_loop;
+use crate::host::{ErrorKind, HostError};
 
 static STARTED: OnceLock<Result<(), HostError>> = OnceLock::new();
 
 /// Starts the event loop, if it doesn't run yet. Must be called before the first connection is opened: libvirt ties a
 /// connection to the loop that there is at its opening.
 pub(super) fn start() -> Result<(), HostError> {
-    STARTED.get_or_init(|| register().map_err(|error| translate(&error, At::Open))).clone()
+    let failed = |error| own(ErrorKind::Unreachable, format!("nothing can watch connections to libvirt: {error}"));
+    STARTED.get_or_init(|| register().map_err(failed)).clone()
 }
 
-fn register() -> Result<(), Error> {
+fn register() -> std::io::Result<()> {
     clear_error_callback();
-    event_register_default_impl()?;
+    let events = event_loop::register()?;
     // Should the thread not start, keep-alive does nothing and deadlines alone guard the calls.
-    let thread = std::thread::Builder::new().name("jvp-virt-events".into()).spawn(|| {
-        loop {
-            if event_run_default_impl().is_err() {
-                // Not seen yet; a loop that fails at once must not eat a CPU.
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-    });
+    let thread = std::thread::Builder::new().name("jvp-virt-events".into()).spawn(|| events.run());
     if let Err(error) = thread {
         tracing::warn!(%error, "no thread for libvirt's events: keep-alive is off");
     }

@@ -16,7 +16,9 @@ mod vm_expect;
 mod vm_fragment;
 mod vm_limits;
 mod vm_power;
+mod vm_rebuild;
 mod volume;
+mod volume_made;
 
 pub use network_update::patched_network;
 pub(super) use vm_address::{recorded_reservations, reserve};
@@ -40,6 +42,7 @@ pub(super) const TABLE: &[(Kind, PlanKind)] = &[
 ];
 
 pub(super) use vm_power::stop_drafts;
+pub(super) use vm_rebuild::{Rebuild, find as find_rebuilds, finish as finish_rebuilds};
 
 /// Plans what is asked for by hand.
 pub(super) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: super::policy::PowerAct) {

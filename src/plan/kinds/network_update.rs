@@ -90,9 +90,10 @@ pub(super) fn update(
     if starts && (subnet_taken(p, wanted, spec) || bridge_taken(p, wanted, spec)) {
         return;
     }
-    let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty()));
-    row.fields = shown(p, wanted, &found, restart, !network.active && !off);
+    // Whom a restart by hand left behind is plugged in, whether there is another restart or not.
     let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).collect();
+    let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty() || !lost.is_empty()));
+    row.fields = shown(p, wanted, &found, restart, !network.active && !off);
     row.fields.extend(lost.iter().map(|name| FieldChange {
         path: format!("/guests/{name}"),
         old: Some(Shown::Value("cut off".into())),

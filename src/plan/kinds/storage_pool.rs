@@ -24,6 +24,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     }
     match verdict {
         Verdict::Absent => create(p, wanted, spec),
+        Verdict::Renamed { name, .. } if p.refuse_new_name(wanted, &name) => {}
         Verdict::Renamed { name, .. } => p.refuse(
             wanted,
             RefusalKind::Guard,

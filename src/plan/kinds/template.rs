@@ -40,6 +40,15 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     let Some(pool_name) = templates_pool(pool_name) else { return };
     let pool_ref = ObjectRef::on(Kind::StoragePool, pool_name.clone(), node);
     let format = spec.format.map_or("qcow2", word);
+    if let Some(record) = p.entry(&wanted.object).and_then(|entry| entry.template.clone()).filter(|record| record.ready) {
+        let pool = p.libvirt_name(Kind::StoragePool, &pool_name, node);
+        if record.pool != pool {
+            return p.refuse_new_value(wanted, "/pool", &record.pool, &pool);
+        }
+        if record.format != format {
+            return p.refuse_new_value(wanted, "/format", &record.format, format);
+        }
+    }
     let digest = digest(p, wanted, spec);
     let mut fields = vec![FieldChange {
         path: "/source".into(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::vm_change::Sides;
-use super::{vm_address, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power};
-use crate::manifest::{Spec, VirtualMachineSpec};
+use super::{vm_address, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild};
+use crate::manifest::{RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, OffReason, PowerState};
 use crate::plan::diff::{Differences, compare};
@@ -48,6 +48,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
                 update(p, wanted, spec, node, domain, other_writer);
             }
         }
+        Verdict::Renamed { name, .. } if p.refuse_new_name(wanted, &name) => {}
         Verdict::Renamed { uuid, name } => {
             let Some(domain) = state.domains.values().find(|domain| domain.uuid == uuid) else { return };
             if domain.state != PowerState::Off {
@@ -222,6 +223,10 @@ fn update(
             return p.block(wanted, object);
         }
     }
+    let seen = domain;
+    let rebuilt = vm_rebuild::of_vm(p, &wanted.object).is_some();
+    let off = rebuilt.then(|| vm_rebuild::stopped(seen));
+    let domain = off.as_ref().unwrap_or(seen);
     let mark = domain.doc.mark.as_ref();
     let entry = p.entry(&wanted.object).cloned();
     let last = entry.as_ref().map(|entry| entry.last.clone()).or_else(|| mark.map(|mark| mark.paths.clone())).unwrap_or_default();
@@ -269,7 +274,7 @@ fn update(
     settled.fragment = fragment.settled;
     settled.tried_vcpus = change.tried.or(settled.tried_vcpus);
     // libvirt forgets why a guest is off when it is restarted.
-    match (domain.state, domain.off_reason) {
+    match (seen.state, seen.off_reason) {
         (PowerState::Off, OffReason::Unknown) => {}
         (PowerState::Off, reason) => settled.last_off_reason = Some(format!("{reason:?}")),
         _ => settled.last_off_reason = None,
@@ -298,9 +303,22 @@ fn update(
         let op = Op::DomainAutostart { name: domain.name.clone(), uuid: domain.uuid, on };
         row.drafts.push(Draft::new(op, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
     }
-    row.drafts.extend(conduct.after);
+    let changed = row.drafts.len();
     vm_power::notes(p, wanted, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
+    if rebuilt {
+        vm_rebuild::stop(p, &wanted.object);
+        row.reason = "it is rebuilt, since what cloud-init is told changed (onChange: Rebuild)".into();
+        row.effect = Effect::Recreate;
+        let starts = row.drafts.iter().any(|draft| matches!(draft.op, Op::DomainStart { .. }));
+        if seen.is_active() && !starts && spec.run_strategy != Some(RunStrategy::Halted) {
+            row.drafts.extend(vm_power::start_drafts(p, wanted, domain.uuid, false));
+        }
+    }
+    if !row.drafts.is_empty() {
+        let old = vm_conduct::old_seeds(p, wanted, domain, conduct.seed_path.as_deref());
+        row.drafts.splice(changed..changed, old);
+    }
     if row.fields.is_empty() && row.drafts.is_empty() {
         p.ready(&wanted.object);
         p.made.insert(wanted.object.clone(), settled);
@@ -380,8 +398,11 @@ fn marked(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, settled: &Entr
         let record = p.entry_planned(&reference.object)?.volume.clone()?;
         (record.owner.as_ref() == Some(&wanted.object)).then(|| (reference.object.to_string(), record))
     }) {
-        if !mark.volumes.iter().any(|volume| volume.name == object) {
-            mark.volumes.push(vm_create::mark_volume(object, &record));
+        let new = vm_create::mark_volume(object, &record);
+        match mark.volumes.iter_mut().find(|volume| volume.name == new.name) {
+            // One that was made anew may stand on another file.
+            Some(known) => *known = new,
+            None => mark.volumes.push(new),
         }
     }
     mark

@@ -218,10 +218,11 @@ impl Bench<'_, '_> {
             };
             let cpu = |set: &mut VirtualMachineSpec, change: &dyn Fn(&mut Cpu)| change(set.cpu.get_or_insert_with(Cpu::default));
             match path {
-                "/cpu/count" => cpu(set, &|cpu| cpu.count = wanted.count),
+                // A maximum that nobody speaks of goes with these; one that is written stays.
+                "/cpu/count" => cpu(set, &|cpu| (cpu.count, cpu.max) = (wanted.count, wanted.max)),
                 "/cpu/max" => cpu(set, &|cpu| cpu.max = wanted.max),
                 "/cpu/model" => cpu(set, &|cpu| cpu.model.clone_from(&wanted.model)),
-                "/memory" => set.memory = spec.memory,
+                "/memory" => (set.memory, set.max_memory) = (spec.memory, spec.max_memory),
                 "/maxMemory" => set.max_memory = spec.max_memory,
                 "/machine" => set.machine.clone_from(&spec.machine),
                 "/accelerator" => set.accelerator = spec.accelerator,

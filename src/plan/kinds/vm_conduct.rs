@@ -7,9 +7,11 @@ use serde_json::json;
 use super::virtual_machine::lane;
 use super::vm_change::Change;
 use super::vm_create::{self, PASSWORD, PASSWORD_TOKEN};
+use super::vm_rebuild;
 use crate::manifest::{OnChange, VirtualMachineSpec};
-use crate::name::{Kind, Name};
+use crate::name::Name;
 use crate::observe::DomainState;
+use crate::plan::delete::seed_of;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown};
 use crate::plan::planner::{Draft, Planner};
 use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Plug, Precondition, Record, SecretRef};
@@ -22,10 +24,10 @@ use crate::xml::domain::DomainPatch;
 pub(super) struct Conduct {
     /// Before the definition changes.
     pub(super) before: Vec<Draft>,
-    /// After it.
-    pub(super) after: Vec<Draft>,
     /// The digest of the seed that the VM has then.
     pub(super) seed_digest: Option<String>,
+    /// The path of the new seed.
+    pub(super) seed_path: Option<String>,
     /// The new seed's volume.
     pub(super) seed: Option<MarkVolume>,
 }
@@ -42,7 +44,7 @@ pub(super) fn conduct(
 ) -> Result<Conduct, ()> {
     let mut conduct = Conduct::default();
     password(p, wanted, spec, domain, entry, change)?;
-    seed(p, wanted, spec, node, domain, entry, change, &mut conduct)?;
+    seed(p, wanted, spec, node, domain, change, &mut conduct)?;
     Ok(conduct)
 }
 
@@ -133,20 +135,16 @@ fn screen_update(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, patch: 
 }
 
 /// The seed, where the manifest tells cloud-init something else than the VM was made with.
-#[expect(clippy::too_many_arguments, reason = "what is looked at, and the two places that it goes to")]
 fn seed(
     p: &mut Planner<'_>,
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
     node: &Name,
     domain: &DomainState,
-    entry: Option<&Entry>,
     change: &mut Change,
     conduct: &mut Conduct,
 ) -> Result<(), ()> {
-    let mark = domain.doc.mark.as_ref();
-    // The mark is written with the seed itself; the inventory learns it afterwards.
-    let was = mark.and_then(|mark| mark.seed.clone()).or_else(|| entry.and_then(|entry| entry.seed_digest.clone()));
+    let was = vm_rebuild::seed_of(p, &wanted.object, domain);
     conduct.seed_digest.clone_from(&was);
     let Some(cloud_init) = &spec.cloud_init else { return Ok(()) };
     let Ok(new) = vm_create::seed(p, wanted, cloud_init) else { return Ok(()) };
@@ -160,15 +158,17 @@ fn seed(
             return Ok(());
         }
         OnChange::Rebuild => {
-            let help = [
-                "set `onChange: NextStart` to hand it to the guest as it is".to_owned(),
-                "or delete the VM `--with-data` and apply again".into(),
-            ];
-            let message = "/cloudInit: a rebuild of its system disk is not done by an apply";
-            p.refuse(wanted, RefusalKind::Guard, message, &help);
-            return Err(());
+            if let Some((message, help)) = p.rebuilds.get(&wanted.object).and_then(|rebuild| rebuild.refused.clone()) {
+                p.refuse(wanted, RefusalKind::Guard, message, &help);
+                return Err(());
+            }
+            change.patch.chains = vm_rebuild::chains(p, wanted, spec, node, domain);
         }
-        OnChange::NextStart => {}
+        OnChange::NextStart => p.note(
+            &wanted.object,
+            "NewInstance",
+            "cloud-init takes its next start for the first one of a new instance, and runs all of its modules",
+        ),
     }
     let planned = match vm_create::seed_plan(p, wanted, spec, cloud_init, node) {
         Ok(planned) => planned,
@@ -177,11 +177,6 @@ fn seed(
             return Err(());
         }
     };
-    p.note(
-        &wanted.object,
-        "NewInstance",
-        "cloud-init takes its next start for the first one of a new instance, and runs all of its modules",
-    );
     let short = |digest: &str| digest.chars().take(8).collect::<String>();
     change.fields.push(FieldChange {
         path: "/cloudInit".into(),
@@ -195,34 +190,31 @@ fn seed(
     change.touched.insert("/cloudInit".into());
     change.expect.insert("/cloudInit/seed".into(), Some(json!(planned.path)));
     conduct.before.extend(planned.drafts);
+    conduct.seed_path = Some(planned.path);
     conduct.seed_digest = Some(planned.digest);
     conduct.seed = Some(vm_create::mark_volume(planned.object.to_string(), &planned.record));
-    if domain.live.is_none() {
-        conduct.after.extend(old_seeds(p, wanted, &planned.path));
-    }
     Ok(())
 }
 
-/// Deletes the VM's earlier seeds, which only it ever used.
-fn old_seeds(p: &Planner<'_>, wanted: &Wanted, but: &str) -> Vec<Draft> {
-    let prefix = format!("{}.seed-", wanted.object.name);
-    let seeds = p
-        .owned
-        .entries
-        .values()
-        .filter(|entry| entry.object.kind == Kind::Volume && entry.object.name.as_str().starts_with(&prefix));
-    seeds
-        .filter_map(|entry| {
-            let record = entry.volume.as_ref()?;
-            let ours = record.owner.as_ref() == Some(&wanted.object) && record.path != but;
+/// Removes the VM's earlier seeds, which only it ever used and nothing of it uses any more; `new` is the one that it gets.
+pub(super) fn old_seeds(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, new: Option<&str>) -> Vec<Draft> {
+    let has = domain.doc.disks.iter().find(|disk| disk.seed).and_then(|disk| disk.source.as_deref());
+    let runs_on = |path: &str| domain.live.as_ref().is_some_and(|live| live.uses.contains(path));
+    let state = wanted.node.as_ref().and_then(|node| p.node(node));
+    let seeds = p.owned.entries.values().filter(|entry| seed_of(entry) == Some(&wanted.object));
+    let removed = seeds.filter_map(|entry| {
+        let record = entry.volume.as_ref().filter(|record| new.or(has) != Some(&record.path) && !runs_on(&record.path))?;
+        // What is in a pool that is stopped isn't seen.
+        let files = state.and_then(|state| state.pools.get(&record.pool)?.volumes.as_ref())?;
+        let mut draft = if files.contains_key(&record.file) {
             let op = Op::VolumeDelete { pool: record.pool.clone(), name: record.file.clone() };
             let lane = Lane::PoolShared { pool: record.pool.clone(), volume: record.file.clone() };
-            ours.then(|| {
-                let mut draft =
-                    Draft::new(op, lane).when(Precondition::VolumeUnused { path: record.path.clone() }).expect(Expect::Gone);
-                draft.record = Record::Remove(entry.object.clone());
-                draft
-            })
-        })
-        .collect()
+            Draft::new(op, lane).when(Precondition::VolumeUnused { path: record.path.clone() }).expect(Expect::Gone)
+        } else {
+            Draft::new(Op::Inventory, Lane::Local(entry.object.to_string()))
+        };
+        draft.record = Record::Remove(entry.object.clone());
+        Some(draft)
+    });
+    removed.collect()
 }

@@ -1,18 +1,21 @@
 //! Planning a Volume.
 
+use std::collections::BTreeSet;
+
+use super::vm_rebuild;
 use crate::manifest::{CloneMode, Spec, VolumeFormat, VolumeSpec};
 use crate::name::{ByteSize, Kind, Name, ObjectRef};
 use crate::observe::PoolState;
-use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::model::{Change, Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
 use crate::plan::usage::{built_on, running_disks, running_users};
-use crate::plan::{Expect, Lane, Op, Precondition, Record, VolumeRecord};
+use crate::plan::{ActionId, Expect, Lane, Op, Precondition, Record, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::volume::{Backing, VolumeDoc, VolumeWanted};
 
-fn word(format: VolumeFormat) -> &'static str {
+pub(super) fn word(format: VolumeFormat) -> &'static str {
     match format {
         VolumeFormat::Qcow2 => "qcow2",
         VolumeFormat::Raw => "raw",
@@ -68,10 +71,42 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         }
         None => return p.refuse_missing(wanted, "/pool", &pool_ref),
     };
+    if refuse_elsewhere(p, wanted, pool, node) {
+        return;
+    }
     match pool.volumes.as_ref().and_then(|volumes| volumes.get(&wanted.libvirt_name)) {
         Some(found) => existing(p, wanted, spec, pool, found, node),
         None => create(p, wanted, spec, pool, node, expected),
     }
+}
+
+/// Refuses another pool or file for a volume that is there: a second one would be made, and the first forgotten with its data. One that
+/// somebody moved by hand is found where it is now. True where it was refused.
+fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node: &Name) -> bool {
+    let Some(entry) = p.entry(&wanted.object) else { return false };
+    let (Some(record), unfinished) = (entry.volume.clone(), entry.unfinished) else { return false };
+    if record.path == path_in(pool, &wanted.libvirt_name) {
+        return false;
+    }
+    let there = p.node(node).is_some_and(|state| state.volume_by_path(&record.path).is_some());
+    let moved = pool.volumes.as_ref().is_some_and(|volumes| volumes.contains_key(&wanted.libvirt_name));
+    if !there && (unfinished || moved) {
+        return false;
+    }
+    if record.file != wanted.libvirt_name {
+        p.refuse_new_value(wanted, "/libvirtName", &record.file, &wanted.libvirt_name);
+    } else if record.pool != pool.name {
+        p.refuse_new_value(wanted, "/pool", &record.pool, &pool.name);
+    } else {
+        let message = format!("its file {} is not in the pool `{}` any more, whose folder changed", record.path, pool.name);
+        p.refuse(wanted, RefusalKind::Guard, message, &["set the pool's `spec.target.path` back, or move the file there".into()]);
+    }
+    true
+}
+
+/// The path of a file in a pool.
+fn path_in(pool: &PoolState, file: &str) -> String {
+    format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'))
 }
 
 /// Whether the manifests want a pool stopped.
@@ -123,6 +158,10 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
             ],
         );
     };
+    if let Some((vm, rebuild)) = vm_rebuild::of_volume(p, &wanted.object) {
+        let (vm, uuid) = (vm.clone(), rebuild.uuid);
+        return rebuilt(p, wanted, spec, pool, found, node, (&vm, uuid));
+    }
     if let Some(intent) = open
         && entry.volume.is_none()
     {
@@ -135,15 +174,9 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     }
     let record = entry.volume.clone();
     let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
-    // What was used at creation.
-    let mut never = Vec::new();
     if let Some(record) = &record {
-        if spec.format.is_some() && record.format != word(format) {
-            never.push(format!("/format: {} → {}", record.format, word(format)));
-        }
-        if record.source.is_some() && record.source != source_word(spec) {
-            let new = source_word(spec).unwrap_or_else(|| "none".into());
-            never.push(format!("/source: {} → {new}", record.source.clone().unwrap_or_default()));
+        if super::volume_made::refuse_made_otherwise(p, wanted, spec, record) {
+            return;
         }
         if record.format != found.format {
             p.note(
@@ -155,14 +188,6 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
                 ),
             );
         }
-    }
-    if !never.is_empty() {
-        return p.refuse(
-            wanted,
-            RefusalKind::Guard,
-            format!("what it was made from can't change: {}", never.join(", ")),
-            &["make a new Volume under another name".into()],
-        );
     }
     let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
     row.fields = p.inventory_changes(wanted);
@@ -238,6 +263,13 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     p.commit(row);
 }
 
+/// Whether it is made on top of its source.
+pub(super) fn is_linked(spec: &VolumeSpec) -> bool {
+    spec.source.is_some()
+        && spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked
+        && spec.format.unwrap_or(VolumeFormat::Qcow2) == VolumeFormat::Qcow2
+}
+
 /// How a volume grows: through the guest that runs on it, jvp's or not, who then sees it at once; else by itself.
 ///
 /// # Errors
@@ -302,13 +334,52 @@ fn resume(
         );
     }
     // Made again from nothing: a copy or a file that was cut short is not told from a whole one.
+    let unused = Precondition::VolumeUnused { path: found.path.clone() };
+    let why = "an interrupted run left it unfinished: it is made again";
+    again(p, wanted, spec, pool, found, node, (why.into(), unused, BTreeSet::new()));
+}
+
+/// One that is made anew with its VM, whose system it holds.
+fn rebuilt(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VolumeSpec,
+    pool: &PoolState,
+    found: &VolumeDoc,
+    node: &Name,
+    (vm, uuid): (&ObjectRef, uuid::Uuid),
+) {
+    if p.refuse_unseen(wanted) {
+        return;
+    }
+    let stop = vm_rebuild::stop(p, vm);
+    let from = source_word(spec).unwrap_or_default();
+    let why = format!("{vm} is rebuilt: it is deleted, and made anew from {from}");
+    let ours = Precondition::VolumeOf { path: found.path.clone(), uuid };
+    if let Some(change) = again(p, wanted, spec, pool, found, node, (why, ours, stop)) {
+        change.effect = Effect::Recreate;
+        change.data = Data::Lost;
+    }
+}
+
+/// Has a file go and be made again, for a reason, on a condition and after some actions.
+fn again<'p>(
+    p: &'p mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VolumeSpec,
+    pool: &PoolState,
+    found: &VolumeDoc,
+    node: &Name,
+    (why, when, after): (String, Precondition, BTreeSet<ActionId>),
+) -> Option<&'p mut Change> {
     let expected = create_fields(wanted, spec);
     let before = p.plan.changes.len();
     create(p, wanted, spec, pool, node, expected);
-    let Some(change) = p.plan.changes.get_mut(before) else { return };
-    change.reason = "an interrupted run left it unfinished: it is made again".into();
-    let Some(first) = change.actions.first().copied() else { return };
-    let needs = p.plan.actions.get(first.0).map(|action| action.needs.clone()).unwrap_or_default();
+    let change = p.plan.changes.get_mut(before)?;
+    change.reason = why;
+    let first = change.actions.first().copied()?;
+    let mut needs = p.plan.actions.get(first.0).map(|action| action.needs.clone()).unwrap_or_default();
+    needs.extend(after);
     let delete = p.add(
         &wanted.object,
         Some(node),
@@ -317,15 +388,15 @@ fn resume(
             Op::VolumeDelete { pool: pool.name.clone(), name: found.name.clone() },
             Lane::PoolShared { pool: pool.name.clone(), volume: found.name.clone() },
         )
-        .when(Precondition::VolumeUnused { path: found.path.clone() })
+        .when(when)
         .expect(Expect::Gone),
     );
     if let Some(action) = p.plan.actions.get_mut(first.0) {
         action.needs.insert(delete);
     }
-    if let Some(change) = p.plan.changes.get_mut(before) {
-        change.actions.insert(0, delete);
-    }
+    let change = p.plan.changes.get_mut(before)?;
+    change.actions.insert(0, delete);
+    Some(change)
 }
 
 /// What a source is or will be, and what must be verified before it can be used.
@@ -333,7 +404,7 @@ struct Source {
     at: VolumeAt,
     pool: String,
     file: String,
-    needs: std::collections::BTreeSet<crate::plan::ActionId>,
+    needs: BTreeSet<ActionId>,
 }
 
 fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) -> Result<Option<Source>, Option<Hold>> {
@@ -389,13 +460,15 @@ fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) 
 fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolState, node: &Name, fields: Vec<FieldChange>) {
     let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
     let file = wanted.libvirt_name.clone();
-    let path = format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'));
+    let path = path_in(pool, &file);
     if p.node_closed(node) {
         let message = format!("Node/{node} is unschedulable: nothing new is made there");
         return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);
     }
     let running = p.node(node).map(|state| running_users(state, &path)).unwrap_or_default();
-    if !running.is_empty() {
+    let stops =
+        vm_rebuild::of_volume(p, &wanted.object).is_some() && pool.volumes.as_ref().is_some_and(|v| v.contains_key(&file));
+    if !running.is_empty() && !stops {
         let message =
             format!("its file is gone, but {} still runs on it: the data is lost when that guest stops", running.join(", "));
         return p.refuse(wanted, RefusalKind::Guard, message, &["save the data from inside the guest first".into()]);
@@ -441,8 +514,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
             &[format!("set `spec.capacity` to {} or more", ByteSize::from_bytes(smallest))],
         );
     }
-    let linked =
-        source.is_some() && spec.clone.unwrap_or(CloneMode::Linked) == CloneMode::Linked && format == VolumeFormat::Qcow2;
+    let linked = is_linked(spec);
     let backing = source.as_ref().filter(|_| linked).map(|s| Backing { path: s.at.path.clone(), format: s.at.format.clone() });
     let record = VolumeRecord {
         pool: pool.name.clone(),

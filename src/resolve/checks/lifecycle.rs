@@ -12,6 +12,7 @@ use crate::name::Kind;
 fn lacks(kind: Kind, word: &str) -> Option<&'static str> {
     match (kind, word) {
         (Kind::Fleet | Kind::Node, _) => Some("nothing in libvirt stands for it"),
+        (Kind::KeyPair, "preventDestroy") => None,
         (Kind::KeyPair, _) => Some("its files lie beside jvp, under its name"),
         (Kind::Template, "adopt") => Some("an image that is there is known by its content, and taken as it is"),
         (Kind::Template, "renamedFrom") => Some("its files are named after it: make a new Template, and let the old one go"),
@@ -27,6 +28,8 @@ pub(super) fn check(check: &mut Check<'_>) {
         ("management", lifecycle.management.is_some()),
         ("ignoreChanges", !lifecycle.ignore_changes.is_empty()),
         ("renamedFrom", lifecycle.renamed_from.is_some()),
+        ("preventDestroy", lifecycle.prevent_destroy.is_some()),
+        ("reclaimPolicy", lifecycle.reclaim_policy.is_some()),
     ];
     let kind = document.object.kind;
     for (word, _) in written.iter().filter(|(_, written)| *written) {
@@ -37,7 +40,7 @@ pub(super) fn check(check: &mut Check<'_>) {
         }
     }
     if lifecycle.management == Some(Management::Observe) {
-        for (word, _) in written.iter().filter(|(word, written)| *written && *word != "management" && *word != "ignoreChanges") {
+        for (word, _) in written.iter().filter(|(word, written)| *written && matches!(*word, "adopt" | "renamedFrom")) {
             let message = format!("`lifecycle.{word}` is never done for an object that is only observed");
             say(check, Code::Conflict, word, message, "take one of the two out");
         }

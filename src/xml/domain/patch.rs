@@ -3,7 +3,7 @@
 //!
 //! It takes the inactive document, never a live one, and does not know what a change does to a running guest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use super::{AGENT_CHANNEL, SEED_ALIAS, machine_family, machine_matches};
 use crate::manifest::{Accelerator, Cpu, Firmware, FirmwareType, VirtualMachineSpec};
 use crate::name::ByteSize;
 use crate::xml::tree::Element;
+use crate::xml::volume::Backing;
 use crate::xml::{Mark, XmlError, pointer, read};
 
 /// What is to change in a domain's document. Drops come first, then what is set.
@@ -33,6 +34,8 @@ pub struct DomainPatch {
     pub interfaces: Vec<NicWanted>,
     /// The path of a seed, in the place of the one that is there.
     pub seed: Option<String>,
+    /// What lies beneath disks by now, by their names; the documents of others, and those that tell no chain, are left alone.
+    pub chains: BTreeMap<String, Vec<Backing>>,
     /// What is written for the VNC password.
     pub vnc_password_token: Option<String>,
     /// The fragment of the user's, merged after all else.
@@ -74,12 +77,13 @@ impl DomainPatch {
 
     /// Whether it changes nothing but, perhaps, the mark.
     pub fn is_empty(&self) -> bool {
-        let Self { set, drop, disks, interfaces, seed, vnc_password_token, fragment, mark: _ } = self;
+        let Self { set, drop, disks, interfaces, seed, chains, vnc_password_token, fragment, mark: _ } = self;
         *set == VirtualMachineSpec::default()
             && drop.is_empty()
             && disks.is_empty()
             && interfaces.is_empty()
             && seed.is_none()
+            && chains.is_empty()
             && vnc_password_token.is_none()
             && fragment.is_none()
     }
@@ -126,6 +130,9 @@ pub fn patch(document: &str, change: &DomainPatch) -> Result<String, XmlError> {
     }
     for nic in &change.interfaces {
         device::put_nic(list, nic);
+    }
+    for (name, chain) in &change.chains {
+        device::put_chain(list, name, chain);
     }
     if let Some(path) = &change.seed {
         device::put_seed(list, path);

@@ -7,6 +7,7 @@ use super::{DISK_ALIAS, NIC_ALIAS, SEED_ALIAS, limits};
 use crate::manifest::{Console, Vnc};
 use crate::name::MacAddr;
 use crate::xml::tree::{Element, Node};
+use crate::xml::volume::Backing;
 
 /// What kind of device is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +112,14 @@ fn put_source(disk: &mut Element, path: Option<&str>) {
     if let Some(path) = path {
         let place = disk.nodes.iter().position(|node| matches!(node, Node::Element(child) if child.name == "target"));
         disk.nodes.insert(place.unwrap_or(0), Node::Element(devices::source(path)));
+    }
+}
+
+/// Writes what lies beneath a disk, where its document tells that.
+pub(super) fn put_chain(list: &mut Element, name: &str, chain: &[Backing]) {
+    let Some(disk) = find(list, Found::Disk, name) else { return };
+    if disk.remove_named("backingStore") {
+        disk.nodes.extend(devices::backing_store(chain).map(Node::Element));
     }
 }
 
