@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jvp::host::fake::{FakeHost, State};
+use jvp::host::fake::{FakeHost, How, State, When};
 use jvp::name::Kind;
 use jvp::observe::{NodeState, Scope};
 use jvp::plan::{Consents, Edit, Op, Section, Side, unplugged};
@@ -321,6 +321,25 @@ fn a_restart_that_broke_off_also_plugs_in_again_who_hangs_on_the_bridge_itself()
             bench.apply().await.unwrap();
             assert!(bench.plan().await.is_empty());
         }
+    });
+}
+
+/// A mark that was not written, of which nobody said so, is missed where the ledger is lost.
+#[test]
+fn a_mark_that_nobody_knows_to_be_written_is_looked_for() {
+    let scene = one_network();
+    let plain = Look { mtu: None, domain: false, wide: true, hosts: Vec::new(), names: Vec::new(), forwarder: false };
+    block_on(async {
+        let mut bench = Bench::of(&scene, &documents(&scene, &plain)).unwrap();
+        bench.apply().await.unwrap();
+        let more = Look { names: vec![1], ..plain };
+        bench.desired = Bench::of(&scene, &documents(&scene, &more)).unwrap().desired;
+        let plan = bench.plan().await;
+        assert_eq!(plan.actions.first().map(|action| action.op.word()), Some("network-patch"), "{:#?}", plan.changes);
+        let host = bench.hosts.values().next().unwrap().clone();
+        host.inject(When::Nth(1), How::Lost);
+        let rounds = bench.round(&plan).await;
+        assert_eq!(rounds.failures().len(), 1, "{:?}", rounds.failures());
     });
 }
 
