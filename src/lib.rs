@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod daemon;
 pub mod diag;
 pub mod gitops;
 pub mod host;

@@ -41,6 +41,9 @@ const ONLY: &[(&str, &[&str])] = &[
     ("indicatif", &["cli/"]),
     ("reqwest", &["source/"]),
     ("fatfs", &["seed/"]),
+    ("axum", &["daemon/"]),
+    ("prometheus_client", &["daemon/"]),
+    ("sd_notify", &["daemon/"]),
     // The fake reads documents in its own way, so that it can't inherit a mistake of `xml`; `resolve` stands beside `xml`.
     ("roxmltree", &["xml/", "host/fake/", "resolve/checks/machine.rs"]),
     ("quick_xml", &["xml/"]),

@@ -1,6 +1,8 @@
 //! Operations that are made out of what is there right before the call: patches of documents, elements of devices, who is to be
 //! plugged in again. What nobody wanted changed stays as it is now, not as it was when the plan was made.
 
+use std::borrow::Cow;
+
 use super::step::{Failure, FailureKind, read, read_target};
 use crate::host::Host;
 use crate::observe::{NodeState, Scope, Target};
@@ -13,23 +15,32 @@ pub(super) async fn made(action: &Action, seen: Option<&NodeState>, host: &dyn H
     let gone = || conflict("it is not there any more".into());
     match &action.op {
         Op::NetworkPatch { name, patch, was } => {
-            let state = read_target(host, Target::Network(name.clone())).await?;
-            let network = state.networks.get(name).ok_or_else(gone)?;
+            let network = of(host, seen, Target::Network(name.clone())).await?;
+            let network = network.networks.get(name).ok_or_else(gone)?;
             let text = crate::plan::patched_network(network, patch, was).map_err(conflict)?;
             Ok(Some(Op::NetworkDefine { name: name.clone(), xml: text }))
         }
-        Op::NetworkReplug { name, direct, .. } => {
+        Op::NetworkReplug { name, direct, resting, .. } => {
             let state = read(host, &Scope::Everything).await?;
-            let nics = crate::plan::unplugged(&state, name, *direct);
-            Ok(Some(Op::NetworkReplug { name: name.clone(), direct: *direct, nics }))
+            let mut nics = crate::plan::unplugged(&state, name, *direct);
+            nics.retain(|nic| !resting.contains(&nic.uuid));
+            Ok(Some(Op::NetworkReplug { name: name.clone(), direct: *direct, resting: resting.clone(), nics }))
         }
         Op::PoolRetarget { name, path } => {
-            let state = read_target(host, Target::Pool(name.clone())).await?;
-            let pool = state.pools.get(name).ok_or_else(gone)?;
+            let pool = of(host, seen, Target::Pool(name.clone())).await?;
+            let pool = pool.pools.get(name).ok_or_else(gone)?;
             let xml = crate::xml::pool::patch(pool.xml.text(), path).map_err(|error| conflict(error.to_string()))?;
             Ok(Some(Op::PoolDefine { name: name.clone(), xml }))
         }
         _ => of_domain(action, seen),
+    }
+}
+
+/// What the precondition has just read of an object; read now where it had none.
+async fn of<'s>(host: &dyn Host, seen: Option<&'s NodeState>, target: Target) -> Result<Cow<'s, NodeState>, Failure> {
+    match seen {
+        Some(seen) => Ok(Cow::Borrowed(seen)),
+        None => read_target(host, target).await.map(Cow::Owned),
     }
 }
 

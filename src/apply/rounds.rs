@@ -133,7 +133,7 @@ impl Rounds {
 
     /// Records what is known before anything is done.
     pub fn settle(&self) -> Result<(), StoreError> {
-        settle(&self.world, &self.seen, &self.plan)
+        settle(&self.world.ledger, self.world.clock, &self.seen, &self.plan, &|_| true)
     }
 
     /// Carries this round's plan out.
@@ -195,7 +195,7 @@ impl Rounds {
         if !(leaves_nothing_to_settle(&self.plan) && self.world.ledger.open_intents().is_empty()) {
             self.seen = outlook.look().await?;
             let after = outlook.plan(&self.seen);
-            settle(&self.world, &self.seen, &after)?;
+            settle(&self.world.ledger, self.world.clock, &self.seen, &after, &|_| true)?;
         }
         Ok(true)
     }
@@ -247,16 +247,23 @@ fn leaves_nothing_to_settle(plan: &Plan) -> bool {
     !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(settled) && !plan.actions.iter().any(theirs)
 }
 
-/// Records the hosts that were met for the first time, and objects that are as wanted and that the ledger didn't know so.
-pub fn settle(world: &World, seen: &Seen, plan: &Plan) -> Result<(), StoreError> {
-    let (ledger, now): (&Ledger, _) = (&world.ledger, || (world.clock)().to_string());
+/// Records the hosts that were met for the first time, and, of the objects that `among` has, those that are as wanted and that the
+/// ledger didn't know so.
+pub fn settle(
+    ledger: &Ledger,
+    clock: fn() -> jiff::Timestamp,
+    seen: &Seen,
+    plan: &Plan,
+    among: &dyn Fn(&ObjectRef) -> bool,
+) -> Result<(), StoreError> {
+    let now = || clock().to_string();
     for (name, view) in &seen.observed.nodes {
         let NodeView::Reached(state) = view else { continue };
         if let (None, Some(host_uuid)) = (ledger.node(name), state.host.uuid) {
             ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: now() })?;
         }
     }
-    for entry in seen.rebuilt.iter().chain(&plan.settled) {
+    for entry in seen.rebuilt.iter().chain(&plan.settled).filter(|entry| among(&entry.object)) {
         let known = ledger.entry(&entry.object);
         let mut entry = entry.clone();
         entry.date(known.as_ref(), now);
@@ -265,7 +272,7 @@ pub fn settle(world: &World, seen: &Seen, plan: &Plan) -> Result<(), StoreError>
         }
     }
     // An intent whose object needs nothing any more was decided by looking.
-    for intent in ledger.open_intents() {
+    for intent in ledger.open_intents().into_iter().filter(|intent| among(&intent.object)) {
         let open = plan.changes.iter().any(|change| change.object == intent.object)
             || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
             || plan.refusals.iter().any(|refusal| refusal.object == intent.object)

@@ -10,7 +10,7 @@ use super::controller::Controller;
 use super::observe::observe;
 use super::rounds::Seen;
 use super::step::World;
-use crate::host::{Connector, Host};
+use crate::host::Host;
 use crate::name::{Name, ObjectRef};
 use crate::observe::Scope;
 use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, plan};
@@ -35,16 +35,16 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Makes the hosts ready; opens no connection.
+    /// Makes a workspace whose nodes are reached as `host` says, given the name and URI of each.
     pub fn new(
         set: ManifestSet,
         desired: Desired,
         state: StateDir,
         secrets_dir: Option<PathBuf>,
-        connector: &dyn Connector,
+        mut host: impl FnMut(&Name, &str) -> Arc<dyn Host>,
     ) -> Result<Self, StoreError> {
         let writer = state.writer()?;
-        let hosts = desired.nodes.iter().map(|(name, node)| (name.clone(), connector.host(name, &node.uri))).collect();
+        let hosts = desired.nodes.iter().map(|(name, node)| (name.clone(), host(name, &node.uri))).collect();
         Ok(Self { set, desired, state, writer, hosts, secrets_dir })
     }
 

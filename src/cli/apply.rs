@@ -28,7 +28,7 @@ pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> 
 }
 
 async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
-    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
+    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: args.expect.clone() };
     if let Some(path) = &args.plan {
         let saved = super::saved::read(path)?;
         let files = Files { files: saved.files, secrets_dir: saved.secrets_dir };
@@ -54,7 +54,7 @@ async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Resul
 
 pub(super) async fn adopt(args: &AdoptArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let parallelism = crate::apply::DEFAULT_PARALLELISM;
-    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism, fingerprint: None };
+    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism, fingerprint: args.expect.clone() };
     let session = Session::open(&args.files, global, out)?;
     let given = consents(&args.consents)?;
     carry_out(
@@ -80,7 +80,7 @@ pub(super) async fn adopt(args: &AdoptArgs, global: &Global, out: &Arc<Out>) -> 
 }
 
 pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
-    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: None };
+    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: args.expect.clone() };
     let session = Session::open(&args.files, global, out)?;
     let given = consents(&args.consents)?;
     carry_out(

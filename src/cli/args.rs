@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::console::ConsoleArgs;
+use super::daemon::{DaemonArgs, EventsArgs, StatusArgs};
 use super::explain::ExplainArgs;
 use super::history::HistoryArgs;
+use super::session::Held;
 use super::suspend::SuspendArgs;
 use super::wait::WaitArgs;
 
@@ -23,7 +25,7 @@ pub(super) struct Cli {
 }
 
 /// What holds for every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct Global {
     /// Where the inventory, the journal and the cache lie [default: /var/lib/jvp for root, else the XDG state directory]
     #[arg(long, global = true, env = "JVP_STATE_DIR", value_name = "DIR")]
@@ -46,6 +48,12 @@ pub(super) struct Global {
     /// How long to wait for another jvp that holds the state directory, in seconds
     #[arg(long, global = true, default_value_t = 0, value_name = "SECONDS")]
     pub lock_timeout: u64,
+    /// Wait for the state directory where a daemon holds it, instead of having the daemon do what is asked
+    #[arg(long, global = true)]
+    pub direct: bool,
+    /// The ledger that this process holds already, or the daemon that does.
+    #[arg(skip)]
+    pub held: Held,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,6 +104,12 @@ pub(super) enum Command {
     Wait(WaitArgs),
     /// Show what was done: when, by which run, and how it ended
     History(HistoryArgs),
+    /// Keep it so: what a checkout says is kept true, continuously
+    Daemon(DaemonArgs),
+    /// Tell how a daemon's objects stand
+    Status(StatusArgs),
+    /// Show what was done and found: when, why, and by which revision
+    Events(EventsArgs),
     /// Have nothing be done to objects until they are resumed
     Suspend(SuspendArgs),
     /// Have suspended objects be kept true again
@@ -264,6 +278,9 @@ pub(super) struct ApplyArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Only where the plan is the one with this fingerprint
+    #[arg(long, hide = true)]
+    pub expect: Option<String>,
     /// Take down what the inventory has and the manifests no longer do; needs the whole set
     #[arg(long)]
     pub prune: bool,
@@ -295,6 +312,9 @@ pub(super) struct AdoptArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Only where the plan is the one with this fingerprint
+    #[arg(long, hide = true)]
+    pub expect: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -332,6 +352,9 @@ pub(super) struct DeleteArgs {
     /// Show the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Only where the plan is the one with this fingerprint
+    #[arg(long, hide = true)]
+    pub expect: Option<String>,
     /// How many steps are in flight on a node
     #[arg(long, default_value_t = crate::apply::DEFAULT_PARALLELISM, value_name = "N")]
     pub parallelism: usize,

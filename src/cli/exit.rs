@@ -36,6 +36,11 @@ impl Exit {
         }
     }
 
+    /// What a code means; none where no code is that.
+    pub(super) fn of(code: u8) -> Option<Self> {
+        MEANINGS.iter().map(|(exit, _)| *exit).find(|exit| exit.code() == code)
+    }
+
     /// The graver of two: 64, 3, 6, 5, 4, 1, then 2 and 0.
     #[must_use]
     pub(super) fn or(self, other: Self) -> Self {

@@ -8,11 +8,11 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::session::Session;
-use crate::store::{Event, EventOutcome, Snapshot};
+use crate::store::{Context, Event, EventOutcome, Snapshot};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The last 16 events of each object are kept, 8192 in all. An event whose end was lost (a kill, a node that broke \
+    after_help = "The last 1,000 events of each object are kept, 32,768 in all. An event whose end was lost (a kill, a node that broke \
 off) says unknown: the run after it looked, and decided by what is there.
 
 Examples:
@@ -42,7 +42,7 @@ pub(super) fn history(args: &HistoryArgs, global: &Global, out: &Out) -> Result<
     // An intent that the history has lost, or never had, is said too.
     for intent in &owned.intents {
         if !events.iter().any(|event| event.id == intent.id) {
-            events.push(Event::of(intent, ""));
+            events.push(Event::of(intent, "", &Context::default()));
         }
     }
     events.sort_by(|a, b| (&a.at, &a.id).cmp(&(&b.at, &b.id)));

@@ -4,6 +4,7 @@ mod advice;
 mod apply;
 mod args;
 mod console;
+mod daemon;
 mod difference;
 
 mod error;
@@ -46,7 +47,15 @@ pub fn main() -> ExitCode {
     if let Some(code) = crate::host::libvirt::become_transport() {
         return code;
     }
-    let cli = match Cli::try_parse() {
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let words = match daemon::with_config(&words) {
+        Ok(with_config) => with_config.unwrap_or(words),
+        Err(error) => {
+            Out::new(args::Colour::Auto, LogFormat::Text).say(&error.render(false));
+            return ExitCode::from(error.exit.code());
+        }
+    };
+    let mut cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
@@ -56,11 +65,20 @@ pub fn main() -> ExitCode {
     };
     let out = Arc::new(Out::new(cli.global.color, cli.global.log_format));
     log(&cli, out.colour_err);
-    ExitCode::from(dispatch(&cli, &out))
+    match daemon::beside(&mut cli, &out) {
+        Some(Ok(exit)) => ExitCode::from(exit.code()),
+        Some(Err(error)) => {
+            out.say(&error.render(out.colour_err));
+            ExitCode::from(error.exit.code())
+        }
+        None => ExitCode::from(dispatch(&cli, &out)),
+    }
 }
 
 fn log(cli: &Cli, colour: bool) {
     let default = match cli.global.verbose {
+        // A daemon's log is all that there is to see of it.
+        0 if matches!(cli.command, Command::Daemon(_)) => "jvp=info",
         0 => "jvp=warn",
         1 => "jvp=info",
         2 => "jvp=debug",
@@ -86,6 +104,9 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Completion(args) => Ok(simple::completion(args, out)),
         Command::Version(args) => Ok(simple::version(args, out)),
         Command::History(args) => history::history(args, global, out),
+        Command::Daemon(args) => runtime(daemon::daemon(args, global, out)),
+        Command::Status(args) => daemon::status(args, global, out),
+        Command::Events(args) => daemon::events(args, global, out),
         Command::Suspend(args) => suspend::suspend(args, global, out),
         Command::Resume(args) => suspend::resume(args, global, out),
         Command::Plan(args) => runtime(plan::plan(args, global, out)),

@@ -4,8 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::MultiProgress;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::args::{Colour, LogFormat};
+use crate::daemon::Piece;
 
 /// Standard output and standard error, as a command sees them.
 pub(super) struct Out {
@@ -19,6 +21,8 @@ pub(super) struct Out {
     pub draws: bool,
     /// Whether what is told while something goes on is told in lines of JSON.
     pub json: bool,
+    /// Where it goes; none: to the terminal.
+    pipe: Option<UnboundedSender<Piece>>,
     /// What is drawn at the bottom of the terminal and must make way for text.
     bars: Mutex<Option<MultiProgress>>,
 }
@@ -38,12 +42,31 @@ impl Out {
             interactive: std::io::stdin().is_terminal() && err,
             draws: err && std::env::var_os("TERM").is_some_and(|term| term != "dumb"),
             json: format == LogFormat::Json,
+            pipe: None,
             bars: Mutex::new(None),
+        }
+    }
+
+    /// Output that somebody else shows.
+    pub(super) fn piped(to: UnboundedSender<Piece>, colour: bool) -> Self {
+        Self { colour, colour_err: colour, interactive: false, draws: false, json: false, pipe: Some(to), bars: Mutex::new(None) }
+    }
+
+    /// Waits until nobody shows the output any more; for ever where that is a terminal's.
+    pub(super) async fn deserted(&self) {
+        match &self.pipe {
+            Some(pipe) => pipe.closed().await,
+            None => std::future::pending().await,
         }
     }
 
     /// Writes to standard output.
     pub(super) fn print(&self, text: &str) {
+        if let Some(pipe) = &self.pipe {
+            // Whoever shows it may have gone.
+            let _ = pipe.send(Piece::Out(text.to_owned()));
+            return;
+        }
         self.aside(|| write(&mut std::io::stdout().lock(), text));
     }
 
@@ -54,6 +77,9 @@ impl Out {
 
     /// Writes bytes to standard output, whatever they are.
     pub(super) fn bytes(&self, bytes: &[u8]) {
+        if self.pipe.is_some() {
+            return self.print(&String::from_utf8_lossy(bytes));
+        }
         self.aside(|| {
             let mut to = std::io::stdout().lock();
             // Whoever reads it may have gone.
@@ -64,6 +90,10 @@ impl Out {
 
     /// Writes to standard error.
     pub(super) fn say(&self, text: &str) {
+        if let Some(pipe) = &self.pipe {
+            let _ = pipe.send(Piece::Err(text.to_owned()));
+            return;
+        }
         self.aside(|| write(&mut std::io::stderr().lock(), text));
     }
 

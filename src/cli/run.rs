@@ -9,7 +9,7 @@ use super::args::Global;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use super::session::{Session, now};
+use super::session::{Held, Session, now};
 use crate::apply::progress::Sink;
 use crate::apply::{End, FailureKind, Halt, Outlook, Rounds, Seen, World, refresh, settle, write_metadata};
 use crate::observe::Scope;
@@ -47,7 +47,8 @@ pub(super) async fn carry_out(
     manner: &Manner,
     out: &Arc<Out>,
 ) -> Result<Exit, CommandError> {
-    if !manner.dry_run {
+    let through = matches!(global.held, Held::There);
+    if !manner.dry_run && !through {
         session.lock(global, out)?;
     }
     let mut seen = session.look(&Scope::Everything, out).await?;
@@ -68,7 +69,7 @@ pub(super) async fn carry_out(
     if let Some(wanted) = &manner.fingerprint
         && *wanted != plan.fingerprint
     {
-        return Err(CommandError::new(Exit::Refused, "what the saved plan was made from has changed, so it is not carried out")
+        return Err(CommandError::new(Exit::Refused, "what the plan was made from has changed, so it is not carried out")
             .help("plan again: jvp plan --out FILE"));
     }
     if manner.dry_run {
@@ -81,13 +82,23 @@ pub(super) async fn carry_out(
         session.close()?;
         return Ok(exit);
     }
+    if plan.is_empty() && through {
+        return Ok(exit);
+    }
     if plan.is_empty() {
-        settle(world(&session)?.as_ref(), &seen, &plan)?;
+        if let Some(ledger) = session.ledger() {
+            settle(&ledger, now, &seen, &plan, &|_| true)?;
+        }
         session.close()?;
         return Ok(exit);
     }
     if manner.fingerprint.is_none() {
         confirm(&plan, manner.yes, out)?;
+    }
+    if through {
+        // A daemon holds the ledger: it plans once more, and does what was shown or nothing.
+        let more = ["-y".to_owned(), "--expect".to_owned(), plan.fingerprint.clone()];
+        return super::daemon::hand_over(global, &more, out).await;
     }
     let (halt, halted) = watch::channel(Halt::No);
     let signals = tokio::spawn(super::signals::listen(halt, out.clone()));

@@ -25,6 +25,8 @@ pub(super) struct Session {
     /// Whether the Fleet's id was written in the manifests.
     pub fleet_declared: bool,
     store: Option<Store>,
+    /// Whether the ledger is the daemon's that this runs in.
+    borrowed: bool,
     lock_timeout: Duration,
 }
 
@@ -46,7 +48,7 @@ pub(super) fn now() -> jiff::Timestamp {
 }
 
 /// How this process is called, for whoever waits for its lock.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let mut words = std::env::args().take(4);
     let program = words.next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default().to_owned();
@@ -117,8 +119,16 @@ impl Session {
         global: &Global,
     ) -> Result<Self, CommandError> {
         let state = StateDir::open(&state_path(global))?;
-        let workspace = Workspace::new(set, desired, state, files.secrets_dir.clone(), connector().as_ref())?;
-        Ok(Self { workspace, fleet_declared, store: None, lock_timeout: Duration::from_secs(global.lock_timeout) })
+        let connector = connector();
+        let host = |name: &_, uri: &_| connector.host(name, uri);
+        let workspace = Workspace::new(set, desired, state, files.secrets_dir.clone(), host)?;
+        Ok(Self {
+            workspace,
+            fleet_declared,
+            store: None,
+            borrowed: matches!(global.held, Held::Here { .. }),
+            lock_timeout: patience(global),
+        })
     }
 
     /// Takes the ledger for writing. A set without a Fleet gets an id here, at its first write.
@@ -126,27 +136,17 @@ impl Session {
         if self.store.is_some() {
             return Ok(());
         }
-        let (store, opened) = Store::open(&self.state, &command_line(), now(), self.lock_timeout)?;
-        if let Opened::Damaged { aside, reason, restored } = opened {
-            let aside = aside.map_or_else(String::new, |path| format!("; it was set aside as {}", path.display()));
-            let rest = if restored {
-                "all of it was restored from the published copy"
-            } else {
-                "the inventory is rebuilt from the marks in libvirt; pools and volumes that no VM lists have to be adopted again"
-            };
-            out.say(&format!("warning: the ledger was damaged ({reason}){aside}; {rest}\n"));
-        }
+        let store = match &global.held {
+            Held::Here { store, .. } => store.clone(),
+            _ => open_store(&self.state, &command_line(), self.lock_timeout, out)?,
+        };
         if self.desired.fleet.is_nil() {
-            let id = if let Some(id) = store.fleet_id()? {
-                id
-            } else {
-                let id = uuid::Uuid::new_v4();
-                store.set_fleet_id(id)?;
+            let (id, made) = fleet_of(&store)?;
+            if made {
                 out.say(&format!(
                     "note: these manifests have no Fleet; {id} was made for them in the state directory. To commit it: jvp init\n"
                 ));
-                id
-            };
+            }
             let (desired, _) = check(&mut self.workspace.set, global, || Some(id));
             self.workspace.desired = desired;
         }
@@ -170,6 +170,8 @@ impl Session {
     /// Publishes the inventory for readers and lets go of it.
     pub(super) fn close(mut self) -> Result<(), CommandError> {
         match self.store.take() {
+            // A daemon goes on with it.
+            Some(store) if self.borrowed => Ok(store.publish()?),
             Some(store) => Ok(store.close()?),
             None => Ok(()),
         }
@@ -255,6 +257,65 @@ impl Session {
     }
 }
 
+/// Whose the ledger is that a command works on.
+#[derive(Clone, Default)]
+pub(super) enum Held {
+    /// Nobody's yet: it is opened.
+    #[default]
+    Free,
+    /// That of the daemon which this process is.
+    Here {
+        /// The ledger.
+        store: Store,
+        /// Who asks.
+        who: String,
+    },
+    /// That of a daemon beside: what is asked is handed to it, once it was shown and said yes to.
+    There,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Free => "Free",
+            Self::Here { .. } => "Here",
+            Self::There => "There",
+        })
+    }
+}
+
+/// How long a command waits for the ledger.
+fn patience(global: &Global) -> Duration {
+    // Whoever goes past a daemon waits for it.
+    let direct = global.direct && global.lock_timeout == 0;
+    if direct { Duration::from_hours(24 * 365) } else { Duration::from_secs(global.lock_timeout) }
+}
+
+/// Opens the ledger for writing; a damage is said.
+pub(super) fn open_store(state: &StateDir, command: &str, timeout: Duration, out: &Out) -> Result<Store, CommandError> {
+    let (store, opened) = Store::open(state, command, now(), timeout)?;
+    if let Opened::Damaged { aside, reason, restored } = opened {
+        let aside = aside.map_or_else(String::new, |path| format!("; it was set aside as {}", path.display()));
+        let rest = if restored {
+            "all of it was restored from the published copy"
+        } else {
+            "the inventory is rebuilt from the marks in libvirt; pools and volumes that no VM lists have to be adopted again"
+        };
+        out.say(&format!("warning: the ledger was damaged ({reason}){aside}; {rest}\n"));
+    }
+    Ok(store)
+}
+
+/// The id of a set without a Fleet, and whether it was made just now.
+pub(super) fn fleet_of(store: &Store) -> Result<(uuid::Uuid, bool), crate::store::StoreError> {
+    if let Some(id) = store.fleet_id()? {
+        return Ok((id, false));
+    }
+    let id = uuid::Uuid::new_v4();
+    store.set_fleet_id(id)?;
+    Ok((id, true))
+}
+
 /// Consents as given on the command line.
 pub(super) fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
     let parse = |list: &[String]| -> Result<BTreeSet<ObjectRef>, CommandError> {
@@ -334,7 +395,7 @@ fn fakes() -> bool {
 
 /// What reaches the nodes: libvirt, or in tests the one in memory. With `JVP_FAKE=/folder` every Node is a fake one, whatever its
 /// URI, whose state lies in that folder.
-fn connector() -> Box<dyn Connector> {
+pub(super) fn connector() -> Box<dyn Connector> {
     use crate::host::fake::FakeConnector;
     if fakes() {
         return Box::new(FakeConnector::new());

@@ -29,6 +29,7 @@ pub(super) async fn listen(halt: watch::Sender<Halt>, out: Arc<Out>) {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = out.deserted(), if times == 0 => {}
         }
         times += 1;
         if times == 1 {

@@ -8,7 +8,7 @@ use super::args::{Files, Global};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use super::session::{Session, now};
+use super::session::{Held, Session, now};
 use crate::name::{Kind, ObjectRef};
 use crate::plan::{Owned, Suspension};
 
@@ -39,7 +39,7 @@ pub(super) struct SuspendArgs {
 pub(super) fn suspend(args: &SuspendArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let (session, owned) = open(args, global, out)?;
     let Some(ledger) = session.ledger() else { return Err(not_held()) };
-    let (at, by) = (now().to_string(), who());
+    let (at, by) = (now().to_string(), asks(global));
     let suspended: Vec<Suspension> = chosen(args, &session, &owned, false)?
         .into_iter()
         .map(|object| Suspension { object, since: at.clone(), by: by.clone(), reason: args.reason.clone() })
@@ -62,7 +62,7 @@ pub(super) fn resume(args: &SuspendArgs, global: &Global, out: &Out) -> Result<E
     let objects = chosen(args, &session, &owned, true)?;
     let (is, was): (Vec<ObjectRef>, Vec<ObjectRef>) =
         objects.into_iter().partition(|object| owned.suspended.contains_key(object));
-    ledger.resume(&is, &now().to_string(), &who(), args.reason.as_deref())?;
+    ledger.resume(&is, &now().to_string(), &asks(global), args.reason.as_deref())?;
     for object in &is {
         out.print(&format!("{object} resumed\n"));
     }
@@ -114,8 +114,16 @@ fn chosen(args: &SuspendArgs, session: &Session, owned: &Owned, resume: bool) ->
     Ok(all)
 }
 
+/// Who asks: whoever runs this, or had a daemon do it.
+fn asks(global: &Global) -> String {
+    match &global.held {
+        Held::Here { who, .. } => who.clone(),
+        _ => who(),
+    }
+}
+
 /// Who runs this, as far as the environment tells.
-fn who() -> String {
+pub(super) fn who() -> String {
     let name = |key: &str| std::env::var(key).ok().filter(|name| !name.trim().is_empty());
     let found = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(name);
     let uid = rustix::process::getuid();

@@ -135,6 +135,8 @@ pub enum Op {
         name: String,
         /// Also those that hang on its bridge by their own definition.
         direct: bool,
+        /// Domains that are suspended: nothing is done to them.
+        resting: BTreeSet<Uuid>,
         /// What is done, found out right before it.
         #[serde(skip)]
         nics: Vec<Replug>,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::identity::{Found, Verdict, judge};
 use super::model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Verb};
+use super::undo::Said;
 use super::{Action, ActionId, Begins, Entry, Expect, Lane, Op, Owned, Policy, Precondition, Record, SecretRef, Sources};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NetworkState, NodeState, NodeView, Observed, PoolState};
@@ -129,9 +130,9 @@ pub(super) struct Planner<'a> {
     pub(super) plan: Plan,
     pub(super) standing: BTreeMap<ObjectRef, Standing>,
     /// Entries as they will be once this plan is done.
-    pub(super) made: BTreeMap<ObjectRef, Entry>,
+    pub(super) made: Said<Entry>,
     /// Marks that this plan writes.
-    pub(super) marks: BTreeMap<ObjectRef, Mark>,
+    pub(super) marks: Said<Mark>,
     /// VMs that are to be rebuilt.
     pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
     /// Nodes on which nothing is done.
@@ -155,8 +156,8 @@ impl<'a> Planner<'a> {
             policy,
             plan: Plan::default(),
             standing: BTreeMap::new(),
-            made: BTreeMap::new(),
-            marks: BTreeMap::new(),
+            made: Said::default(),
+            marks: Said::default(),
             rebuilds: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
         }
@@ -173,7 +174,7 @@ impl<'a> Planner<'a> {
         let acted: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).collect();
         plan.settled = self
             .made
-            .into_iter()
+            .into_all()
             .filter(|(object, entry)| !acted.contains(object) && self.ledger.entries.get(object) != Some(entry))
             .map(|(_, entry)| entry)
             .collect();

@@ -1,9 +1,11 @@
 //! Objects that nothing is done to until somebody resumes them.
 
+use std::collections::BTreeMap;
+
 use super::model::RefusalKind;
 use super::owned::Suspension;
 use super::planner::{Planner, Standing};
-use crate::name::{Kind, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::Target;
 use crate::resolve::Wanted;
 
@@ -68,6 +70,13 @@ fn is_there(p: &Planner<'_>, wanted: &Wanted) -> bool {
         _ => true,
     };
     made && runs
+}
+
+/// The domains of a node whose VMs are suspended.
+pub(super) fn resting(p: &Planner<'_>, node: Option<&Name>) -> BTreeMap<uuid::Uuid, ObjectRef> {
+    let machines = p.owned.suspended.keys().filter(|object| object.kind == Kind::VirtualMachine);
+    let entries = machines.filter_map(|object| p.entry(object).filter(|entry| entry.node.as_ref() == node));
+    entries.filter_map(|entry| Some((entry.libvirt_uuid?, entry.object.clone()))).collect()
 }
 
 /// Takes back what was planned for an object since there were so many actions, where it would change another one that is suspended:

@@ -18,6 +18,7 @@ use crate::xml::domain::DomainDoc;
 pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String> {
     use crate::observe::Target;
     let Some(target) = op.target() else { return Ok(()) };
+    written(op, state)?;
     match target {
         Target::Pool(name) => {
             let pool = state.pools.get(&name);
@@ -73,8 +74,10 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     Ok(())
                 }
                 Expect::Plugged => {
-                    let left: std::collections::BTreeSet<String> =
-                        super::unplugged(state, &name, false).into_iter().map(|nic| nic.domain).collect();
+                    let rests =
+                        |nic: &super::Replug| matches!(op, Op::NetworkReplug { resting, .. } if resting.contains(&nic.uuid));
+                    let left = super::unplugged(state, &name, false).into_iter().filter(|nic| !rests(nic));
+                    let left: std::collections::BTreeSet<String> = left.map(|nic| nic.domain).collect();
                     let names = left.into_iter().collect::<Vec<_>>().join(", ");
                     is(names.is_empty(), &format!("these are not plugged into it: {names}"))
                 }
@@ -135,6 +138,22 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
             }
         }
     }
+}
+
+/// Whether the mark that an operation writes names what it is to name: a write of nothing else shows nowhere else.
+fn written(op: &Op, state: &NodeState) -> Result<(), String> {
+    let (wanted, found) = match op {
+        Op::NetworkPatch { name, patch, .. } => {
+            (patch.mark.as_ref(), state.networks.get(name).and_then(|network| network.doc.mark.as_ref()))
+        }
+        Op::DomainRedefine { name, patch, .. } => {
+            (patch.mark.as_ref(), state.domains.get(name).and_then(|domain| domain.doc.mark.as_ref()))
+        }
+        _ => return Ok(()),
+    };
+    let Some(wanted) = wanted else { return Ok(()) };
+    let what = |mark: &Mark| (mark.uid, mark.paths.clone(), mark.seed.clone());
+    is(found.map(what) == Some(what(wanted)), "its mark was not written")
 }
 
 /// The leaves of a domain's document as it stands: those of the spec, and of its devices what the spec says in other words: the

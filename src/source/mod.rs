@@ -17,6 +17,7 @@ mod metadata;
 mod remote;
 mod secrets;
 mod set;
+mod unix;
 mod walk;
 
 pub use beneath::{BeneathError, Root};
@@ -34,6 +35,7 @@ pub use metadata::{
 };
 pub use secrets::{SecretError, SecretReader};
 pub use set::{FLEET_FILE, ManifestSet, read_set};
+pub use unix::unix_client;
 pub use walk::{Identity, Walk};
 
 #[cfg(test)]

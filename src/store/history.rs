@@ -16,9 +16,9 @@ use crate::name::{Name, ObjectRef};
 use crate::plan::Intent;
 
 /// So many events of one object are kept.
-pub(super) const PER_OBJECT: usize = 16;
+pub(super) const PER_OBJECT: usize = 1000;
 /// So many are kept of a fleet's objects together.
-pub(super) const IN_ALL: usize = 8192;
+pub(super) const IN_ALL: usize = 32_768;
 
 const FILE: &str = "history.json";
 
@@ -48,6 +48,21 @@ pub struct Event {
     /// Why it ended so, or what it was for.
     #[serde(default)]
     pub why: Option<String>,
+    /// What made somebody look, in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// The revision of the manifests that it was done by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// What something was done for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// What made somebody look, in one word.
+    pub cause: Option<String>,
+    /// The revision of the manifests.
+    pub revision: Option<String>,
 }
 
 /// How something ended.
@@ -65,7 +80,7 @@ pub enum EventOutcome {
 
 impl Event {
     /// The event of an intent whose end isn't known yet.
-    pub fn of(intent: &Intent, command: &str) -> Self {
+    pub fn of(intent: &Intent, command: &str, context: &Context) -> Self {
         Self {
             id: intent.id.clone(),
             run: intent.run.clone(),
@@ -77,6 +92,8 @@ impl Event {
             ended: None,
             outcome: EventOutcome::Unknown,
             why: None,
+            cause: context.cause.clone(),
+            revision: context.revision.clone(),
         }
     }
 }

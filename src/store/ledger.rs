@@ -9,9 +9,10 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::history::{Event, EventOutcome};
+use super::history::{Context, Event, EventOutcome};
 use super::records::Write;
 use super::shared::Shared;
+use super::status::ObjectStatus;
 use crate::name::{Name, ObjectRef};
 use crate::plan::{Entry, Intent, NodeRecord, Owned, Suspension};
 
@@ -20,6 +21,7 @@ use crate::plan::{Entry, Intent, NodeRecord, Owned, Suspension};
 pub struct Ledger {
     shared: Arc<Shared>,
     fleet: Uuid,
+    context: Context,
 }
 
 /// A change of the inventory.
@@ -65,7 +67,13 @@ impl From<Outcome> for Ending {
 
 impl Ledger {
     pub(super) fn new(shared: Arc<Shared>, fleet: Uuid) -> Self {
-        Self { shared, fleet }
+        Self { shared, fleet, context: Context::default() }
+    }
+
+    /// The same ledger, whose history says what it was written for.
+    #[must_use]
+    pub fn within(&self, context: Context) -> Self {
+        Self { context, ..self.clone() }
     }
 
     /// Whose it is.
@@ -132,7 +140,7 @@ impl Ledger {
             return Ok(());
         }
         let mut inner = self.shared.lock();
-        let events: Vec<Event> = intents.iter().map(|intent| Event::of(intent, &inner.command)).collect();
+        let events: Vec<Event> = intents.iter().map(|intent| Event::of(intent, &inner.command, &self.context)).collect();
         let mut writes: Vec<Write> = intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect();
         writes.extend(events.into_iter().map(|event| Write::Event(self.fleet, Box::new(event))));
         writes.extend(begun.into_iter().map(|entry| Write::Entry(self.fleet, Box::new(entry))));
@@ -215,8 +223,51 @@ impl Ledger {
             ended: Some(at.to_owned()),
             outcome: EventOutcome::Done,
             why: Some(reason.map_or_else(|| format!("by {by}"), |reason| format!("by {by}: {reason}"))),
+            cause: self.context.cause.clone(),
+            revision: self.context.revision.clone(),
         };
         Write::Event(self.fleet, Box::new(event))
+    }
+
+    /// Tells something of an object that was found, and not done. Doesn't wait for the disk.
+    pub fn tell(&self, object: &ObjectRef, op: &str, at: jiff::Timestamp, why: &str) -> Result<(), StoreError> {
+        let mut inner = self.shared.lock();
+        let event = Event {
+            id: format!("{}-{:03}-{op}-{object}", at.as_millisecond(), at.subsec_microsecond()),
+            run: at.as_millisecond().to_string(),
+            command: inner.command.clone(),
+            object: object.clone(),
+            op: op.to_owned(),
+            node: object.node.clone(),
+            at: at.to_string(),
+            ended: Some(at.to_string()),
+            outcome: EventOutcome::Done,
+            why: Some(why.to_owned()),
+            cause: self.context.cause.clone(),
+            revision: self.context.revision.clone(),
+        };
+        inner.commit(vec![Write::Event(self.fleet, Box::new(event))], false)
+    }
+
+    /// How objects were found, by a daemon.
+    pub fn statuses(&self) -> BTreeMap<ObjectRef, ObjectStatus> {
+        self.shared.lock().content.statuses.get(&self.fleet).cloned().unwrap_or_default()
+    }
+
+    /// Records how objects were found, and forgets others. Doesn't wait for the disk.
+    pub fn put_statuses(&self, statuses: Vec<ObjectStatus>, gone: Vec<ObjectRef>) -> Result<(), StoreError> {
+        let mut writes: Vec<Write> = statuses.into_iter().map(|status| Write::Status(self.fleet, Box::new(status))).collect();
+        writes.extend(gone.into_iter().map(|object| Write::NoStatus(self.fleet, object)));
+        if writes.is_empty() { Ok(()) } else { self.commit(writes, false) }
+    }
+
+    /// Something of the inventory, without a copy of all of it.
+    pub fn pick<T>(&self, pick: impl FnOnce(&Owned) -> T) -> T {
+        let inner = self.shared.lock();
+        match inner.content.fleets.get(&self.fleet) {
+            Some(owned) => pick(owned),
+            None => pick(&Owned::default()),
+        }
     }
 
     /// The ids of open intents of earlier runs for the effect of this one.

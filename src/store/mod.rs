@@ -19,11 +19,12 @@ mod shared;
 mod sled;
 mod snapshot;
 mod state;
+mod status;
 
 use std::path::{Path, PathBuf};
 
 pub use faulty::FaultyKv;
-pub use history::{Event, EventOutcome};
+pub use history::{Context, Event, EventOutcome};
 pub use key::MacKey;
 pub use kv::{Kv, KvError, KvOp, Lease, MemoryKv};
 pub use ledger::{Change, Ending, Ledger, Outcome};
@@ -31,6 +32,7 @@ pub use lock::Holder;
 pub use shared::{Opened, Store};
 pub use snapshot::{Currency, Snapshot};
 pub use state::StateDir;
+pub use status::{Condition, ConditionStatus, ObjectStatus};
 
 pub(crate) use file::{random_bytes, write_atomically};
 

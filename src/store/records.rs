@@ -12,6 +12,8 @@ use uuid::Uuid;
 use super::StoreError;
 use super::history::{Event, History};
 use super::kv::{KvError, KvOp};
+use super::status::ObjectStatus;
+use crate::name::ObjectRef;
 use crate::plan::{Entry, Intent, NodeRecord, Owned, Suspension};
 
 /// The newest format of the ledger that is known here.
@@ -44,6 +46,9 @@ pub(super) struct Content {
     /// Each fleet's inventory.
     #[serde(default)]
     pub(super) fleets: BTreeMap<Uuid, Owned>,
+    /// What a daemon found of each fleet's objects.
+    #[serde(default)]
+    pub(super) statuses: BTreeMap<Uuid, BTreeMap<ObjectRef, ObjectStatus>>,
 }
 
 /// One record to be written or removed.
@@ -54,7 +59,7 @@ pub(super) enum Write {
     /// An inventory entry.
     Entry(Uuid, Box<Entry>),
     /// Its removal.
-    NoEntry(Uuid, crate::name::ObjectRef),
+    NoEntry(Uuid, ObjectRef),
     /// A Node as first seen.
     Node(Uuid, NodeRecord),
     /// Its removal.
@@ -70,7 +75,11 @@ pub(super) enum Write {
     /// An object that nothing is done to.
     Suspension(Uuid, Suspension),
     /// Its end.
-    NoSuspension(Uuid, crate::name::ObjectRef),
+    NoSuspension(Uuid, ObjectRef),
+    /// How an object was found.
+    Status(Uuid, Box<ObjectStatus>),
+    /// It is no longer looked at.
+    NoStatus(Uuid, ObjectRef),
 }
 
 impl Write {
@@ -87,6 +96,8 @@ impl Write {
             Self::NoEvent(fleet, id) => format!("{FLEETS}{fleet}/event/{id}"),
             Self::Suspension(fleet, suspension) => format!("{FLEETS}{fleet}/suspended/{}", suspension.object),
             Self::NoSuspension(fleet, object) => format!("{FLEETS}{fleet}/suspended/{object}"),
+            Self::Status(fleet, status) => format!("{FLEETS}{fleet}/status/{}", status.object),
+            Self::NoStatus(fleet, object) => format!("{FLEETS}{fleet}/status/{object}"),
         }
     }
 
@@ -99,7 +110,13 @@ impl Write {
             Self::Intent(_, intent) => serde_json::to_vec(intent),
             Self::Event(_, event) => serde_json::to_vec(event),
             Self::Suspension(_, suspension) => serde_json::to_vec(suspension),
-            Self::NoEntry(..) | Self::NoNode(..) | Self::NoIntent(..) | Self::NoEvent(..) | Self::NoSuspension(..) => {
+            Self::Status(_, status) => serde_json::to_vec(status),
+            Self::NoEntry(..)
+            | Self::NoNode(..)
+            | Self::NoIntent(..)
+            | Self::NoEvent(..)
+            | Self::NoSuspension(..)
+            | Self::NoStatus(..) => {
                 return Ok(KvOp::Remove(key));
             }
         };
@@ -150,6 +167,14 @@ impl Content {
             Write::NoSuspension(fleet, object) => {
                 self.fleet(fleet).suspended.remove(&object);
             }
+            Write::Status(fleet, status) => {
+                self.statuses.entry(fleet).or_default().insert(status.object.clone(), *status);
+            }
+            Write::NoStatus(fleet, object) => {
+                if let Some(statuses) = self.statuses.get_mut(&fleet) {
+                    statuses.remove(&object);
+                }
+            }
             // The history is kept apart: most readers have no use for it.
             Write::Event(..) | Write::NoEvent(..) => {}
         }
@@ -167,6 +192,9 @@ impl Content {
             writes.extend(owned.nodes.values().map(|node| Write::Node(*fleet, node.clone())));
             writes.extend(owned.intents.iter().map(|intent| Write::Intent(*fleet, intent.clone())));
             writes.extend(owned.suspended.values().map(|suspension| Write::Suspension(*fleet, suspension.clone())));
+        }
+        for (fleet, statuses) in &self.statuses {
+            writes.extend(statuses.values().map(|status| Write::Status(*fleet, Box::new(status.clone()))));
         }
         writes
     }
@@ -187,6 +215,7 @@ impl Content {
                 Some(("node", _)) => Write::Node(fleet, parse(key, value)?),
                 Some(("intent", _)) => Write::Intent(fleet, parse(key, value)?),
                 Some(("suspended", _)) => Write::Suspension(fleet, parse(key, value)?),
+                Some(("status", _)) => Write::Status(fleet, parse(key, value)?),
                 Some(("event", _)) => {
                     history.apply(&Write::Event(fleet, Box::new(parse(key, value)?)));
                     continue;

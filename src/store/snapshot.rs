@@ -99,6 +99,11 @@ impl Snapshot {
         self.content.owned(fleet)
     }
 
+    /// How the fleet's objects were found by a daemon.
+    pub fn statuses(&self, fleet: Uuid) -> std::collections::BTreeMap<crate::name::ObjectRef, super::ObjectStatus> {
+        self.content.statuses.get(&fleet).cloned().unwrap_or_default()
+    }
+
     /// The fleet's history as last published in the state directory at `path`, the oldest first.
     pub fn history(path: &Path, fleet: Uuid) -> Vec<Event> {
         History::published(&path.join(FOLDER)).of(fleet).cloned().collect()

@@ -142,3 +142,28 @@ fn a_prune_leaves_what_is_suspended() {
     let said = run(&place, 0, &[&["plan", "--prune", "--max-deletes", "100%"], &files[..]].concat());
     assert!(said.contains("- VirtualMachine/small"), "{said}");
 }
+
+#[test]
+fn a_network_is_not_restarted_beneath_a_suspended_vm_and_one_that_is_plugs_it_in_when_resumed() {
+    let place = applied();
+    run(&place, 0, &["suspend", "vm/web-1", "-f", "manifests"]);
+    edit(&place, "manifests/network.yaml", "lan.internal", "other.internal");
+    let apply = ["apply", "-f", "manifests", "-y", "--allow-disconnect", "Network/lan"];
+    let said = run(&place, 6, &apply);
+    assert!(said.contains("cuts off what is suspended: VirtualMachine/web-1") && said.contains("jvp resume"), "{said}");
+    edit(&place, "manifests/network.yaml", "other.internal", "lan.internal");
+    run(&place, 0, PLAN);
+    // A hand may stop it, and an apply starts it again; the guest is left alone still.
+    run(&place, 0, &["network", "stop", "lan", "-f", "manifests", "--allow-disconnect", "Network/lan"]);
+    let said = run(&place, 0, &apply);
+    assert!(said.contains("VirtualMachine/web-1 was cut off and is suspended"), "{said}");
+    run(&place, 0, PLAN);
+    run(&place, 0, &["network", "stop", "lan", "-f", "manifests", "--allow-disconnect", "Network/lan"]);
+    run(&place, 0, &["network", "start", "lan", "-f", "manifests"]);
+    assert!(run(&place, 0, PLAN).contains("was cut off and is suspended"));
+    run(&place, 0, &["resume", "vm/web-1", "-f", "manifests"]);
+    let said = run(&place, 2, PLAN);
+    assert!(said.contains("guests.web-1: cut off"), "{said}");
+    run(&place, 0, &apply);
+    run(&place, 0, PLAN);
+}

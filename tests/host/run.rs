@@ -1,5 +1,6 @@
 //! Runs a case on a world, and writes down what was said.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -80,7 +81,12 @@ async fn perform(step: &Step, world: &mut World) -> (String, String) {
         Step::NetworkUpdate(update) => update.op(),
         Step::NetworkReplug(name) => {
             let state = NodeState::read(world.host().read(&Scope::Everything).await.unwrap());
-            Op::NetworkReplug { name: name.clone(), direct: false, nics: unplugged(&state, name, false) }
+            Op::NetworkReplug {
+                name: name.clone(),
+                direct: false,
+                resting: BTreeSet::new(),
+                nics: unplugged(&state, name, false),
+            }
         }
         Step::DomainBlockResize(resize) => Op::DomainBlockResize {
             name: resize.domain.clone(),

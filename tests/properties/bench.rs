@@ -333,7 +333,7 @@ impl Bench {
         let plan = Outlook::plan(self, &seen);
         prop_assert!(plan.refusals.is_empty(), "{:#?}\n{}", plan.refusals, self.text);
         if plan.is_empty() {
-            settle(&self.world(), &seen, &plan).unwrap();
+            settle(&self.ledger(), now, &seen, &plan, &|_| true).unwrap();
             return Ok(());
         }
         let rounds = self.rounds_of(seen, plan).await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jvp::host::fake::{FakeHost, State};
+use jvp::host::fake::{FakeHost, How, State, When};
 use jvp::name::Kind;
 use jvp::observe::{NodeState, Scope};
 use jvp::plan::{Consents, Edit, Op, Section, Side, unplugged};
@@ -320,6 +320,58 @@ fn a_restart_that_broke_off_also_plugs_in_again_who_hangs_on_the_bridge_itself()
             assert!(replugs, "{:#?}", plan.changes);
             bench.apply().await.unwrap();
             assert!(bench.plan().await.is_empty());
+        }
+    });
+}
+
+/// A mark that was not written, of which nobody said so, is missed where the ledger is lost.
+#[test]
+fn a_mark_that_nobody_knows_to_be_written_is_looked_for() {
+    let scene = one_network();
+    let plain = Look { mtu: None, domain: false, wide: true, hosts: Vec::new(), names: Vec::new(), forwarder: false };
+    block_on(async {
+        let mut bench = Bench::of(&scene, &documents(&scene, &plain)).unwrap();
+        bench.apply().await.unwrap();
+        let more = Look { names: vec![1], ..plain };
+        bench.desired = Bench::of(&scene, &documents(&scene, &more)).unwrap().desired;
+        let plan = bench.plan().await;
+        assert_eq!(plan.actions.first().map(|action| action.op.word()), Some("network-patch"), "{:#?}", plan.changes);
+        let host = bench.hosts.values().next().unwrap().clone();
+        host.inject(When::Nth(1), How::Lost);
+        let rounds = bench.round(&plan).await;
+        assert_eq!(rounds.failures().len(), 1, "{:?}", rounds.failures());
+    });
+}
+
+#[test]
+fn what_a_patch_is_made_of_is_read_once() {
+    let scene = one_network();
+    let plain = Look { mtu: Some(1400), domain: false, wide: true, hosts: Vec::new(), names: Vec::new(), forwarder: false };
+    block_on(async {
+        let mut bench = Bench::of(&scene, &documents(&scene, &plain)).unwrap();
+        bench.apply().await.unwrap();
+        let mut other = documents(&scene, &Look { mtu: Some(1300), ..plain.clone() });
+        for (_, text) in &mut other {
+            *text = text.replace("/srv/p0", "/srv/other");
+        }
+        bench.desired = Bench::of(&scene, &other).unwrap().desired;
+        let host = bench.hosts.values().next().unwrap().clone();
+        let plan = bench.plan().await;
+        for word in ["network-define", "pool-define"] {
+            let patch = plan.actions.iter().find(|action| match action.op {
+                Op::NetworkPatch { .. } => word == "network-define",
+                Op::PoolRetarget { .. } => word == "pool-define",
+                _ => false,
+            });
+            let mut alone = patch.unwrap_or_else(|| panic!("{word}: {:#?}", plan.changes)).clone();
+            (alone.id, alone.needs) = (jvp::plan::ActionId(0), std::collections::BTreeSet::new());
+            let only = jvp::plan::Plan { actions: vec![alone], ..jvp::plan::Plan::default() };
+            host.forget_calls();
+            let rounds = bench.round(&only).await;
+            assert!(rounds.failures().is_empty(), "{:?}", rounds.failures());
+            let words: Vec<_> = host.calls().into_iter().map(|call| call.word).collect();
+            // The first read is the plan's, the second tells what is there right before the call, the third what it came to.
+            assert_eq!(words, ["read", "read", word, "read"]);
         }
     });
 }

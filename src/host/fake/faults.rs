@@ -112,7 +112,7 @@ pub struct Call {
     pub node: String,
     /// The act's word, or `read`.
     pub word: String,
-    /// The object's name; empty for reads and for deeds on none.
+    /// The object's name; for a read how much of the node: `everything`, `host`, `objects`. Empty for deeds on none.
     pub object: String,
     /// How it ended; none while it goes on.
     pub outcome: Option<Result<(), ErrorKind>>,

@@ -291,7 +291,12 @@ impl FakeHost {
 #[async_trait]
 impl Host for FakeHost {
     async fn read(&self, scope: &Scope) -> Result<RawNode, HostError> {
-        let index = self.begin("read", "");
+        let what = match scope {
+            Scope::Everything | Scope::WithGuests => "everything",
+            Scope::Host => "host",
+            Scope::Objects(_) | Scope::Guests(_) => "objects",
+        };
+        let index = self.begin("read", what);
         let (unreachable, due) = {
             let mut faults = lock(&self.0.faults);
             if faults.unreachable { (true, Vec::new()) } else { (false, faults.due()) }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use crate::host::{ErrorKind, HostError};
-use crate::plan::{Edit, Replug, Section, Side};
+use crate::plan::{Edit, Plug, Replug, Section, Side};
 
 use super::error::{exists, invalid, libvirt, no_network, xml};
 use super::pool::given_uuid;
@@ -230,65 +230,12 @@ impl State {
     /// behind by a network that stopped gets a port again, as with libvirt.
     pub(super) fn network_replug(&mut self, nics: &[Replug]) -> Result<(), HostError> {
         for nic in nics {
-            let running = self.domains.iter().find(|(_, domain)| domain.uuid == nic.uuid && domain.live.is_some());
-            let Some(name) = running.map(|(name, _)| name.clone()) else { continue };
+            if !self.domains.values().any(|domain| domain.uuid == nic.uuid && domain.live.is_some()) {
+                continue;
+            }
             for text in [&nic.texts.there, &nic.texts.back] {
-                self.update_interface(&name, text)?;
+                self.domain_device(nic.uuid, Plug::Update, text, true, false)?;
             }
-        }
-        Ok(())
-    }
-
-    /// `virsh update-device --live` of an interface's source. What it is already changes nothing, also where that is no longer so.
-    pub fn update_interface(&mut self, name: &str, text: &str) -> Result<(), HostError> {
-        let wanted = Element::parse(text).map_err(xml)?;
-        let mac = wanted.child_attr("mac", "address").unwrap_or_default().to_owned();
-        let live =
-            self.domains.get(name).and_then(|domain| domain.live.clone()).ok_or_else(|| invalid("domain is not running"))?;
-        let mut document = Element::parse(&live).map_err(xml)?;
-        let network = wanted.child_attr("source", "network").map(str::to_owned);
-        let bridge = match &network {
-            Some(network) => {
-                let network_live = self.network(network)?.live.clone();
-                let network_live = network_live.ok_or_else(|| invalid(format!("network '{network}' is not active")))?;
-                Element::parse(&network_live).map_err(xml)?.child_attr("bridge", "name").map(str::to_owned)
-            }
-            None => wanted.child_attr("source", "bridge").map(str::to_owned),
-        };
-        let port = self.make_uuid(&format!("port {mac}"));
-        let has_mac = |interface: &&mut Element| interface.child_attr("mac", "address") == Some(mac.as_str());
-        let devices = document.child_mut("devices");
-        let Some(interface) = devices.and_then(|devices| devices.all_mut("interface").find(has_mac)) else {
-            return Err(invalid(format!("no device matching MAC address {mac} found")));
-        };
-        let was = interface.child("source").cloned().unwrap_or_else(|| Element::new("source"));
-        if was.attr("network") == network.as_deref() && (network.is_some() || was.attr("bridge") == bridge.as_deref()) {
-            return Ok(());
-        }
-        interface.set("type", if network.is_some() { "network" } else { "bridge" });
-        interface.edit("source", |source| {
-            for attribute in ["network", "bridge", "portid"] {
-                source.unset(attribute);
-            }
-            if let Some(network) = &network {
-                source.set("network", network);
-                source.set("portid", &port.to_string());
-            }
-            if let Some(bridge) = &bridge {
-                source.set("bridge", bridge);
-            }
-        });
-        let printed = document.print();
-        if let Some(old) = was.attr("portid").and_then(|text| text.parse::<Uuid>().ok()) {
-            for network in self.networks.values_mut() {
-                network.ports.remove(&old);
-            }
-        }
-        if let Some(network) = network {
-            self.network_mut(&network)?.ports.insert(port);
-        }
-        if let Some(domain) = self.domains.get_mut(name) {
-            domain.live = Some(printed);
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What `jvp network` and `jvp pool` ask for by hand: starts, stops and a refresh, with the guards that an apply has.
 
+use std::collections::BTreeSet;
+
 use super::network::subnet_taken;
 use super::storage_pool::refuse_used;
 use crate::manifest::Spec;
@@ -8,6 +10,7 @@ use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, RefusalKind, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::{PowerAct, given};
+use crate::plan::suspension::resting;
 use crate::plan::{Expect, Lane, Op, Precondition, running_guests, unplugged};
 use crate::resolve::Wanted;
 
@@ -80,11 +83,12 @@ fn start_network(p: &mut Planner<'_>, wanted: &Wanted, network: &NetworkState) {
             .expect(Expect::Active(true)),
     );
     // Guests that ran on when it stopped.
-    if !unplugged(state, &network.name, false).is_empty() {
+    let resting: BTreeSet<_> = resting(p, wanted.node.as_ref()).into_keys().collect();
+    if unplugged(state, &network.name, false).iter().any(|nic| !resting.contains(&nic.uuid)) {
         row.effect = Effect::Live;
         row.reason = "asked for; the guests that it left are plugged in again".into();
         row.drafts.push(
-            Draft::new(Op::NetworkReplug { name: network.name.clone(), direct: false, nics: Vec::new() }, lane(network))
+            Draft::new(Op::NetworkReplug { name: network.name.clone(), direct: false, resting, nics: Vec::new() }, lane(network))
                 .when(ours)
                 .expect(Expect::Plugged),
         );

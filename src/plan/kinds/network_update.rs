@@ -19,6 +19,7 @@ use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::given;
 use crate::plan::record::entry_of;
+use crate::plan::suspension;
 use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Record, Side, running_guests, unplugged};
 use crate::resolve::Wanted;
 use crate::xml;
@@ -62,6 +63,12 @@ pub(super) fn update(
     // wasn't.
     let broken_off = p.restarting(&wanted.object);
     let left = if off { Vec::new() } else { unplugged(state, &network.name, broken_off) };
+    let resting = suspension::resting(p, wanted.node.as_ref());
+    let (rest, left): (Vec<_>, Vec<_>) = left.into_iter().partition(|nic| resting.contains_key(&nic.uuid));
+    for object in rest.iter().filter_map(|nic| resting.get(&nic.uuid)) {
+        let message = format!("{object} was cut off and is suspended: it is plugged in once it is resumed");
+        p.note(&wanted.object, "Suspended", message);
+    }
     // What runs as it is wanted isn't restarted for its definition's sake.
     let mut restart = found.live.changed.iter().any(|(row, _)| row.when == When::Disconnect);
     if restart && !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
@@ -70,6 +77,11 @@ pub(super) fn update(
         }
         note_pending(p, wanted, &found, &guests);
         restart = false;
+    }
+    let of = |name: &String| resting.get(&state.domains.get(name)?.uuid);
+    let suspended: Vec<String> = guests.iter().filter_map(of).map(ToString::to_string).collect();
+    if !suspended.is_empty() && (restart || (off && network.active)) {
+        return refuse_suspended(p, wanted, &suspended);
     }
     if off && network.active {
         return stop(p, wanted, network, &found, guests, other_writer);
@@ -146,7 +158,10 @@ pub(super) fn update(
     }
     if !lost.is_empty() || (restart && !guests.is_empty()) {
         let direct = broken_off || (restart && !guests.is_empty());
-        row.drafts.push(draft(Op::NetworkReplug { name: name.clone(), direct, nics: Vec::new() }).expect(Expect::Plugged));
+        row.drafts.push(
+            draft(Op::NetworkReplug { name: name.clone(), direct, resting: resting.into_keys().collect(), nics: Vec::new() })
+                .expect(Expect::Plugged),
+        );
     }
     if restart && !guests.is_empty() {
         row.effect = Effect::Disconnect(guests.into_iter().collect());
@@ -248,6 +263,19 @@ fn shown(p: &Planner<'_>, wanted: &Wanted, found: &Found, restart: bool, starts:
         });
     }
     fields
+}
+
+/// Nothing is done to a suspended VM, and cutting it off is something; `--allow-disconnect` is no word about that.
+fn refuse_suspended(p: &mut Planner<'_>, wanted: &Wanted, suspended: &[String]) {
+    let names = suspended.join(", ");
+    let help =
+        [format!("if they may be cut off: jvp resume {}", suspended.join(" ")), "or put the network's old values back".into()];
+    p.refuse(
+        wanted,
+        RefusalKind::Guard,
+        format!("it would have to be stopped, and that cuts off what is suspended: {names}"),
+        &help,
+    );
 }
 
 fn refuse_restart(p: &mut Planner<'_>, wanted: &Wanted, found: &Found, guests: &BTreeSet<String>) {

@@ -262,7 +262,9 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         PowerAct::Restart if running => (Verb::Restart, Effect::Restart, "asked for"),
         PowerAct::Restart => (Verb::Start, Effect::Start, "asked for; it is off"),
         PowerAct::Start | PowerAct::Stop | PowerAct::Refresh => {
-            p.made.extend(restarted(p, wanted).map(|entry| (wanted.object.clone(), entry)));
+            if let Some(entry) = restarted(p, wanted) {
+                p.made.insert(wanted.object.clone(), entry);
+            }
             return p.ready(&wanted.object);
         }
     };

@@ -9,14 +9,16 @@ use crate::resolve::Wanted;
 pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, plan_kind: fn(&mut Planner<'_>, &Wanted)) {
     let (changes, actions) = (p.plan.changes.len(), p.plan.actions.len());
     let (deferred, refusals) = (p.plan.deferred.len(), p.plan.refusals.len());
-    let (made, marks) = (p.made.clone(), p.marks.clone());
+    p.made.watch();
+    p.marks.watch();
     let standing = p.standing.get(&wanted.object).cloned();
     plan_kind(p, wanted);
     let changes = p.plan.changes.split_off(changes);
     let deferred = p.plan.deferred.split_off(deferred);
     let refusals = p.plan.refusals.split_off(refusals);
     p.plan.actions.truncate(actions);
-    (p.made, p.marks) = (made, marks);
+    p.made.take_back();
+    p.marks.take_back();
     let why = match wanted.lifecycle.management() {
         Management::CreateOnly => "it is left as it is (lifecycle.management: CreateOnly)",
         Management::Full | Management::Observe => "it is only looked at (lifecycle.management: Observe)",

@@ -181,13 +181,21 @@ impl State {
                     return Err(unsupported(format!("cannot modify network device model from {from} to {to}")));
                 }
                 let was = old.clone();
+                let (network, bridge) = (device.child_attr("source", "network"), device.child_attr("source", "bridge"));
+                // What it hangs on already changes nothing, also where it no longer does.
+                let stays = running
+                    && was.child_attr("source", "network") == network
+                    && (network.is_some() || was.child_attr("source", "bridge") == bridge);
                 old.set("type", device.attr("type").unwrap_or("network"));
                 for name in ["source", "link"] {
                     old.remove(name);
                     device.child(name).cloned().into_iter().for_each(|child| old.push(child));
                 }
                 let mut new = old.clone();
-                if running {
+                if stays {
+                    new.remove("source");
+                    was.child("source").cloned().into_iter().for_each(|source| new.push(source));
+                } else if running {
                     live::unplug_nic(self, &was);
                     live::plug_nic(self, &mut new);
                 }

@@ -1,0 +1,106 @@
+//! `jvp events`: what was done and found, with why and by which revision. It asks the daemon that holds the state directory, else the
+//! ledger's published copy.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::client::{get, held_by};
+use crate::cli::args::{Files, Global, PlanFormat};
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::output::Out;
+use crate::cli::session::Session;
+use crate::cli::{read, runtime};
+use crate::store::{Event, EventOutcome, Snapshot};
+
+/// How often a watch asks.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The last 1,000 events of each object are kept. CAUSE tells what made the daemon look: `event` (libvirt told), \
+`resync` (a look by the clock found it), `file` (its manifest changed), `start`, `request`, `retry`, or `awaited` (what it waited for was \
+done); what was done by hand has none.
+
+Examples:
+  jvp events                  what was done and found last
+  jvp events vm/web-1         to one object
+  jvp events --watch          and what comes
+  jvp events -o json          one JSON object a line"
+)]
+pub(in crate::cli) struct EventsArgs {
+    /// Kinds (`vms`, `all`) or objects (`vm/web-1`); none means all
+    #[arg(value_name = "KIND|REF")]
+    pub what: Vec<String>,
+    #[command(flatten)]
+    pub files: Files,
+    /// So many of the newest
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+    /// Go on, and show what comes
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How they are shown
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Text)]
+    pub output: PlanFormat,
+}
+
+pub(in crate::cli) fn events(args: &EventsArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+    let meant = read::meant(&args.what)?;
+    let mut shown: BTreeSet<(String, Option<String>)> = BTreeSet::new();
+    let mut limit = args.limit;
+    if args.output == PlanFormat::Text {
+        out.print(&line(["WHEN", "CAUSE", "OBJECT", "WHAT", "OUTCOME", "REVISION"], ""));
+    }
+    loop {
+        let mut all = all(&args.files, global, out)?;
+        all.retain(|event| args.what.is_empty() || meant(&event.object));
+        let fresh: Vec<&Event> = all.iter().filter(|event| !shown.contains(&(event.id.clone(), event.ended.clone()))).collect();
+        for event in fresh.iter().skip(fresh.len().saturating_sub(limit)) {
+            match args.output {
+                PlanFormat::Text => out.print(&text(event)),
+                PlanFormat::Json => out.print(&format!("{}\n", serde_json::to_string(event).unwrap_or_default())),
+            }
+        }
+        if !args.watch {
+            return Ok(Exit::Ok);
+        }
+        shown = all.into_iter().map(|event| (event.id, event.ended)).collect();
+        limit = usize::MAX;
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// All events, the oldest first.
+fn all(files: &Files, global: &Global, out: &Out) -> Result<Vec<Event>, CommandError> {
+    let mut events: Vec<Event> = match held_by(global) {
+        Some(socket) => runtime(get(&socket, "/events?limit=100000"))?,
+        None => {
+            let session = Session::open_or_bare(files, global, out)?;
+            Snapshot::history(session.state.path(), session.desired.fleet)
+        }
+    };
+    events.sort_by(|a, b| (&a.at, &a.id).cmp(&(&b.at, &b.id)));
+    Ok(events)
+}
+
+fn text(event: &Event) -> String {
+    let outcome = match event.outcome {
+        EventOutcome::Done => "done",
+        EventOutcome::Failed => "failed",
+        EventOutcome::NotBegun => "not begun",
+        EventOutcome::Unknown => "unknown",
+    };
+    let at = event.at.split_once('.').map_or(event.at.as_str(), |(seconds, _)| seconds);
+    let revision: String = event.revision.as_deref().unwrap_or("-").chars().take(14).collect();
+    let words = [at, event.cause.as_deref().unwrap_or("-"), &event.object.to_string(), &event.op, outcome, &revision];
+    line(words, event.why.as_deref().unwrap_or_default())
+}
+
+fn line(words: [&str; 6], why: &str) -> String {
+    let [when, cause, object, what, outcome, revision] = words;
+    let text = format!("{when:<20}  {cause:<8}  {object:<32}  {what:<20}  {outcome:<9}  {revision:<14}  {why}");
+    format!("{}\n", text.trim_end())
+}

@@ -1,0 +1,225 @@
+//! What looks found: settled, recorded, and begun where it may be.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use super::super::cause::Cause;
+use super::super::findings;
+use super::super::findings::Known;
+use super::super::look::{About, Looked};
+use super::super::near::{Verdict, judge};
+use super::{Daemon, note_run};
+use crate::apply::{Seen, settle};
+use crate::name::ObjectRef;
+use crate::observe::NodeView;
+use crate::plan::Plan;
+use crate::store::StoreError;
+
+impl Daemon {
+    pub(super) fn looked(&mut self, looked: Looked) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let Looked { about, cause, generation, mark, took, found } = looked;
+        let everything = about == About::Everything;
+        self.shared.metrics.looked(cause, everything, took);
+        if everything {
+            self.full.under_way = false;
+        } else {
+            self.looks -= 1;
+        }
+        if self.current.as_ref().is_none_or(|current| current.generation != generation) {
+            // The manifests changed meanwhile: it is looked again by the new ones.
+            match about {
+                About::Everything => self.want_full(cause, now),
+                About::Object(object) => self.queue.poke(&object, cause, now),
+            }
+            return Ok(());
+        }
+        match (about, found) {
+            (About::Everything, Ok((seen, plan))) => self.looked_at_everything(&seen, &plan, cause, mark, now),
+            (About::Everything, Err(error)) => {
+                tracing::error!(%error, "everything could not be looked at");
+                self.full.ended = Some(now);
+                self.full.done = true;
+                Ok(())
+            }
+            (About::Object(object), Ok((seen, plan))) => self.looked_at_object(&object, &seen, &plan, cause, mark, now),
+            (About::Object(object), Err(error)) => {
+                tracing::error!(%object, %error, "it could not be looked at");
+                self.want_full(cause, now);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn looked_at_object(
+        &mut self,
+        object: &ObjectRef,
+        seen: &Seen,
+        plan: &Plan,
+        cause: Cause,
+        mark: u64,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        match judge(plan) {
+            Verdict::Nothing => {
+                self.queue.idle(object, now);
+                self.settle(seen, plan, &|settled| settled == object)?;
+                self.failures.remove(object);
+                self.record(seen, plan, &[object.clone()].into(), false)
+            }
+            Verdict::Act(parts) => {
+                self.record(seen, plan, &[object.clone()].into(), false)?;
+                for part in parts {
+                    self.begin(part, plan, cause, mark, now)?;
+                }
+                Ok(())
+            }
+            Verdict::LookFurther => {
+                // What stands refused or waits, and was found so before, is found so again by the next full look.
+                let known = self.statuses.get(object).is_some_and(|status| !status.is("Synced"));
+                if !(known && plan.actions.is_empty() && cause == Cause::Event) {
+                    self.want_full(cause, now);
+                }
+                self.queue.idle(object, now);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn looked_at_everything(
+        &mut self,
+        seen: &Seen,
+        plan: &Plan,
+        cause: Cause,
+        mark: u64,
+        now: Instant,
+    ) -> Result<(), StoreError> {
+        self.full.ended = Some(now);
+        self.full.deferred = !plan.deferred.is_empty();
+        self.full.done = true;
+        self.nodes(seen);
+        let Some(current) = &self.current else { return Ok(()) };
+        let mut all: BTreeSet<ObjectRef> = current.digests.keys().cloned().collect();
+        all.extend(plan.changes.iter().map(|change| change.object.clone()));
+        let busy: BTreeSet<ObjectRef> = self.running.values().flat_map(|run| run.objects.iter().cloned()).collect();
+        self.queue.answered(all.iter(), mark);
+        self.settle(seen, plan, &|object| !busy.contains(object))?;
+        let changed: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).collect();
+        self.failures.retain(|object, _| changed.contains(object));
+        for object in self.queue.calmed(now) {
+            self.tell(&object, "calm", "nobody changed it for ten minutes")?;
+        }
+        self.record(seen, plan, &all.difference(&busy).cloned().collect(), true)?;
+        self.unwanted(plan);
+        let began = self.runs;
+        for part in plan.parts() {
+            self.begin(part, plan, cause, mark, now)?;
+        }
+        self.full.started = usize::try_from(self.runs - began).unwrap_or_default();
+        if self.prunes_from.is_none() && plan.unreachable.is_empty() {
+            self.prunes_from = Some(now + self.options.resync);
+            if let Err(error) = note_run(&self.state, &self.options.source) {
+                tracing::warn!(%error, "the next start takes the source for a new one");
+            }
+        }
+        self.shared.view().looked = Some(jiff::Timestamp::now().to_string());
+        Ok(())
+    }
+
+    /// What a prune would take and may not is listed.
+    pub(super) fn unwanted(&mut self, plan: &Plan) {
+        let left = plan.notes.iter().filter(|note| note.condition == "NotInManifests").map(|note| note.object.clone());
+        let left: Vec<ObjectRef> = left.collect();
+        if !left.is_empty() && self.shared.view().unwanted != left {
+            let names: Vec<String> = left.iter().map(ToString::to_string).collect();
+            tracing::warn!("in the inventory and no longer in the manifests, left as they are: {}", names.join(", "));
+        }
+        self.shared.view().unwanted = left;
+    }
+
+    pub(super) fn nodes(&mut self, seen: &Seen) {
+        let nodes = seen.observed.nodes.iter().map(|(name, view)| {
+            let trouble = match view {
+                NodeView::Reached(_) => None,
+                NodeView::Unreachable { message, .. } => Some(message.clone()),
+            };
+            (name.clone(), trouble)
+        });
+        self.shared.view().nodes = nodes.collect();
+    }
+
+    pub(super) fn settle(&self, seen: &Seen, plan: &Plan, among: &dyn Fn(&ObjectRef) -> bool) -> Result<(), StoreError> {
+        match &self.current {
+            Some(current) if !self.options.dry_run => settle(&current.ledger, jiff::Timestamp::now, seen, plan, among),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records how objects stand.
+    pub(super) fn record(
+        &mut self,
+        seen: &Seen,
+        plan: &Plan,
+        objects: &BTreeSet<ObjectRef>,
+        everything: bool,
+    ) -> Result<(), StoreError> {
+        let Some(current) = &self.current else { return Ok(()) };
+        let at = jiff::Timestamp::now().to_string();
+        let look = findings::Look { plan, seen, at: &at, revision: Some(&current.revision.id) };
+        let mut changed = Vec::new();
+        for object in objects {
+            let wanted = current.workspace.desired.objects.get(object);
+            if wanted.is_none() && !plan.changes.iter().any(|change| change.object == *object) {
+                continue;
+            }
+            let amiss = plan.changes.iter().any(|change| change.object == *object);
+            let known = Known {
+                failure: self.failures.get(object).cloned(),
+                flapping: self.queue.flaps(object),
+                drifted: amiss && !self.pending.contains(object) && (!self.options.heal || self.queue.flaps(object)),
+                digest: current.digests.get(object).cloned(),
+            };
+            let before = self.statuses.get(object);
+            let status = findings::status(object, wanted, look, &known, before);
+            if status.is("Synced") {
+                self.pending.remove(object);
+                self.put_off.remove(object);
+            }
+            if before != Some(&status) {
+                changed.push(status);
+            }
+        }
+        let is_gone =
+            |object: &ObjectRef| !objects.contains(object) && !current.digests.contains_key(object) && !self.is_busy(object);
+        let gone: Vec<ObjectRef> = self.statuses.keys().filter(|object| everything && is_gone(object)).cloned().collect();
+        for object in &gone {
+            self.statuses.remove(object);
+        }
+        for status in &changed {
+            self.statuses.insert(status.object.clone(), status.clone());
+        }
+        if !changed.is_empty() || !gone.is_empty() {
+            self.shared.view().objects.clone_from(&self.statuses);
+            self.shared.metrics.conditions(self.statuses.values());
+            if !self.options.dry_run {
+                current.ledger.put_statuses(changed, gone)?;
+            }
+        }
+        let mut view = self.shared.view();
+        view.waiting = self.queue.depth();
+        Ok(())
+    }
+
+    pub(super) fn is_busy(&self, object: &ObjectRef) -> bool {
+        self.running.values().any(|run| run.objects.contains(object))
+    }
+
+    pub(super) fn tell(&self, object: &ObjectRef, op: &str, why: &str) -> Result<(), StoreError> {
+        tracing::warn!(%object, op, "{why}");
+        match &self.current {
+            Some(current) if !self.options.dry_run => current.ledger.tell(object, op, jiff::Timestamp::now(), why),
+            _ => Ok(()),
+        }
+    }
+}

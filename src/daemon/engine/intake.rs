@@ -1,0 +1,144 @@
+//! What reaches the engine from outside: manifests, and the hints of nodes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::super::cause::Cause;
+use super::super::claims::Index;
+use super::super::supply::{News, Tree};
+use super::{Current, Daemon, Message};
+use crate::apply::Workspace;
+use crate::host::{Hint, Hints};
+use crate::name::{Name, ObjectRef};
+use crate::resolve::Wanted;
+use crate::store::StoreError;
+
+impl Daemon {
+    /// Takes a tree over: what changed in it is looked at.
+    pub(super) fn take_tree(&mut self, tree: Tree) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let Tree { set, desired, revision, hold } = tree;
+        if let Some(current) = &self.current
+            && current.ledger.fleet() != desired.fleet
+        {
+            let (old, new) = (current.ledger.fleet(), desired.fleet);
+            let why = format!("the Fleet's id became {new}, and what is there belongs to {old}; put it back, or start anew");
+            return self.handle(Message::News(News::Trouble(why)));
+        }
+        let digests: BTreeMap<ObjectRef, String> =
+            desired.objects.iter().map(|(object, wanted)| (object.clone(), digest(wanted))).collect();
+        let ledger = match &self.current {
+            Some(current) => current.ledger.clone(),
+            None => self.store.ledger(desired.fleet),
+        };
+        if self.current.is_none() {
+            self.statuses = ledger.statuses();
+            self.shared.view().objects.clone_from(&self.statuses);
+        }
+        let index = ledger.pick(|owned| Index::of(&desired, owned));
+        let hosts = &mut self.hosts;
+        let workspace =
+            Workspace::new(set, desired, self.state.clone(), self.secrets_dir.clone(), |name, uri| hosts.host(name, uri))?;
+        self.hosts.keep(&workspace.desired);
+        self.listen(&workspace);
+        let first = self.current.is_none();
+        let gone = self.current.iter().flat_map(|current| current.digests.keys()).any(|object| !digests.contains_key(object));
+        let mut more = first || gone;
+        for (object, digest) in &digests {
+            let before = self.current.as_ref().and_then(|current| current.digests.get(object));
+            if before == Some(digest) {
+                continue;
+            }
+            more |= before.is_none();
+            let synced = self.statuses.get(object).and_then(|status| status.synced.as_ref());
+            if synced != Some(digest) {
+                self.pending.insert(object.clone());
+            }
+            self.failures.remove(object);
+            self.put_off.remove(object);
+            if !first {
+                self.queue.poke(object, Cause::File, now);
+            }
+        }
+        self.queue.keep(|object| digests.contains_key(object));
+        self.pending.retain(|object| digests.contains_key(object));
+        if more {
+            self.want_full(if first { Cause::Start } else { Cause::File }, now);
+        }
+        let generation = self.current.as_ref().map_or(1, |current| current.generation + 1);
+        tracing::info!(revision = %revision.id, objects = digests.len(), "manifests read");
+        self.shared.metrics.kept(&self.options.source, &revision);
+        {
+            let mut view = self.shared.view();
+            view.revision = Some(revision.clone());
+            view.fleet = Some(ledger.fleet());
+            view.trouble = None;
+        }
+        self.troubled = false;
+        self.full.done = false;
+        let (workspace, index) = (Arc::new(workspace), Arc::new(index));
+        self.current = Some(Current { workspace, ledger, generation, revision, index, digests, _hold: Arc::from(hold) });
+        Ok(())
+    }
+
+    /// Subscribes to the nodes' hints.
+    pub(super) fn listen(&mut self, workspace: &Workspace) {
+        self.listeners.retain(|name, listener| {
+            let stays = workspace.hosts.contains_key(name);
+            if !stays {
+                listener.abort();
+            }
+            stays
+        });
+        for (name, host) in &workspace.hosts {
+            if self.listeners.contains_key(name) {
+                continue;
+            }
+            let (node, outbox, mut events) = (name.clone(), self.outbox.clone(), host.events());
+            let listener = tokio::spawn(async move {
+                loop {
+                    let hints = events.next().await;
+                    if outbox.send(Message::Hints(node.clone(), hints)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            self.listeners.insert(name.clone(), listener);
+        }
+    }
+
+    pub(super) fn take_hints(&mut self, node: &Name, hints: &Hints) {
+        let now = Instant::now();
+        let Some(current) = &self.current else { return };
+        let mut whole = false;
+        let mut ours: Vec<ObjectRef> = Vec::new();
+        for (hint, change) in hints {
+            match hint {
+                Hint::Node => whole = true,
+                // What isn't ours is nobody's business here.
+                Hint::Object(target) => {
+                    let object = current.index.object(node, target).cloned();
+                    tracing::debug!(%node, ?target, why = ?change.why, ours = object.is_some(), "told by libvirt");
+                    ours.extend(object);
+                }
+            }
+        }
+        self.shared.metrics.hinted(ours.len());
+        for object in ours {
+            self.queue.poke(&object, Cause::Event, now);
+        }
+        if whole {
+            self.want_full(Cause::Event, now);
+        }
+    }
+}
+
+/// What the manifests want of an object, as one word that is another where anything of it is.
+fn digest(wanted: &Wanted) -> String {
+    let words =
+        format!("{:?}\n{:?}\n{:?}\n{:?}\n{:?}", wanted.spec, wanted.now, wanted.labels, wanted.annotations, wanted.lifecycle);
+    hex::encode(Sha256::digest(words)).chars().take(16).collect()
+}

@@ -1,0 +1,470 @@
+//! The engine: owns all that the daemon knows, and never waits for anything but news.
+//!
+//! Looks and runs are tasks that send what came of them back. So nothing here is shared, and what holds one object up holds up no
+//! other.
+
+mod found;
+mod intake;
+mod runs;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::act::{Ended, Running};
+use super::cause::Cause;
+use super::claims::Index;
+use super::hosts::Hosts;
+use super::look::{Looked, Looker};
+use super::near::near;
+use super::queue::Queue;
+use super::supply::{News, Supply};
+use super::view::Shared;
+use super::{Options, Revision};
+use crate::apply::{Halt, Workspace};
+use crate::host::{Connector, Hints};
+use crate::name::{Name, ObjectRef};
+use crate::plan::{Consents, Mode, Policy};
+use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
+
+/// Small looks that are under way at most.
+const LOOKS: usize = 8;
+/// Runs that are under way at most.
+const RUNS: usize = 32;
+/// More objects than these at once, and everything is looked at instead.
+const MANY: usize = 64;
+/// Full looks that nobody asked for keep this distance.
+const SPACE: Duration = Duration::from_secs(2);
+/// How often what readers see is written while something changes.
+const PUBLISH: Duration = Duration::from_secs(10);
+/// How long runs may go on once the daemon is to end; then only the steps in flight are left to end by themselves.
+const GRACE: Duration = Duration::from_secs(9);
+/// Times that an object's part is put off since something was told of it meanwhile; then its own precondition alone decides.
+const PUT_OFF: u32 = 3;
+
+/// What reaches the engine.
+enum Message {
+    News(News),
+    Hints(Name, Hints),
+    Looked(Box<Looked>),
+    Ended(Ended),
+    Ask(Ask),
+}
+
+/// What others may ask of a daemon.
+pub enum Ask {
+    /// Look at these objects now; at everything where there are none.
+    Reconcile(BTreeSet<ObjectRef>),
+    /// Begin no run until the answer is dropped; it comes once none is under way.
+    Pause(oneshot::Sender<oneshot::Sender<()>>),
+    /// Have what readers of the state directory see be as new as can be.
+    Publish(oneshot::Sender<()>),
+}
+
+/// How a daemon ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Objects that are not as wanted.
+    pub out_of_sync: usize,
+    /// Whether there never was a tree.
+    pub no_tree: bool,
+    /// Nodes out of reach.
+    pub unreachable: usize,
+}
+
+/// A daemon.
+pub struct Daemon {
+    options: Options,
+    state: StateDir,
+    secrets_dir: Option<std::path::PathBuf>,
+    store: Store,
+    hosts: Hosts,
+    shared: Shared,
+    inbox: mpsc::Receiver<Message>,
+    outbox: mpsc::Sender<Message>,
+    halt: watch::Sender<Halt>,
+    /// The manifests that are kept true; none before the first good ones.
+    current: Option<Current>,
+    queue: Queue,
+    statuses: BTreeMap<ObjectRef, ObjectStatus>,
+    failures: BTreeMap<ObjectRef, String>,
+    /// Objects whose manifests changed since they were last as wanted.
+    pending: BTreeSet<ObjectRef>,
+    put_off: BTreeMap<ObjectRef, u32>,
+    running: BTreeMap<u64, Running>,
+    /// Objects that wait for a run's end.
+    blocked: BTreeSet<ObjectRef>,
+    looks: usize,
+    full: Full,
+    runs: u64,
+    began: jiff::Timestamp,
+    listeners: BTreeMap<Name, JoinHandle<()>>,
+    paused: Option<oneshot::Receiver<()>>,
+    pause_wanted: Vec<oneshot::Sender<oneshot::Sender<()>>>,
+    published: Instant,
+    /// From when on a prune may take something down; none before the first run of a source is over. Between the two is a resync's time
+    /// for whoever reads the list.
+    prunes_from: Option<Instant>,
+    troubled: bool,
+}
+
+/// The manifests as they are kept true.
+struct Current {
+    workspace: Arc<Workspace>,
+    ledger: Ledger,
+    generation: u64,
+    revision: Revision,
+    index: Arc<Index>,
+    digests: BTreeMap<ObjectRef, String>,
+    /// Keeps the files of the manifests where they are.
+    _hold: Arc<dyn Send + Sync>,
+}
+
+/// Full looks.
+struct Full {
+    /// One that is wanted, when and why.
+    due: Option<(Instant, Cause)>,
+    under_way: bool,
+    ended: Option<Instant>,
+    /// The next one by the clock.
+    resync: Instant,
+    /// What waited when the last one was over.
+    deferred: bool,
+    /// How many runs the last one began.
+    started: usize,
+    done: bool,
+}
+
+impl Daemon {
+    /// A daemon on an opened store.
+    pub fn new(
+        options: Options,
+        state: StateDir,
+        store: Store,
+        connector: Arc<dyn Connector>,
+        secrets_dir: Option<std::path::PathBuf>,
+        shared: Shared,
+    ) -> Self {
+        let (outbox, inbox) = mpsc::channel(1024);
+        let began = jiff::Timestamp::now();
+        let seed = u64::try_from(began.as_microsecond()).unwrap_or_default() ^ u64::from(std::process::id());
+        let now = Instant::now();
+        Self {
+            prunes_from: was_run(&state, &options.source).then_some(now),
+            options,
+            state,
+            secrets_dir,
+            store,
+            hosts: Hosts::new(connector),
+            shared,
+            inbox,
+            outbox,
+            halt: watch::Sender::new(Halt::No),
+            current: None,
+            queue: Queue::new(seed),
+            statuses: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            put_off: BTreeMap::new(),
+            running: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            looks: 0,
+            full: Full { due: None, under_way: false, ended: None, resync: now, deferred: false, started: 0, done: false },
+            runs: 0,
+            began,
+            listeners: BTreeMap::new(),
+            paused: None,
+            pause_wanted: Vec::new(),
+            published: now,
+            troubled: false,
+        }
+    }
+
+    /// Where others ask.
+    pub fn asks(&self) -> Asks {
+        Asks(self.outbox.clone())
+    }
+
+    /// Runs until it is told to stop, or, with `once`, until nothing is left that can be done.
+    pub async fn run(mut self, mut supply: Box<dyn Supply>, mut stop: watch::Receiver<bool>) -> Result<Summary, StoreError> {
+        let outbox = self.outbox.clone();
+        let supplier = tokio::spawn(async move {
+            loop {
+                let news = supply.next().await;
+                if outbox.send(Message::News(news)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let ended = self.turns(&mut stop).await;
+        supplier.abort();
+        for (_, listener) in std::mem::take(&mut self.listeners) {
+            listener.abort();
+        }
+        self.wind_up().await;
+        let summary = self.summary();
+        drop(self.current.take());
+        self.store.close()?;
+        ended.map(|()| summary)
+    }
+
+    async fn turns(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), StoreError> {
+        loop {
+            self.turn()?;
+            if *stop.borrow() || self.is_over() {
+                return Ok(());
+            }
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                changed = stop.changed() => {
+                    if changed.is_err() { return Ok(()); }
+                }
+                message = self.inbox.recv() => {
+                    let Some(message) = message else { return Ok(()) };
+                    self.handle(message)?;
+                    // What came meanwhile is one turn.
+                    while let Ok(message) = self.inbox.try_recv() {
+                        self.handle(message)?;
+                    }
+                }
+                () = resumed(&mut self.paused) => self.paused = None,
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Ends what is under way: no step is begun any more, those in flight end.
+    async fn wind_up(&mut self) {
+        self.halt.send_replace(Halt::AfterSteps);
+        let deadline = tokio::time::sleep(GRACE);
+        tokio::pin!(deadline);
+        while !self.running.is_empty() {
+            tokio::select! {
+                message = self.inbox.recv() => {
+                    let Some(Message::Ended(ended)) = message else { continue };
+                    if let Err(error) = self.ended(ended) {
+                        tracing::error!(%error, "the ledger can't be written");
+                    }
+                }
+                () = &mut deadline => {
+                    tracing::warn!(runs = self.running.len(), "steps still go on; the journal tells the next run");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let idle = !self.full.under_way && self.looks == 0 && self.running.is_empty();
+        self.options.once && idle && self.full.done && (self.full.due.is_none() || self.options.dry_run)
+            || self.options.once && self.troubled && self.current.is_none()
+    }
+
+    fn summary(&self) -> Summary {
+        let out_of_sync = self.statuses.values().filter(|status| !status.is("Synced")).count();
+        let unreachable = self.shared.view().nodes.values().filter(|trouble| trouble.is_some()).count();
+        Summary { out_of_sync, no_tree: self.current.is_none(), unreachable }
+    }
+
+    /// When something is to be done without news.
+    fn wake(&self) -> Instant {
+        let publish = self.published + PUBLISH;
+        if self.current.is_none() || self.is_paused() {
+            return publish;
+        }
+        let full = if self.full.under_way { None } else { self.full.due.map(|(at, _)| at) };
+        let looks = if self.looks < LOOKS && self.full.ended.is_some() { self.queue.next() } else { None };
+        let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
+        [full, looks, resync, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused.is_some() || !self.pause_wanted.is_empty()
+    }
+
+    /// Begins what is due.
+    fn turn(&mut self) -> Result<(), StoreError> {
+        let now = Instant::now();
+        self.shared.turned();
+        if now >= self.published + PUBLISH {
+            self.publish(now)?;
+        }
+        self.pause();
+        if self.is_paused() || *self.halt.borrow() != Halt::No {
+            return Ok(());
+        }
+        if self.current.is_none() {
+            return Ok(());
+        }
+        if now >= self.full.resync && !self.full.under_way {
+            self.full.resync = now + self.options.resync;
+            self.want_full(Cause::Resync, now);
+        }
+        if self.queue.depth() > MANY {
+            self.want_full(Cause::Event, now);
+        }
+        if !self.full.under_way && self.full.due.is_some_and(|(at, _)| at <= now) {
+            self.look_at_everything(now);
+        }
+        // Before the first full look nothing is known well enough.
+        if self.full.ended.is_some() {
+            for (object, cause) in self.queue.take(now, LOOKS.saturating_sub(self.looks)) {
+                self.look_at(object, cause, now);
+            }
+        }
+        self.shared.metrics.stands(self.queue.depth(), self.running.len());
+        Ok(())
+    }
+
+    /// Gives the pause to whoever waits for it, once nothing is under way.
+    fn pause(&mut self) {
+        while self.paused.is_none() && self.running.is_empty() {
+            let Some(waiting) = self.pause_wanted.pop() else { return };
+            let (token, resumed) = oneshot::channel();
+            if waiting.send(token).is_ok() {
+                self.paused = Some(resumed);
+            }
+        }
+    }
+
+    fn publish(&mut self, now: Instant) -> Result<(), StoreError> {
+        self.published = now;
+        self.store.publish()
+    }
+
+    fn want_full(&mut self, cause: Cause, now: Instant) {
+        let urgent = cause.is_ours() || matches!(cause, Cause::Start | Cause::Resync | Cause::Awaited);
+        let at = if urgent { now } else { self.full.ended.map_or(now, |ended| ended + SPACE).max(now) };
+        match &mut self.full.due {
+            Some((due, why)) => {
+                *due = (*due).min(at);
+                *why = (*why).max(cause);
+            }
+            None => self.full.due = Some((at, cause)),
+        }
+    }
+
+    fn policy(&self, current: &Current) -> Policy {
+        let consents = Consents { max_deletes: self.options.max_deletes, ..Consents::default() };
+        let may = self.prunes_from.is_some_and(|from| from <= Instant::now());
+        let prune = self.options.prune && may && current.workspace.set.whole;
+        Policy { prune, ..current.workspace.policy(Mode::Apply, consents, None) }
+    }
+
+    fn looker(&self, cause: Cause) -> Option<Looker> {
+        let current = self.current.as_ref()?;
+        let context = Context { cause: Some(cause.word().to_owned()), revision: Some(current.revision.id.clone()) };
+        Some(Looker {
+            workspace: current.workspace.clone(),
+            ledger: current.ledger.within(context),
+            policy: self.policy(current),
+            generation: current.generation,
+            mark: self.queue.mark(),
+        })
+    }
+
+    fn look_at_everything(&mut self, now: Instant) {
+        let Some((_, cause)) = self.full.due.take() else { return };
+        let Some(looker) = self.looker(cause) else { return };
+        self.full.under_way = true;
+        self.full.resync = now + self.options.resync;
+        let (outbox, acts, renew) = (self.outbox.clone(), !self.options.dry_run, cause == Cause::Resync);
+        tokio::spawn(async move {
+            let looked = looker.everything(cause, acts, renew).await;
+            let _ = outbox.send(Message::Looked(Box::new(looked))).await;
+        });
+    }
+
+    fn look_at(&mut self, object: ObjectRef, cause: Cause, now: Instant) {
+        let Some(looker) = self.looker(cause) else { return };
+        let near = looker.ledger.pick(|owned| near(&object, &looker.workspace.desired, owned));
+        let Some(near) = near else {
+            self.want_full(cause, now);
+            return;
+        };
+        self.looks += 1;
+        let outbox = self.outbox.clone();
+        tokio::spawn(async move {
+            let looked = looker.object(object, near, cause).await;
+            let _ = outbox.send(Message::Looked(Box::new(looked))).await;
+        });
+    }
+
+    fn handle(&mut self, message: Message) -> Result<(), StoreError> {
+        match message {
+            Message::News(News::Tree(tree)) => self.take_tree(*tree),
+            Message::News(News::Trouble(why)) => {
+                tracing::error!(source = %self.options.source, "the manifests can't be used, the last good ones stay: {why}");
+                self.shared.metrics.source_failed();
+                self.shared.view().trouble = Some(why);
+                self.troubled = true;
+                Ok(())
+            }
+            Message::Hints(node, hints) => {
+                self.take_hints(&node, &hints);
+                Ok(())
+            }
+            Message::Looked(looked) => self.looked(*looked),
+            Message::Ended(ended) => self.ended(ended),
+            Message::Ask(ask) => self.asked(ask),
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) -> Result<(), StoreError> {
+        let now = Instant::now();
+        match ask {
+            Ask::Reconcile(objects) if objects.is_empty() => {
+                self.shared.source_wanted().notify_one();
+                self.want_full(Cause::Request, now);
+            }
+            Ask::Reconcile(objects) => {
+                for object in objects {
+                    self.queue.poke(&object, Cause::Request, now);
+                }
+            }
+            Ask::Pause(answer) => self.pause_wanted.push(answer),
+            Ask::Publish(answer) => {
+                self.publish(now)?;
+                let _ = answer.send(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a daemon is asked.
+#[derive(Clone)]
+pub struct Asks(mpsc::Sender<Message>);
+
+impl Asks {
+    /// Asks; false where the daemon has ended.
+    pub async fn ask(&self, ask: Ask) -> bool {
+        self.0.send(Message::Ask(ask)).await.is_ok()
+    }
+}
+
+/// Waits until a pause is over; for ever where there is none.
+async fn resumed(paused: &mut Option<oneshot::Receiver<()>>) {
+    match paused {
+        Some(resumed) => {
+            let _ = resumed.await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+const RAN: &str = "source";
+
+/// Whether this source was once looked at to its end.
+fn was_run(state: &StateDir, source: &str) -> bool {
+    std::fs::read_to_string(state.path().join(RAN)).is_ok_and(|text| text.trim_end() == source)
+}
+
+fn note_run(state: &StateDir, source: &str) -> std::io::Result<()> {
+    crate::store::write_atomically(&state.path().join(RAN), format!("{source}\n").as_bytes(), 0o644)
+}

@@ -1,0 +1,182 @@
+//! Runs: whether a part of a plan may begin now, and what came of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::super::act::{Ended, Running};
+use super::super::cause::Cause;
+use super::super::claims::{Claims, Index};
+use super::super::queue::Ending;
+use super::super::{act, findings};
+use super::{Current, Daemon, Message, PUT_OFF, RUNS};
+use crate::name::{Kind, ObjectRef};
+use crate::plan::{Op, Part, Plan};
+use crate::store::{Context, StoreError};
+
+impl Daemon {
+    /// Begins a run, where all of it may be done now.
+    pub(super) fn begin(&mut self, part: Part, plan: &Plan, cause: Cause, mark: u64, now: Instant) -> Result<(), StoreError> {
+        let Some(current) = &self.current else { return Ok(()) };
+        if let Some(why) = self.withheld(&part, plan, current) {
+            tracing::debug!(objects = ?part.objects, why, "left as it is");
+            return Ok(());
+        }
+        let claims = current.ledger.pick(|owned| Claims::of(&part, &current.workspace.desired, owned, &current.index));
+        if self.running.len() >= RUNS || self.running.values().any(|run| run.claims.collide(&claims)) {
+            self.blocked.extend(part.objects.iter().cloned());
+            return Ok(());
+        }
+        for object in &part.objects {
+            match self.queue.may(object, now) {
+                Ok(()) => {}
+                Err(Some(at)) => {
+                    self.queue.later(object, Cause::Retry, at);
+                    return Ok(());
+                }
+                Err(None) => {
+                    self.blocked.insert(object.clone());
+                    return Ok(());
+                }
+            }
+        }
+        if !self.queue.unmoved(claims.own.iter(), mark) {
+            // Something was told meanwhile. It is due again already; but what never rests can't be waited for.
+            let most = part.objects.iter().map(|object| {
+                let times = self.put_off.entry(object.clone()).or_default();
+                *times += 1;
+                *times
+            });
+            if most.max().unwrap_or_default() <= PUT_OFF {
+                return Ok(());
+            }
+        }
+        for object in &part.objects {
+            self.put_off.remove(object);
+        }
+        let foreign: BTreeSet<ObjectRef> = if cause.finds_drift() {
+            part.objects.iter().filter(|object| self.was_synced(object, current)).cloned().collect()
+        } else {
+            BTreeSet::new()
+        };
+        for object in &foreign {
+            self.shared.metrics.drifted(cause);
+            tracing::info!(%object, cause = cause.word(), "others changed it; it is changed back");
+        }
+        self.runs += 1;
+        let number = self.runs;
+        let context = Context { cause: Some(cause.word().to_owned()), revision: Some(current.revision.id.clone()) };
+        let (workspace, ledger) = (current.workspace.clone(), current.ledger.within(context));
+        let (outbox, halt, parallelism) = (self.outbox.clone(), self.halt.subscribe(), self.options.parallelism);
+        let run_id = format!("{}-{number}", self.began.as_millisecond());
+        let objects = part.objects.clone();
+        let task = act::carry_out(number, run_id, part, workspace, ledger, parallelism, halt);
+        tokio::spawn(async move {
+            let ended = task.await;
+            let _ = outbox.send(Message::Ended(ended)).await;
+        });
+        let flaps = self.queue.begin(&objects, &foreign, now);
+        self.running.insert(number, Running { claims, objects, cause });
+        for object in flaps {
+            self.tell(&object, "flapping", "somebody keeps changing it; it is healed more slowly from now on")?;
+        }
+        self.show_running();
+        Ok(())
+    }
+
+    /// Why a part of a plan is not carried out, by what the daemon was told.
+    pub(super) fn withheld(&self, part: &Part, plan: &Plan, current: &Current) -> Option<&'static str> {
+        if self.options.dry_run {
+            return Some("nothing is done (--dry-run)");
+        }
+        let refused = |object: &ObjectRef| plan.refusals.iter().any(|refusal| refusal.object == *object);
+        if part.objects.iter().any(refused) && !part.is_light() {
+            return Some("something of it is refused");
+        }
+        let is_new = |object: &ObjectRef| self.statuses.get(object).is_none_or(|status| status.synced.is_none());
+        let by_manifest =
+            |object: &ObjectRef| self.pending.contains(object) || is_new(object) || !current.digests.contains_key(object);
+        if !self.options.heal && !part.objects.iter().any(by_manifest) {
+            return Some("what others changed is only told (--heal=false)");
+        }
+        // A prune that was refused is refused as a whole, though its plan shows all that it would have done.
+        let orphan = |object: &ObjectRef| !current.digests.contains_key(object);
+        if part.objects.iter().any(orphan) && plan.refusals.iter().any(|refusal| orphan(&refusal.object)) {
+            return Some("the prune was refused");
+        }
+        let stops = |op: &Op| matches!(op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. });
+        let pruned = |object: &ObjectRef| object.kind == Kind::VirtualMachine && orphan(object);
+        let prunes_running = part.plan.actions.iter().any(|action| stops(&action.op) && pruned(&action.object));
+        if prunes_running && !self.options.prune_running {
+            return Some("it runs, and a prune takes no VM that runs without --prune-running");
+        }
+        None
+    }
+
+    /// Whether an object was as wanted, by the very manifest that it has now.
+    pub(super) fn was_synced(&self, object: &ObjectRef, current: &Current) -> bool {
+        let digest = current.digests.get(object);
+        let synced = self.statuses.get(object).and_then(|status| status.synced.as_ref());
+        digest.is_some() && digest == synced && !self.failures.contains_key(object)
+    }
+
+    pub(super) fn show_running(&self) {
+        let all = self.running.values().flat_map(|run| run.objects.iter().cloned()).collect();
+        self.shared.view().running = all;
+        self.shared.metrics.stands(self.queue.depth(), self.running.len());
+    }
+
+    /// Takes what came of a run.
+    pub(super) fn ended(&mut self, ended: Ended) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let Some(run) = self.running.remove(&ended.run) else { return Ok(()) };
+        for (op, done) in &ended.steps {
+            self.shared.metrics.stepped(op, *done);
+        }
+        let failed = ended.objects.values().any(|(ending, _)| *ending == Ending::Failed);
+        for (object, (ending, why)) in ended.objects {
+            self.queue.end(&object, ending, now);
+            match ending {
+                Ending::Failed => {
+                    let why = why.unwrap_or_default();
+                    tracing::error!(%object, cause = run.cause.word(), failures = self.queue.failures(&object), "{why}");
+                    self.failures.insert(object.clone(), why.clone());
+                    self.say_failed(&object, &why)?;
+                }
+                Ending::Done => {
+                    self.failures.remove(&object);
+                    if !ended.deleted.contains(&object) {
+                        // What was done is looked at once more, as anybody else's doing is.
+                        self.queue.poke(&object, Cause::Awaited, now);
+                    }
+                }
+                Ending::Stopped => self.queue.poke(&object, Cause::Awaited, now),
+            }
+        }
+        for object in std::mem::take(&mut self.blocked) {
+            self.queue.poke(&object, Cause::Awaited, now);
+        }
+        if let Some(current) = &mut self.current {
+            current.index = Arc::new(current.ledger.pick(|owned| Index::of(&current.workspace.desired, owned)));
+        }
+        if self.full.deferred && !failed {
+            self.want_full(Cause::Awaited, now);
+        }
+        self.show_running();
+        Ok(())
+    }
+
+    /// Has a failure be seen before the next look.
+    pub(super) fn say_failed(&mut self, object: &ObjectRef, why: &str) -> Result<(), StoreError> {
+        let Some(status) = self.statuses.get_mut(object) else { return Ok(()) };
+        let at = jiff::Timestamp::now().to_string();
+        findings::failed(status, why, &at);
+        let status = status.clone();
+        self.shared.view().objects.insert(object.clone(), status.clone());
+        match &self.current {
+            Some(current) => current.ledger.put_statuses(vec![status], Vec::new()),
+            None => Ok(()),
+        }
+    }
+}

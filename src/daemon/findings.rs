@@ -1,0 +1,180 @@
+//! What a look means for an object: its conditions. Pure.
+
+use crate::manifest::Spec;
+use crate::name::{Kind, ObjectRef};
+use crate::observe::{NodeState, NodeView};
+use crate::plan::Plan;
+use crate::resolve::Wanted;
+use crate::store::{Condition, ConditionStatus, ObjectStatus};
+
+use crate::apply::Seen;
+
+/// What the engine knows of an object besides the look.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// Why its last run failed.
+    pub failure: Option<String>,
+    pub flapping: bool,
+    /// What is amiss was changed by others, and stays so.
+    pub drifted: bool,
+    /// What the manifests want of it, as a digest.
+    pub digest: Option<String>,
+}
+
+/// A look's results.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    pub plan: &'a Plan,
+    pub seen: &'a Seen,
+    /// When, RFC 3339.
+    pub at: &'a str,
+    pub revision: Option<&'a str>,
+}
+
+type Found = (&'static str, ConditionStatus, &'static str, String);
+
+/// How an object stands. `before` is how it stood.
+pub(super) fn status(
+    object: &ObjectRef,
+    wanted: Option<&Wanted>,
+    look: Look<'_>,
+    known: &Known,
+    before: Option<&ObjectStatus>,
+) -> ObjectStatus {
+    let synced = synced(object, look.plan, known);
+    let is_synced = synced.1 == ConditionStatus::True;
+    let mut found = vec![synced, ready(object, wanted, look)];
+    found.extend(flags(object, look.plan, known));
+    let conditions = found.into_iter().map(|found| condition(found, look, before)).collect();
+    let digest = known.digest.clone().filter(|_| is_synced);
+    ObjectStatus {
+        object: object.clone(),
+        conditions,
+        synced: digest.or_else(|| before.and_then(|before| before.synced.clone())),
+    }
+}
+
+/// A condition as it is recorded: with since when it is so. What only another revision found alike is not written anew.
+fn condition(found: Found, look: Look<'_>, before: Option<&ObjectStatus>) -> Condition {
+    let (name, status, reason, message) = found;
+    match before.and_then(|before| before.condition(name)) {
+        Some(old) if old.status == status && old.reason == reason && old.message == message => old.clone(),
+        old => Condition {
+            name: name.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message,
+            since: old.filter(|old| old.status == status).map_or_else(|| look.at.to_owned(), |old| old.since.clone()),
+            revision: look.revision.map(str::to_owned),
+        },
+    }
+}
+
+/// Has a status say that a run failed, as it was found at a time.
+pub(super) fn failed(status: &mut ObjectStatus, why: &str, at: &str) {
+    for condition in status.conditions.iter_mut().filter(|condition| condition.name == "Synced") {
+        if condition.status != ConditionStatus::False {
+            at.clone_into(&mut condition.since);
+        }
+        condition.status = ConditionStatus::False;
+        "Failed".clone_into(&mut condition.reason);
+        why.clone_into(&mut condition.message);
+    }
+}
+
+fn synced(object: &ObjectRef, plan: &Plan, known: &Known) -> Found {
+    use ConditionStatus::{False, True, Unknown};
+    if let Some(node) = plan.unreachable.iter().find(|node| node.objects.contains(object) || stands_on(object, &node.node)) {
+        return ("Synced", Unknown, "NodeUnreachable", format!("Node/{}: {}", node.node, node.message));
+    }
+    if let Some(failure) = &known.failure {
+        return ("Synced", False, "Failed", failure.clone());
+    }
+    let refusals: Vec<&str> =
+        plan.refusals.iter().filter(|refusal| refusal.object == *object).map(|refusal| refusal.message.as_str()).collect();
+    if !refusals.is_empty() {
+        return ("Synced", False, "Refused", refusals.join("; "));
+    }
+    if let Some(deferred) = plan.deferred.iter().find(|deferred| deferred.object == *object) {
+        return ("Synced", False, "Waiting", format!("it goes on {}", deferred.until));
+    }
+    match plan.changes.iter().find(|change| change.object == *object) {
+        Some(change) => ("Synced", False, "OutOfSync", format!("it will be {}: {}", change.verb.participle(), change.reason)),
+        None => ("Synced", True, "AsWanted", String::new()),
+    }
+}
+
+fn stands_on(object: &ObjectRef, node: &crate::name::Name) -> bool {
+    object.node.as_ref() == Some(node) || (object.kind == Kind::Node && object.name == *node)
+}
+
+fn ready(object: &ObjectRef, wanted: Option<&Wanted>, look: Look<'_>) -> Found {
+    use ConditionStatus::{False, True, Unknown};
+    let entry = look.seen.owned.entries.get(object);
+    let node = entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()));
+    let name = entry.map(|entry| entry.libvirt_name.as_str()).or_else(|| wanted.map(|wanted| wanted.libvirt_name.as_str()));
+    let state: Option<&NodeState> = match node.as_ref().map(|node| look.seen.observed.nodes.get(node)) {
+        Some(Some(NodeView::Reached(state))) => Some(state),
+        Some(_) => return ("Ready", Unknown, "NodeUnreachable", String::new()),
+        None => None,
+    };
+    let (is_there, runs) = match (object.kind, name, state) {
+        (Kind::VirtualMachine, Some(name), Some(state)) => {
+            let domain = state.domains.get(name);
+            (domain.is_some(), domain.is_some_and(crate::observe::DomainState::is_active))
+        }
+        (Kind::Network, Some(name), Some(state)) => {
+            let network = state.networks.get(name);
+            (network.is_some(), network.is_some_and(|network| network.active))
+        }
+        (Kind::StoragePool, Some(name), Some(state)) => {
+            let pool = state.pools.get(name);
+            (pool.is_some(), pool.is_some_and(|pool| pool.active))
+        }
+        _ => {
+            let there = entry.is_some_and(|entry| !entry.unfinished && !entry.released);
+            (there || entry.is_none() && matches!(object.kind, Kind::KeyPair | Kind::Node | Kind::Fleet), there)
+        }
+    };
+    let halted = matches!(wanted.map(|wanted| &wanted.spec), Some(Spec::VirtualMachine(spec))
+        if spec.run_strategy == Some(crate::manifest::RunStrategy::Halted));
+    match (is_there, runs) {
+        (false, _) => ("Ready", False, "Missing", String::new()),
+        (true, true) => ("Ready", True, "Running", String::new()),
+        (true, false) if halted => ("Ready", True, "Halted", String::new()),
+        (true, false) if matches!(object.kind, Kind::VirtualMachine | Kind::Network | Kind::StoragePool) => {
+            ("Ready", False, "Stopped", String::new())
+        }
+        (true, false) => ("Ready", True, "There", String::new()),
+    }
+}
+
+/// Conditions that stand only where they are so.
+fn flags(object: &ObjectRef, plan: &Plan, known: &Known) -> Vec<Found> {
+    use ConditionStatus::True;
+    let mut found = Vec::new();
+    for (name, condition) in [("RestartRequired", "RestartRequired"), ("Suspended", "Suspended"), ("Blocked", "Blocked")] {
+        let said: Vec<&str> = plan
+            .notes
+            .iter()
+            .filter(|note| note.object == *object && note.condition == condition)
+            .map(|note| note.message.as_str())
+            .collect();
+        if !said.is_empty() {
+            found.push((name, True, "AsSaid", said.join("; ")));
+        }
+    }
+    if let Some(refusal) = plan.refusals.iter().find(|refusal| refusal.object == *object)
+        && !found.iter().any(|(name, ..)| *name == "Blocked")
+    {
+        let help = refusal.help.first().map(|help| format!(": {help}")).unwrap_or_default();
+        found.push(("Blocked", True, "Refused", format!("{}{help}", refusal.message)));
+    }
+    if known.drifted {
+        found.push(("Drifted", True, "ChangedByOthers", String::new()));
+    }
+    if known.flapping {
+        found.push(("Flapping", True, "ChangedByOthers", "somebody keeps changing it; it is healed more slowly".to_owned()));
+    }
+    found
+}

@@ -1,0 +1,131 @@
+//! Looking: at everything, or at one object and what it needs. Each is a task of its own; what it found goes to the engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cause::Cause;
+use super::near::{Near, desired_of, owned_of};
+use crate::apply::{Seen, Workspace, observe, refresh};
+use crate::name::{Name, ObjectRef};
+use crate::observe::{Observed, Scope};
+use crate::plan::{Plan, Policy, complete, plan};
+use crate::source::{Gathering, gather};
+use crate::store::Ledger;
+
+/// How long a node may take to take the wish for events.
+const RENEWAL: Duration = Duration::from_secs(5);
+
+/// What a look was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum About {
+    /// Everything.
+    Everything,
+    /// One object with what it needs.
+    Object(ObjectRef),
+}
+
+/// What a look found.
+pub(super) struct Looked {
+    pub about: About,
+    pub cause: Cause,
+    /// The generation of the manifests that it was planned by.
+    pub generation: u64,
+    /// The last trigger before it began.
+    pub mark: u64,
+    pub took: Duration,
+    pub found: Result<(Seen, Plan), String>,
+}
+
+/// All that a look needs.
+#[derive(Clone)]
+pub(super) struct Looker {
+    pub workspace: Arc<Workspace>,
+    pub ledger: Ledger,
+    pub policy: Policy,
+    pub generation: u64,
+    pub mark: u64,
+}
+
+impl Looker {
+    /// Looks at everything. Pools that hold a volume which would be made, filled, grown or deleted are looked into again first, where
+    /// that is going to be done.
+    pub(super) async fn everything(self, cause: Cause, acts: bool, renew: bool) -> Looked {
+        let began = Instant::now();
+        if renew {
+            self.renew().await;
+        }
+        let found = self.full(acts).await;
+        self.looked(About::Everything, cause, began, found)
+    }
+
+    /// Asks the nodes for hints anew: what libvirt forgot without a word, it tells again. A node that hangs is not waited for.
+    async fn renew(&self) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (name, host) in &self.workspace.hosts {
+            let (name, host) = (name.clone(), host.clone());
+            tasks.spawn(async move {
+                match tokio::time::timeout(RENEWAL, host.renew_events()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(node = %name, %error, "not all events come"),
+                    Err(_) => tracing::warn!(node = %name, "no answer to the wish for events"),
+                }
+            });
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn full(&self, acts: bool) -> Result<(Seen, Plan), String> {
+        let mut found = self.full_once().await?;
+        if acts && refresh(&self.workspace.hosts, &found.1).await {
+            found = self.full_once().await?;
+        }
+        Ok(found)
+    }
+
+    async fn full_once(&self) -> Result<(Seen, Plan), String> {
+        let seen = self.workspace.look(&Scope::Everything, &self.ledger.owned()).await.map_err(|error| error.to_string())?;
+        let (workspace, policy) = (self.workspace.clone(), self.policy.clone());
+        let planned = tokio::task::spawn_blocking(move || {
+            let plan = workspace.plan(&seen, &policy);
+            (seen, plan)
+        });
+        planned.await.map_err(|error| format!("planning broke off inside jvp: {error}"))
+    }
+
+    /// Looks at one object and what it needs.
+    pub(super) async fn object(self, object: ObjectRef, near: Near, cause: Cause) -> Looked {
+        let began = Instant::now();
+        let found = self.near(&near).await;
+        self.looked(About::Object(object), cause, began, found)
+    }
+
+    async fn near(&self, near: &Near) -> Result<(Seen, Plan), String> {
+        let mut observed = Observed::default();
+        for (node, targets) in &near.targets {
+            let Some(host) = self.workspace.hosts.get(node) else { continue };
+            let hosts: BTreeMap<Name, _> = [(node.clone(), host.clone())].into();
+            observed.nodes.extend(observe(&hosts, &Scope::Objects(targets.clone())).await.nodes);
+        }
+        let desired = desired_of(&self.workspace.desired, near);
+        let inventory = self.ledger.pick(|owned| owned_of(owned, near));
+        let (owned, rebuilt) = complete(&inventory, &observed, desired.fleet);
+        let gathering = Gathering {
+            set: &self.workspace.set,
+            desired: &desired,
+            state: &self.workspace.state,
+            secrets_dir: self.workspace.secrets_dir.as_deref(),
+        };
+        let sources = gather(&gathering, &owned).map_err(|error| error.to_string())?;
+        let seen = Seen { observed, owned, rebuilt, sources };
+        let policy = Policy { partial: true, prune: false, ..self.policy.clone() };
+        let plan = plan(&desired, &seen.observed, &seen.owned, &seen.sources, &policy);
+        Ok((seen, plan))
+    }
+
+    fn looked(&self, about: About, cause: Cause, began: Instant, found: Result<(Seen, Plan), String>) -> Looked {
+        Looked { about, cause, generation: self.generation, mark: self.mark, took: began.elapsed(), found }
+    }
+}

@@ -1,0 +1,44 @@
+//! How a daemon is to behave.
+
+use std::time::Duration;
+
+use crate::plan::MaxDeletes;
+
+/// What was asked of a daemon.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the manifests come from, as it was said; a new source's first run deletes nothing.
+    pub source: String,
+    /// How often everything is looked at, whatever libvirt told; moved by up to a tenth.
+    pub resync: Duration,
+    /// Whether what others changed is changed back; else it is only told.
+    pub heal: bool,
+    /// Whether what the inventory has and the manifests no longer do is taken down.
+    pub prune: bool,
+    /// How many objects one prune may take down.
+    pub max_deletes: MaxDeletes,
+    /// Whether a prune may take down VMs that run.
+    pub prune_running: bool,
+    /// Nothing is done; what would be done is told.
+    pub dry_run: bool,
+    /// Steps in flight on one node within a run.
+    pub parallelism: usize,
+    /// End when nothing is left that can be done.
+    pub once: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            source: ".".into(),
+            resync: Duration::from_mins(1),
+            heal: true,
+            prune: true,
+            max_deletes: MaxDeletes::default(),
+            prune_running: false,
+            dry_run: false,
+            parallelism: crate::apply::DEFAULT_PARALLELISM,
+            once: false,
+        }
+    }
+}
