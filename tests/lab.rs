@@ -28,6 +28,8 @@ mod bad_luck;
 mod checkouts;
 #[path = "lab_suite/console.rs"]
 mod console;
+#[path = "lab_suite/daemon.rs"]
+mod daemon;
 #[path = "lab_suite/debian.rs"]
 mod debian;
 #[path = "lab_suite/disruption.rs"]
