@@ -523,14 +523,14 @@ fn a_lost_completion_leaves_its_event_as_unknown() {
 fn the_history_is_bounded_by_object() {
     let store = Store::in_memory();
     let ledger = store.ledger(FLEET);
-    for number in 0..100 {
+    for number in 0..600 {
         let id = format!("1-1-{number:06}");
         ledger.begin(vec![intent(&id, "a"), intent(&format!("{id}-b"), if number < 3 { "b" } else { "a" })], Vec::new()).unwrap();
     }
     let history = ledger.history();
     let of = |name: &str| history.iter().filter(|event| event.object == object(name)).count();
-    assert_eq!((of("a"), of("b")), (16, 3), "the newest of each object are kept");
-    assert!(history.iter().any(|event| event.id == "1-1-000099"));
+    assert_eq!((of("a"), of("b")), (super::history::PER_OBJECT, 3), "the newest of each object are kept");
+    assert!(history.iter().any(|event| event.id == "1-1-000599"));
 }
 
 #[test]

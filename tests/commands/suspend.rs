@@ -125,7 +125,7 @@ fn a_plan_that_was_saved_before_a_suspension_is_refused() {
     edit(&place, "manifests/web-1.yaml", "The first web server", "Another title");
     run(&place, 0, &["plan", "-f", "manifests", "--out", "a.plan"]);
     run(&place, 0, &["suspend", "vm/web-1", "-f", "manifests"]);
-    assert!(run(&place, 6, &["apply", "a.plan"]).contains("what the saved plan was made from has changed"));
+    assert!(run(&place, 6, &["apply", "a.plan"]).contains("what the plan was made from has changed"));
 }
 
 #[test]

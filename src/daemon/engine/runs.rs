@@ -160,7 +160,9 @@ impl Daemon {
         if let Some(current) = &mut self.current {
             current.index = Arc::new(current.ledger.pick(|owned| Index::of(&current.workspace.desired, owned)));
         }
-        if self.full.deferred && !failed {
+        // Who hung on a network that was started again, only a look at all guests tells.
+        let started = ended.steps.iter().any(|(op, done)| *done && *op == "network-start");
+        if (self.full.deferred && !failed) || started {
             self.want_full(Cause::Awaited, now);
         }
         self.show_running();
