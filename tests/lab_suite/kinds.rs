@@ -18,7 +18,7 @@ use crate::kind_cases::{Case, Hand, Outcome, Step, cases};
 use crate::leaf_cases::Edits;
 use crate::leaves::{documents, json_of, object, prune, put, words};
 use crate::lifecycle_cases;
-use crate::support::{Lab, bridges, left_out, tiny};
+use crate::support::{Lab, bridges, chosen, left_out, tiny};
 
 /// The guest that stands on all of it.
 const GUEST: &str = "guest";
@@ -376,9 +376,8 @@ fn all(running: bool) {
         return;
     }
     let bench = Bench::new(running);
-    let only = std::env::var("JVP_TEST_LEAF").ok();
     let mut failed = Vec::new();
-    for case in cases().iter().filter(|case| only.as_ref().is_none_or(|only| only.split(',').any(|only| case.name == only))) {
+    for (_, case) in cases().iter().enumerate().filter(|(number, case)| chosen(case.name, *number, running)) {
         // All of them at once, each from the same beginning.
         let began = std::time::Instant::now();
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.check(case))).is_err() {

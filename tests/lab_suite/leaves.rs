@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkout::Checkout;
 use crate::leaf_cases::{Case, Edits, Hand, cases};
-use crate::support::{Lab, left_out, tiny};
+use crate::support::{Lab, chosen, left_out, tiny};
 
 /// Sets a leaf of a spec; lists of objects are known by `name`. `null` takes it out.
 pub fn put(spec: &mut Value, path: &str, value: Value) {
@@ -251,9 +251,8 @@ fn all(running: bool) {
     std::fs::remove_file(path).expect("a file can be removed");
     bench.checkout.jvp(&["apply", "-y"]).exits(0);
     let before = bench.lab.inventory("a");
-    let only = std::env::var("JVP_TEST_LEAF").ok();
     let mut failed = Vec::new();
-    for case in cases().iter().filter(|case| only.as_ref().is_none_or(|only| only.split(',').any(|only| case.name == only))) {
+    for (_, case) in cases().iter().enumerate().filter(|(number, case)| chosen(case.name, *number, running)) {
         // All of them at once: each has a VM of its own.
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| bench.check(case))).is_err() {
             failed.push(case.name);

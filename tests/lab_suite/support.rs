@@ -172,6 +172,15 @@ impl Drop for Lab {
     }
 }
 
+/// Which of the cases of a leaf are tried: those that `JVP_TEST_LEAF` names, or with `all` every one. Without a word each is tried in
+/// one of the two states, beneath a guest that runs or one that is off; which one, the process's number decides.
+pub fn chosen(name: &str, number: usize, running: bool) -> bool {
+    match std::env::var("JVP_TEST_LEAF") {
+        Ok(only) => only == "all" || only.split(',').any(|only| only == name),
+        Err(_) => (number + usize::from(running) + std::process::id() as usize).is_multiple_of(2),
+    }
+}
+
 pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
