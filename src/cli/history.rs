@@ -8,7 +8,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::session::Session;
-use crate::store::{Context, Event, EventOutcome, Snapshot};
+use crate::store::{Context, Event, Snapshot};
 
 #[derive(Debug, Args)]
 #[command(
@@ -45,7 +45,7 @@ pub(super) fn history(args: &HistoryArgs, global: &Global, out: &Out) -> Result<
             events.push(Event::of(intent, "", &Context::default()));
         }
     }
-    events.sort_by(|a, b| (&a.at, &a.id).cmp(&(&b.at, &b.id)));
+    Event::sort(&mut events);
     let meant = super::read::meant(&args.what)?;
     if !args.what.is_empty() {
         events.retain(|event| meant(&event.object));
@@ -102,7 +102,7 @@ fn row(event: &Event) -> Vec<String> {
         object.push_str(&format!(" on {node}"));
     }
     let why = event.why.as_deref().unwrap_or_default().lines().next().unwrap_or_default();
-    vec![format!("  {}", time(&event.at)), object, event.op.clone(), outcome(event.outcome).to_owned(), why.to_owned()]
+    vec![format!("  {}", time(&event.at)), object, event.op.clone(), event.outcome.words().to_owned(), why.to_owned()]
 }
 
 /// The number of the run that an event belongs to, whichever its round.
@@ -116,13 +116,4 @@ fn day(at: &str) -> String {
 
 fn time(at: &str) -> String {
     at.parse::<jiff::Timestamp>().map_or_else(|_| at.to_owned(), |time| time.strftime("%H:%M:%S").to_string())
-}
-
-fn outcome(outcome: EventOutcome) -> &'static str {
-    match outcome {
-        EventOutcome::Done => "done",
-        EventOutcome::Failed => "failed",
-        EventOutcome::NotBegun => "not begun",
-        EventOutcome::Unknown => "unknown",
-    }
 }

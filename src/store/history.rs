@@ -78,7 +78,24 @@ pub enum EventOutcome {
     Unknown,
 }
 
+impl EventOutcome {
+    /// The words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::NotBegun => "not begun",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 impl Event {
+    /// Puts events into the order in which they began.
+    pub fn sort(events: &mut [Self]) {
+        events.sort_by(|a, b| (&a.at, &a.id).cmp(&(&b.at, &b.id)));
+    }
+
     /// The event of an intent whose end isn't known yet.
     pub fn of(intent: &Intent, command: &str, context: &Context) -> Self {
         Self {

@@ -13,7 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Out;
 use crate::cli::session::Session;
 use crate::cli::{read, runtime};
-use crate::store::{Event, EventOutcome, Snapshot};
+use crate::store::{Event, Snapshot};
 
 /// How often a watch asks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -82,20 +82,15 @@ fn all(files: &Files, global: &Global, out: &Out) -> Result<Vec<Event>, CommandE
             Snapshot::history(session.state.path(), session.desired.fleet)
         }
     };
-    events.sort_by(|a, b| (&a.at, &a.id).cmp(&(&b.at, &b.id)));
+    Event::sort(&mut events);
     Ok(events)
 }
 
 fn text(event: &Event) -> String {
-    let outcome = match event.outcome {
-        EventOutcome::Done => "done",
-        EventOutcome::Failed => "failed",
-        EventOutcome::NotBegun => "not begun",
-        EventOutcome::Unknown => "unknown",
-    };
     let at = event.at.split_once('.').map_or(event.at.as_str(), |(seconds, _)| seconds);
     let revision: String = event.revision.as_deref().unwrap_or("-").chars().take(14).collect();
-    let words = [at, event.cause.as_deref().unwrap_or("-"), &event.object.to_string(), &event.op, outcome, &revision];
+    let words =
+        [at, event.cause.as_deref().unwrap_or("-"), &event.object.to_string(), &event.op, event.outcome.words(), &revision];
     line(words, event.why.as_deref().unwrap_or_default())
 }
 
