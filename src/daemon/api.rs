@@ -170,7 +170,7 @@ async fn readyz(State(api): State<Api>) -> Response {
 
 async fn metrics(State(api): State<Api>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([("content-type", kind)], api.shared.metrics.text()).into_response()
+    ([("content-type", kind)], api.shared.figures()).into_response()
 }
 
 async fn reconcile(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {

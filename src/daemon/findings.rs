@@ -1,9 +1,11 @@
 //! What a look means for an object: its conditions. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::manifest::Spec;
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{NodeState, NodeView};
-use crate::plan::Plan;
+use crate::plan::{Change, Deferred, Note, Plan, Refusal, Unreachable};
 use crate::resolve::Wanted;
 use crate::store::{Condition, ConditionStatus, ObjectStatus};
 
@@ -21,10 +23,53 @@ pub(super) struct Known {
     pub digest: Option<String>,
 }
 
+/// What a plan says of each object, to be looked up and not searched for.
+pub(super) struct Said<'a> {
+    changes: BTreeMap<&'a ObjectRef, &'a Change>,
+    deferred: BTreeMap<&'a ObjectRef, &'a Deferred>,
+    refusals: BTreeMap<&'a ObjectRef, Vec<&'a Refusal>>,
+    notes: BTreeMap<&'a ObjectRef, Vec<&'a Note>>,
+    unreachable: Vec<(&'a Unreachable, BTreeSet<&'a ObjectRef>)>,
+}
+
+impl<'a> Said<'a> {
+    /// Sorts a plan by object.
+    pub(super) fn by(plan: &'a Plan) -> Self {
+        let mut said = Self {
+            // Of several the first stays.
+            changes: plan.changes.iter().rev().map(|change| (&change.object, change)).collect(),
+            deferred: plan.deferred.iter().rev().map(|deferred| (&deferred.object, deferred)).collect(),
+            refusals: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            unreachable: plan.unreachable.iter().map(|node| (node, node.objects.iter().collect())).collect(),
+        };
+        for refusal in &plan.refusals {
+            said.refusals.entry(&refusal.object).or_default().push(refusal);
+        }
+        for note in &plan.notes {
+            said.notes.entry(&note.object).or_default().push(note);
+        }
+        said
+    }
+
+    /// Whether something is to change of an object.
+    pub(super) fn changes(&self, object: &ObjectRef) -> bool {
+        self.changes.contains_key(object)
+    }
+
+    fn refusals(&self, object: &ObjectRef) -> &[&'a Refusal] {
+        self.refusals.get(object).map_or(&[], Vec::as_slice)
+    }
+
+    fn notes(&self, object: &ObjectRef) -> &[&'a Note] {
+        self.notes.get(object).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// A look's results.
 #[derive(Clone, Copy)]
 pub(super) struct Look<'a> {
-    pub plan: &'a Plan,
+    pub said: &'a Said<'a>,
     pub seen: &'a Seen,
     /// When, RFC 3339.
     pub at: &'a str,
@@ -41,10 +86,10 @@ pub(super) fn status(
     known: &Known,
     before: Option<&ObjectStatus>,
 ) -> ObjectStatus {
-    let synced = synced(object, look.plan, known);
+    let synced = synced(object, look.said, known);
     let is_synced = synced.1 == ConditionStatus::True;
     let mut found = vec![synced, ready(object, wanted, look)];
-    found.extend(flags(object, look.plan, known));
+    found.extend(flags(object, look.said, known));
     let conditions = found.into_iter().map(|found| condition(found, look, before)).collect();
     let digest = known.digest.clone().filter(|_| is_synced);
     ObjectStatus {
@@ -82,23 +127,23 @@ pub(super) fn failed(status: &mut ObjectStatus, why: &str, at: &str) {
     }
 }
 
-fn synced(object: &ObjectRef, plan: &Plan, known: &Known) -> Found {
+fn synced(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Found {
     use ConditionStatus::{False, True, Unknown};
-    if let Some(node) = plan.unreachable.iter().find(|node| node.objects.contains(object) || stands_on(object, &node.node)) {
+    let lost = said.unreachable.iter().find(|(node, objects)| objects.contains(object) || stands_on(object, &node.node));
+    if let Some((node, _)) = lost {
         return ("Synced", Unknown, "NodeUnreachable", format!("Node/{}: {}", node.node, node.message));
     }
     if let Some(failure) = &known.failure {
         return ("Synced", False, "Failed", failure.clone());
     }
-    let refusals: Vec<&str> =
-        plan.refusals.iter().filter(|refusal| refusal.object == *object).map(|refusal| refusal.message.as_str()).collect();
+    let refusals: Vec<&str> = said.refusals(object).iter().map(|refusal| refusal.message.as_str()).collect();
     if !refusals.is_empty() {
         return ("Synced", False, "Refused", refusals.join("; "));
     }
-    if let Some(deferred) = plan.deferred.iter().find(|deferred| deferred.object == *object) {
+    if let Some(deferred) = said.deferred.get(object) {
         return ("Synced", False, "Waiting", format!("it goes on {}", deferred.until));
     }
-    match plan.changes.iter().find(|change| change.object == *object) {
+    match said.changes.get(object) {
         Some(change) => ("Synced", False, "OutOfSync", format!("it will be {}: {}", change.verb.participle(), change.reason)),
         None => ("Synced", True, "AsWanted", String::new()),
     }
@@ -150,21 +195,17 @@ fn ready(object: &ObjectRef, wanted: Option<&Wanted>, look: Look<'_>) -> Found {
 }
 
 /// Conditions that stand only where they are so.
-fn flags(object: &ObjectRef, plan: &Plan, known: &Known) -> Vec<Found> {
+fn flags(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Vec<Found> {
     use ConditionStatus::True;
     let mut found = Vec::new();
-    for (name, condition) in [("RestartRequired", "RestartRequired"), ("Suspended", "Suspended"), ("Blocked", "Blocked")] {
-        let said: Vec<&str> = plan
-            .notes
-            .iter()
-            .filter(|note| note.object == *object && note.condition == condition)
-            .map(|note| note.message.as_str())
-            .collect();
-        if !said.is_empty() {
-            found.push((name, True, "AsSaid", said.join("; ")));
+    for name in ["RestartRequired", "Suspended", "Blocked"] {
+        let words: Vec<&str> =
+            said.notes(object).iter().filter(|note| note.condition == name).map(|note| note.message.as_str()).collect();
+        if !words.is_empty() {
+            found.push((name, True, "AsSaid", words.join("; ")));
         }
     }
-    if let Some(refusal) = plan.refusals.iter().find(|refusal| refusal.object == *object)
+    if let Some(refusal) = said.refusals(object).first()
         && !found.iter().any(|(name, ..)| *name == "Blocked")
     {
         let help = refusal.help.first().map(|help| format!(": {help}")).unwrap_or_default();

@@ -57,6 +57,12 @@ impl Shared {
         Self { view: Arc::new(Mutex::new(view)), turned, source: Arc::default(), metrics: Arc::new(Metrics::new()) }
     }
 
+    /// The figures as Prometheus reads them. Those of conditions are counted when somebody asks.
+    pub(super) fn figures(&self) -> String {
+        self.metrics.conditions(self.view().objects.values());
+        self.metrics.text()
+    }
+
     /// Notified when somebody wants the source to be looked at.
     pub fn source_wanted(&self) -> Arc<Notify> {
         self.source.clone()

@@ -112,11 +112,9 @@ impl Daemon {
         }
         self.record(seen, plan, &all.difference(&busy).cloned().collect(), true)?;
         self.unwanted(plan);
-        let began = self.runs;
         for part in plan.parts() {
             self.begin(part, plan, cause, mark, now)?;
         }
-        self.full.started = usize::try_from(self.runs - began).unwrap_or_default();
         if self.prunes_from.is_none() && plan.unreachable.is_empty() {
             self.prunes_from = Some(now + self.options.resync);
             if let Err(error) = note_run(&self.state, &self.options.source) {
@@ -166,14 +164,15 @@ impl Daemon {
     ) -> Result<(), StoreError> {
         let Some(current) = &self.current else { return Ok(()) };
         let at = jiff::Timestamp::now().to_string();
-        let look = findings::Look { plan, seen, at: &at, revision: Some(&current.revision.id) };
+        let said = findings::Said::by(plan);
+        let look = findings::Look { said: &said, seen, at: &at, revision: Some(&current.revision.id) };
         let mut changed = Vec::new();
         for object in objects {
             let wanted = current.workspace.desired.objects.get(object);
-            if wanted.is_none() && !plan.changes.iter().any(|change| change.object == *object) {
+            let amiss = said.changes(object);
+            if wanted.is_none() && !amiss {
                 continue;
             }
-            let amiss = plan.changes.iter().any(|change| change.object == *object);
             let known = Known {
                 failure: self.failures.get(object).cloned(),
                 flapping: self.queue.flaps(object),
@@ -193,22 +192,19 @@ impl Daemon {
         let is_gone =
             |object: &ObjectRef| !objects.contains(object) && !current.digests.contains_key(object) && !self.is_busy(object);
         let gone: Vec<ObjectRef> = self.statuses.keys().filter(|object| everything && is_gone(object)).cloned().collect();
-        for object in &gone {
-            self.statuses.remove(object);
-        }
-        for status in &changed {
-            self.statuses.insert(status.object.clone(), status.clone());
-        }
-        if !changed.is_empty() || !gone.is_empty() {
-            self.shared.view().objects.clone_from(&self.statuses);
-            self.shared.metrics.conditions(self.statuses.values());
-            if !self.options.dry_run {
-                current.ledger.put_statuses(changed, gone)?;
+        {
+            let mut view = self.shared.view();
+            for object in &gone {
+                self.statuses.remove(object);
+                view.objects.remove(object);
             }
+            for status in &changed {
+                self.statuses.insert(status.object.clone(), status.clone());
+                view.objects.insert(status.object.clone(), status.clone());
+            }
+            view.waiting = self.queue.depth();
         }
-        let mut view = self.shared.view();
-        view.waiting = self.queue.depth();
-        Ok(())
+        if self.options.dry_run { Ok(()) } else { current.ledger.put_statuses(changed, gone) }
     }
 
     pub(super) fn is_busy(&self, object: &ObjectRef) -> bool {

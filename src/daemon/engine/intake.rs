@@ -79,7 +79,7 @@ impl Daemon {
         }
         self.troubled = false;
         self.full.done = false;
-        let (workspace, index) = (Arc::new(workspace), Arc::new(index));
+        let workspace = Arc::new(workspace);
         self.current = Some(Current { workspace, ledger, generation, revision, index, digests, _hold: Arc::from(hold) });
         Ok(())
     }

@@ -118,10 +118,18 @@ struct Current {
     ledger: Ledger,
     generation: u64,
     revision: Revision,
-    index: Arc<Index>,
+    index: Index,
     digests: BTreeMap<ObjectRef, String>,
     /// Keeps the files of the manifests where they are.
     _hold: Arc<dyn Send + Sync>,
+}
+
+impl Current {
+    /// The ledger, whose history says that something was done for this cause, by this revision.
+    fn ledger_for(&self, cause: Cause) -> Ledger {
+        let context = Context { cause: Some(cause.word().to_owned()), revision: Some(self.revision.id.clone()) };
+        self.ledger.within(context)
+    }
 }
 
 /// Full looks.
@@ -134,8 +142,6 @@ struct Full {
     resync: Instant,
     /// What waited when the last one was over.
     deferred: bool,
-    /// How many runs the last one began.
-    started: usize,
     done: bool,
 }
 
@@ -173,7 +179,7 @@ impl Daemon {
             running: BTreeMap::new(),
             blocked: BTreeSet::new(),
             looks: 0,
-            full: Full { due: None, under_way: false, ended: None, resync: now, deferred: false, started: 0, done: false },
+            full: Full { due: None, under_way: false, ended: None, resync: now, deferred: false, done: false },
             runs: 0,
             began,
             listeners: BTreeMap::new(),
@@ -358,10 +364,9 @@ impl Daemon {
 
     fn looker(&self, cause: Cause) -> Option<Looker> {
         let current = self.current.as_ref()?;
-        let context = Context { cause: Some(cause.word().to_owned()), revision: Some(current.revision.id.clone()) };
         Some(Looker {
             workspace: current.workspace.clone(),
-            ledger: current.ledger.within(context),
+            ledger: current.ledger_for(cause),
             policy: self.policy(current),
             generation: current.generation,
             mark: self.queue.mark(),

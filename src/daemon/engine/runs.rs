@@ -1,7 +1,6 @@
 //! Runs: whether a part of a plan may begin now, and what came of it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
 use crate::name::{Kind, ObjectRef};
 use crate::plan::{Op, Part, Plan};
-use crate::store::{Context, StoreError};
+use crate::store::StoreError;
 
 impl Daemon {
     /// Begins a run, where all of it may be done now.
@@ -66,8 +65,7 @@ impl Daemon {
         }
         self.runs += 1;
         let number = self.runs;
-        let context = Context { cause: Some(cause.word().to_owned()), revision: Some(current.revision.id.clone()) };
-        let (workspace, ledger) = (current.workspace.clone(), current.ledger.within(context));
+        let (workspace, ledger) = (current.workspace.clone(), current.ledger_for(cause));
         let (outbox, halt, parallelism) = (self.outbox.clone(), self.halt.subscribe(), self.options.parallelism);
         let run_id = format!("{}-{number}", self.began.as_millisecond());
         let objects = part.objects.clone();
@@ -158,7 +156,7 @@ impl Daemon {
             self.queue.poke(&object, Cause::Awaited, now);
         }
         if let Some(current) = &mut self.current {
-            current.index = Arc::new(current.ledger.pick(|owned| Index::of(&current.workspace.desired, owned)));
+            current.index = current.ledger.pick(|owned| Index::of(&current.workspace.desired, owned));
         }
         // Who hung on a network that was started again, only a look at all guests tells.
         let started = ended.steps.iter().any(|(op, done)| *done && *op == "network-start");
