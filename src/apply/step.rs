@@ -198,6 +198,7 @@ fn changes(action: &Action, world: &World) -> Vec<Change> {
         if grow && let Some(known) = known {
             let last: BTreeSet<String> = known.last.union(&entry.last).cloned().collect();
             entry.last = last;
+            entry.mark_due |= known.mark_due;
         }
         Change::Put(Box::new(entry))
     };
