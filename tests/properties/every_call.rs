@@ -1,6 +1,8 @@
 //! Each call of a run in its turn: it fails before its effect, or after it without an answer. Whatever the run was for (to make, to
 //! change, to take down), the next one ends as a clean run does, and what is somebody else's stays as it is.
 
+use std::collections::BTreeSet;
+
 use jvp::name::Kind;
 use jvp::plan::Op;
 
@@ -72,10 +74,12 @@ fn each(first: &dyn Fn() -> Bench, then: Option<&dyn Fn() -> Bench>, delete: boo
         let clean = set_out(first, then, delete).await;
         clean.apply().await.unwrap();
         let foreign = clean.foreign();
+        // What is lost without a word is tried at each kind of call.
+        let mut lost = BTreeSet::new();
         for step in 1.. {
             let mut what = "";
-            for trouble in [Trouble::Fails, Trouble::NoAnswer, Trouble::Half] {
-                if trouble == Trouble::Half && what != "domain-metadata" {
+            for trouble in [Trouble::Fails, Trouble::NoAnswer, Trouble::Lost, Trouble::Half] {
+                if (trouble == Trouble::Half && what != "domain-metadata") || (trouble == Trouble::Lost && !lost.insert(what)) {
                     continue;
                 }
                 let bench = set_out(first, then, delete).await;
