@@ -8,6 +8,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
 
 mod checkout;
+#[path = "examples_suite/every_call.rs"]
+mod every_call;
 
 use std::fs;
 
