@@ -95,13 +95,7 @@ fn elsewhere(p: &mut Planner<'_>, wanted: &Wanted, node: &Name) -> bool {
         p.standing.insert(wanted.object.clone(), crate::plan::planner::Standing::Blocked);
         return true;
     }
-    let moved = p.entry(&wanted.object).and_then(|entry| entry.node.clone()).filter(|was| was != node);
-    if let Some(was) = moved {
-        let message = format!("it stands on Node/{was}; moving it to Node/{node} needs migration, which is not there yet");
-        p.refuse(wanted, RefusalKind::Guard, message, &[format!("set `spec.node: {was}`")]);
-        return true;
-    }
-    false
+    p.refuse_new_node(wanted, node)
 }
 
 /// A node that may have it and can't be asked.
