@@ -16,6 +16,8 @@ mod suspend;
 mod wait;
 #[path = "commands/why.rs"]
 mod why;
+#[path = "commands/windows.rs"]
+mod windows;
 
 use std::fs;
 

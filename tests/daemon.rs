@@ -3,6 +3,9 @@
 #![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests: what fails must be loud")]
 
+#[path = "daemon/restarts.rs"]
+mod restarts;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

@@ -185,6 +185,11 @@ impl Daemon {
                 self.pending.remove(object);
                 self.put_off.remove(object);
             }
+            let waits = status.is("RestartRequired");
+            self.restarts.found(object, wanted, waits, self.options.clock.now());
+            if !waits && !amiss {
+                self.restarts.restarted(object);
+            }
             if before != Some(&status) {
                 changed.push(status);
             }

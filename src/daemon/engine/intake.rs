@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::cause::Cause;
 use super::super::claims::Index;
+use super::super::restarts::REBOOTED;
 use super::super::supply::{News, Tree};
 use super::{Current, Daemon, Message};
 use crate::apply::Workspace;
@@ -65,6 +66,7 @@ impl Daemon {
         }
         self.queue.keep(|object| digests.contains_key(object));
         self.pending.retain(|object| digests.contains_key(object));
+        self.restarts.keep(|object| digests.contains_key(object));
         if more {
             self.want_full(if first { Cause::Start } else { Cause::File }, now);
         }
@@ -122,6 +124,9 @@ impl Daemon {
                 Hint::Object(target) => {
                     let object = current.index.object(node, target).cloned();
                     tracing::debug!(%node, ?target, why = ?change.why, ours = object.is_some(), "told by libvirt");
+                    if change.why.contains(REBOOTED) {
+                        object.iter().for_each(|object| self.restarts.reboots(object, now));
+                    }
                     ours.extend(object);
                 }
             }

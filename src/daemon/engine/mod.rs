@@ -22,6 +22,7 @@ use super::hosts::Hosts;
 use super::look::{Looked, Looker};
 use super::near::near;
 use super::queue::Queue;
+use super::restarts::Restarts;
 use super::supply::{News, Supply};
 use super::view::Shared;
 use super::{Options, Revision};
@@ -95,6 +96,7 @@ pub struct Daemon {
     /// Objects whose manifests changed since they were last as wanted.
     pending: BTreeSet<ObjectRef>,
     put_off: BTreeMap<ObjectRef, u32>,
+    restarts: Restarts,
     running: BTreeMap<u64, Running>,
     /// Objects that wait for a run's end.
     blocked: BTreeSet<ObjectRef>,
@@ -176,6 +178,7 @@ impl Daemon {
             failures: BTreeMap::new(),
             pending: BTreeSet::new(),
             put_off: BTreeMap::new(),
+            restarts: Restarts::default(),
             running: BTreeMap::new(),
             blocked: BTreeSet::new(),
             looks: 0,
@@ -286,7 +289,8 @@ impl Daemon {
         let full = if self.full.under_way { None } else { self.full.due.map(|(at, _)| at) };
         let looks = if self.looks < LOOKS && self.full.ended.is_some() { self.queue.next() } else { None };
         let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
-        [full, looks, resync, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
+        let window = self.restarts.next(self.options.clock.now()).map(|pause| Instant::now() + pause);
+        [full, looks, resync, window, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
     }
 
     fn is_paused(&self) -> bool {
@@ -310,6 +314,10 @@ impl Daemon {
         if now >= self.full.resync && !self.full.under_way {
             self.full.resync = now + self.options.resync;
             self.want_full(Cause::Resync, now);
+        }
+        // A clock that is put forward is noticed by the next turn, and there is one every few seconds.
+        if self.restarts.opened(self.options.clock.now()) {
+            self.want_full(Cause::Window, now);
         }
         if self.queue.depth() > MANY {
             self.want_full(Cause::Event, now);
@@ -344,7 +352,7 @@ impl Daemon {
     }
 
     fn want_full(&mut self, cause: Cause, now: Instant) {
-        let urgent = cause.is_ours() || matches!(cause, Cause::Start | Cause::Resync | Cause::Awaited);
+        let urgent = cause.is_ours() || matches!(cause, Cause::Start | Cause::Resync | Cause::Awaited | Cause::Window);
         let at = if urgent { now } else { self.full.ended.map_or(now, |ended| ended + SPACE).max(now) };
         match &mut self.full.due {
             Some((due, why)) => {
@@ -359,7 +367,8 @@ impl Daemon {
         let consents = Consents { max_deletes: self.options.max_deletes, ..Consents::default() };
         let may = self.prunes_from.is_some_and(|from| from <= Instant::now());
         let prune = self.options.prune && may && current.workspace.set.whole;
-        Policy { prune, ..current.workspace.policy(Mode::Apply, consents, None) }
+        let (now, rebooted) = (Some(self.options.clock.now()), self.restarts.rebooted(Instant::now()));
+        Policy { prune, now, rebooted, ..current.workspace.policy(Mode::Apply, consents, None) }
     }
 
     fn looker(&self, cause: Cause) -> Option<Looker> {

@@ -11,7 +11,7 @@ use super::super::queue::Ending;
 use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
 use crate::name::{Kind, ObjectRef};
-use crate::plan::{Op, Part, Plan};
+use crate::plan::{Op, Part, Plan, Verb};
 use crate::store::StoreError;
 
 impl Daemon {
@@ -53,9 +53,10 @@ impl Daemon {
         }
         for object in &part.objects {
             self.put_off.remove(object);
+            self.restarts.restarted(object);
         }
         let foreign: BTreeSet<ObjectRef> = if cause.finds_drift() {
-            part.objects.iter().filter(|object| self.was_synced(object, current)).cloned().collect()
+            healed(&part).filter(|object| self.was_synced(object, current)).cloned().collect()
         } else {
             BTreeSet::new()
         };
@@ -95,7 +96,7 @@ impl Daemon {
         let is_new = |object: &ObjectRef| self.statuses.get(object).is_none_or(|status| status.synced.is_none());
         let by_manifest =
             |object: &ObjectRef| self.pending.contains(object) || is_new(object) || !current.digests.contains_key(object);
-        if !self.options.heal && !part.objects.iter().any(by_manifest) {
+        if !self.options.heal && !part.objects.iter().any(by_manifest) && healed(part).next().is_some() {
             return Some("what others changed is only told (--heal=false)");
         }
         // A prune that was refused is refused as a whole, though its plan shows all that it would have done.
@@ -179,4 +180,11 @@ impl Daemon {
             None => Ok(()),
         }
     }
+}
+
+/// The objects of a part that are changed back. What only waited for a restart is as its manifest says.
+fn healed(part: &Part) -> impl Iterator<Item = &ObjectRef> {
+    let restarted: BTreeSet<&ObjectRef> =
+        part.plan.changes.iter().filter(|change| change.verb == Verb::Restart).map(|change| &change.object).collect();
+    part.objects.iter().filter(move |object| !restarted.contains(object))
 }
