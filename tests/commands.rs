@@ -8,6 +8,8 @@ mod pty;
 
 #[path = "commands/console.rs"]
 mod console;
+#[path = "commands/daemon.rs"]
+mod daemon;
 #[path = "commands/history.rs"]
 mod history;
 #[path = "commands/suspend.rs"]
