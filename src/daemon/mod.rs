@@ -16,6 +16,7 @@ mod cause;
 mod claims;
 mod engine;
 mod findings;
+mod guests;
 mod hosts;
 mod look;
 mod metrics;

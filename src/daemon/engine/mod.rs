@@ -4,6 +4,7 @@
 //! other.
 
 mod found;
+mod guests;
 mod intake;
 mod runs;
 
@@ -18,8 +19,9 @@ use tokio::time::Instant;
 use super::act::{Ended, Running};
 use super::cause::Cause;
 use super::claims::Index;
+use super::guests::Guests;
 use super::hosts::Hosts;
-use super::look::{Looked, Looker};
+use super::look::{Answer, Looked, Looker};
 use super::near::near;
 use super::queue::Queue;
 use super::restarts::Restarts;
@@ -27,7 +29,7 @@ use super::supply::{News, Supply};
 use super::view::Shared;
 use super::{Options, Revision};
 use crate::apply::{Halt, Workspace};
-use crate::host::{Connector, Hints};
+use crate::host::{Connector, Hints, Host};
 use crate::name::{Name, ObjectRef};
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
@@ -53,6 +55,7 @@ enum Message {
     Hints(Name, Hints),
     Looked(Box<Looked>),
     Ended(Ended),
+    Told(Name, Vec<Answer>),
     Ask(Ask),
 }
 
@@ -97,6 +100,9 @@ pub struct Daemon {
     pending: BTreeSet<ObjectRef>,
     put_off: BTreeMap<ObjectRef, u32>,
     restarts: Restarts,
+    guests: Guests,
+    /// Nodes whose guests are being asked.
+    asking: BTreeSet<Name>,
     running: BTreeMap<u64, Running>,
     /// Objects that wait for a run's end.
     blocked: BTreeSet<ObjectRef>,
@@ -104,7 +110,7 @@ pub struct Daemon {
     full: Full,
     runs: u64,
     began: jiff::Timestamp,
-    listeners: BTreeMap<Name, JoinHandle<()>>,
+    listeners: BTreeMap<Name, (Arc<dyn Host>, JoinHandle<()>)>,
     paused: Option<oneshot::Receiver<()>>,
     pause_wanted: Vec<oneshot::Sender<oneshot::Sender<()>>>,
     published: Instant,
@@ -139,6 +145,8 @@ struct Full {
     /// One that is wanted, when and why.
     due: Option<(Instant, Cause)>,
     under_way: bool,
+    /// The last trigger before the last one that is over.
+    mark: u64,
     ended: Option<Instant>,
     /// The next one by the clock.
     resync: Instant,
@@ -179,10 +187,12 @@ impl Daemon {
             pending: BTreeSet::new(),
             put_off: BTreeMap::new(),
             restarts: Restarts::default(),
+            guests: Guests::default(),
+            asking: BTreeSet::new(),
             running: BTreeMap::new(),
             blocked: BTreeSet::new(),
             looks: 0,
-            full: Full { due: None, under_way: false, ended: None, resync: now, deferred: false, done: false },
+            full: Full { due: None, under_way: false, mark: 0, ended: None, resync: now, deferred: false, done: false },
             runs: 0,
             began,
             listeners: BTreeMap::new(),
@@ -211,7 +221,7 @@ impl Daemon {
         });
         let ended = self.turns(&mut stop).await;
         supplier.abort();
-        for (_, listener) in std::mem::take(&mut self.listeners) {
+        for (_, (_, listener)) in std::mem::take(&mut self.listeners) {
             listener.abort();
         }
         self.wind_up().await;
@@ -241,7 +251,13 @@ impl Daemon {
                         self.handle(message)?;
                     }
                 }
-                () = resumed(&mut self.paused) => self.paused = None,
+                () = resumed(&mut self.paused) => {
+                    self.paused = None;
+                    // A hand may have made and renamed anything.
+                    if let Some(Current { workspace, ledger, index, .. }) = &mut self.current {
+                        *index = ledger.pick(|owned| Index::of(&workspace.desired, owned));
+                    }
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -290,7 +306,8 @@ impl Daemon {
         let looks = if self.looks < LOOKS && self.full.ended.is_some() { self.queue.next() } else { None };
         let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
         let window = self.restarts.next(self.options.clock.now()).map(|pause| Instant::now() + pause);
-        [full, looks, resync, window, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
+        let guests = self.guests.next(|object| self.may_ask(object));
+        [full, looks, resync, window, guests, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
     }
 
     fn is_paused(&self) -> bool {
@@ -331,6 +348,7 @@ impl Daemon {
                 self.look_at(object, cause, now);
             }
         }
+        self.ask_guests(now, false);
         self.shared.metrics.stands(self.queue.depth(), self.running.len());
         Ok(())
     }
@@ -425,6 +443,7 @@ impl Daemon {
             }
             Message::Looked(looked) => self.looked(*looked),
             Message::Ended(ended) => self.ended(ended),
+            Message::Told(node, answers) => self.told(&node, answers),
             Message::Ask(ask) => self.asked(ask),
         }
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::super::act::{Ended, Running};
 use super::super::cause::Cause;
-use super::super::claims::{Claims, Index};
+use super::super::claims::Claims;
 use super::super::queue::Ending;
 use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
@@ -156,8 +156,8 @@ impl Daemon {
         for object in std::mem::take(&mut self.blocked) {
             self.queue.poke(&object, Cause::Awaited, now);
         }
-        if let Some(current) = &mut self.current {
-            current.index = current.ledger.pick(|owned| Index::of(&current.workspace.desired, owned));
+        if let Some(Current { workspace, ledger, index, .. }) = &mut self.current {
+            ledger.pick(|owned| index.renew(&ended.recorded, &workspace.desired, owned));
         }
         // Who hung on a network that was started again, only a look at all guests tells.
         let started = ended.steps.iter().any(|(op, done)| *done && *op == "network-start");
@@ -170,15 +170,9 @@ impl Daemon {
 
     /// Has a failure be seen before the next look.
     pub(super) fn say_failed(&mut self, object: &ObjectRef, why: &str) -> Result<(), StoreError> {
-        let Some(status) = self.statuses.get_mut(object) else { return Ok(()) };
-        let at = jiff::Timestamp::now().to_string();
-        findings::failed(status, why, &at);
-        let status = status.clone();
-        self.shared.view().objects.insert(object.clone(), status.clone());
-        match &self.current {
-            Some(current) => current.ledger.put_statuses(vec![status], Vec::new()),
-            None => Ok(()),
-        }
+        let Some(mut status) = self.statuses.get(object).cloned() else { return Ok(()) };
+        findings::failed(&mut status, why, &self.options.clock.now().to_string());
+        self.keep_statuses(vec![status], Vec::new())
     }
 }
 
