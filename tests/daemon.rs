@@ -443,6 +443,40 @@ async fn another_fleet_is_not_taken_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_machine_under_a_nodes_address_is_left_alone_and_said() {
+    let bench = Bench::new().begun(&(vm("web", "") + &pool())).await;
+    bench.node.with(|state| {
+        state.uuid = uuid::Uuid::from_u128(7);
+        state.domains.clear();
+        state.pools.clear();
+    });
+    bench.node.hint(&Hint::Object(Target::Domain("web".into())), "stopped");
+    let acts = bench.node.acts().len();
+    bench.pass(180).await;
+    assert_eq!(bench.node.acts().len(), acts);
+    let view = bench.work().shared.view();
+    for status in view.objects.values() {
+        let synced = status.condition("Synced").unwrap();
+        assert_eq!(synced.status, ConditionStatus::Unknown, "{synced:?}");
+        assert!(synced.message.contains("jvp node accept host"), "{synced:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_libvirtd_that_makes_up_a_host_uuid_at_each_start_is_known_by_what_is_there() {
+    let bench = Bench::new().begun(&(vm("web", "") + &pool() + &network("lan", 9))).await;
+    for turn in 1..4 {
+        bench.node.with(|state| state.uuid = uuid::Uuid::from_u128(turn));
+        bench.destroy("web");
+        // Whether it is told or found.
+        if turn == 2 {
+            bench.node.hint(&Hint::Object(Target::Domain("web".into())), "stopped");
+        }
+        bench.until(|bench| bench.runs("web") && bench.is_synced()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dry_run_does_nothing_and_tells_what_it_would() {
     let mut bench = Bench::with(Options { dry_run: true, ..Options::default() });
     bench.start();

@@ -289,7 +289,7 @@ fn paths(kind: Kind) -> (BTreeSet<String>, BTreeSet<String>) {
             leaves.insert(path.to_owned());
         }
     }
-    let root: Value = serde_json::from_str(&jvp::manifest::schema::of(kind).unwrap()).unwrap();
+    let root: Value = serde_json::from_str(jvp::manifest::schema::of(kind).unwrap()).unwrap();
     let (mut leaves, mut inner) = (BTreeSet::new(), BTreeSet::new());
     walk(kind, &root, &root["properties"]["spec"], "", &mut leaves, &mut inner);
     assert!(!leaves.is_empty(), "{kind}");

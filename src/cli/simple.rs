@@ -131,9 +131,9 @@ pub(super) fn schema(args: &SchemaArgs, out: &Out) -> Result<Exit, CommandError>
             }
         }
     };
-    match crate::manifest::schema::all().into_iter().find(|(name, _)| *name == file) {
+    match crate::manifest::schema::all().find(|(name, _)| *name == file) {
         Some((_, text)) => {
-            out.print(&text);
+            out.print(text);
             Ok(Exit::Ok)
         }
         None => Err(CommandError::new(Exit::Error, format!("there is no schema {file}"))),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::Spec;
-use crate::name::{Kind, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeState, NodeView};
 use crate::plan::{Change, Deferred, Note, Plan, Refusal, Unreachable};
 use crate::resolve::Wanted;
@@ -98,7 +98,7 @@ pub(super) fn status(
     told: Told<'_>,
     before: Option<&ObjectStatus>,
 ) -> ObjectStatus {
-    let synced = synced(object, look.said, known);
+    let synced = synced(object, node_of(object, wanted, look.seen).as_ref(), look.said, known);
     let is_synced = synced.1 == ConditionStatus::True;
     let mut conditions = vec![condition(synced, look.found, before)];
     conditions.extend(readiness(ready(object, wanted, look.seen), told, look.found, before));
@@ -206,11 +206,23 @@ pub(super) fn failed(status: &mut ObjectStatus, why: &str, at: &str) {
     }
 }
 
-fn synced(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Finding {
+/// The node that an object is on, or is to be.
+fn node_of(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Option<Name> {
+    let entry = seen.owned.entries.get(object);
+    entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()))
+}
+
+fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Known) -> Finding {
     use ConditionStatus::{False, True, Unknown};
     let lost = said.unreachable.iter().find(|(node, objects)| objects.contains(object) || stands_on(object, &node.node));
     if let Some((node, _)) = lost {
         return ("Synced", Unknown, "NodeUnreachable", format!("Node/{}: {}", node.node, node.message));
+    }
+    if let Some(node) = node
+        && let Some(refusal) = said.refusals(&ObjectRef::new(Kind::Node, node.clone())).first()
+    {
+        let help = refusal.help.first().map(|help| format!(" ({help})")).unwrap_or_default();
+        return ("Synced", Unknown, "NodeRefused", format!("Node/{node}: {}{help}", refusal.message));
     }
     if let Some(failure) = &known.failure {
         return ("Synced", False, "Failed", failure.clone());
@@ -228,15 +240,13 @@ fn synced(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Finding {
     }
 }
 
-fn stands_on(object: &ObjectRef, node: &crate::name::Name) -> bool {
+fn stands_on(object: &ObjectRef, node: &Name) -> bool {
     object.node.as_ref() == Some(node) || (object.kind == Kind::Node && object.name == *node)
 }
 
 /// Where an object stands, and the state of its node. None where it stands on no node; an error where that is out of reach.
 fn state<'a>(object: &ObjectRef, wanted: Option<&Wanted>, seen: &'a Seen) -> Result<Option<&'a NodeState>, ()> {
-    let entry = seen.owned.entries.get(object);
-    let node = entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()));
-    match node.as_ref().map(|node| seen.observed.nodes.get(node)) {
+    match node_of(object, wanted, seen).map(|node| seen.observed.nodes.get(&node)) {
         Some(Some(NodeView::Reached(state))) => Ok(Some(state)),
         Some(_) => Err(()),
         None => Ok(None),

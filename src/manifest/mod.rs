@@ -3,6 +3,7 @@
 //! A spec type is the one model of its kind (every field optional): manifests are read into it, and `xml/` projects what a node
 //! has into it. There are no defaults here (`resolve/` and the field table of `plan/` know them) and nothing of libvirt.
 
+mod accept;
 mod cloud_init;
 mod devices;
 mod document;

@@ -1,6 +1,6 @@
 //! Conditions: each is set and taken back, with why, since when and by which revision; and what a Node's new address changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use jvp::host::Host;
@@ -38,7 +38,7 @@ impl Bench {
         let token = paused.await.unwrap();
         change(&self.work().store.ledger(FLEET.parse().unwrap()));
         drop(token);
-        assert!(self.work().asks.ask(Ask::Reconcile(Default::default())).await);
+        assert!(self.work().asks.ask(Ask::Reconcile(BTreeSet::new())).await);
     }
 }
 
