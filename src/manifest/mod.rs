@@ -3,6 +3,7 @@
 //! A spec type is the one model of its kind (every field optional): manifests are read into it, and `xml/` projects what a node
 //! has into it. There are no defaults here (`resolve/` and the field table of `plan/` know them) and nothing of libvirt.
 
+mod accept;
 mod cloud_init;
 mod devices;
 mod document;
@@ -27,6 +28,7 @@ mod template;
 mod violation;
 mod virtual_machine;
 mod volume;
+mod window;
 mod yaml;
 
 pub use cloud_init::{CloudFile, CloudInit, CloudUser, OnChange};
@@ -50,6 +52,7 @@ pub use virtual_machine::{
     VirtualMachineSpec,
 };
 pub use volume::{CloneMode, VolumeFormat, VolumeSource, VolumeSpec};
+pub use window::{Opens, Window, seconds};
 pub use yaml::{MAX_DEPTH, MAX_VALUES};
 
 use crate::name::Kind;

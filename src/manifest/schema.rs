@@ -1,5 +1,5 @@
-//! The JSON Schemas of the language, one a kind, made from the spec types. Editors read them from `schemas/`, and
-//! [`load`](fn@super::load) validates with the same ones.
+//! The JSON Schemas of the language, one a kind, made from the spec types. They lie in `schemas/`, where editors read them, and are part
+//! of the program: [`load`](fn@super::load) validates with the same ones. A test sees to it that they are those of the types.
 //!
 //! Nothing here reads or writes a file.
 
@@ -16,20 +16,28 @@ use super::{API_VERSION, Lifecycle, Metadata};
 use crate::name::Kind;
 
 /// Every schema, as its file's name in `schemas/` and its text: one for each kind, and `jvp.json` for a document of any kind.
-pub fn all() -> Vec<(String, String)> {
+pub fn all() -> impl Iterator<Item = (String, &'static str)> {
+    let any = ("jvp.json".to_owned(), include_str!("../../schemas/jvp.json"));
+    KINDS.iter().map(|row| (file_name(row.kind), row.text)).chain([any])
+}
+
+/// Every schema of [`all`], made anew from the types: what `schemas/` has to hold.
+pub fn generated() -> Vec<(String, String)> {
     let mut files: Vec<_> = KINDS.iter().map(|row| (file_name(row.kind), pretty(&document(row)))).collect();
     files.push(("jvp.json".to_owned(), pretty(&any_kind())));
     files
 }
 
 /// The schema of a document of `kind`, as in `schemas/`.
-pub fn of(kind: Kind) -> Option<String> {
-    super::kinds::spec_of(kind).map(|row| pretty(&document(row)))
+pub fn of(kind: Kind) -> Option<&'static str> {
+    super::kinds::spec_of(kind).map(|row| row.text)
 }
 
 /// The schema of a document of `kind`, as a value.
 pub fn value(kind: Kind) -> Option<&'static Value> {
-    compiled(kind).map(|compiled| &compiled.schema)
+    static CACHE: OnceLock<BTreeMap<Kind, OnceLock<Option<Value>>>> = OnceLock::new();
+    let cache = CACHE.get_or_init(|| KINDS.iter().map(|row| (row.kind, OnceLock::new())).collect());
+    cache.get(&kind)?.get_or_init(|| serde_json::from_str(of(kind)?).ok()).as_ref()
 }
 
 /// The name of the schema's file: the kind in lower case, with `.json`.
@@ -44,7 +52,7 @@ fn pretty(schema: &Value) -> String {
 /// A compiled schema, with its text for whoever explains a violation.
 pub(super) struct Compiled {
     /// The schema.
-    pub(super) schema: Value,
+    pub(super) schema: &'static Value,
     /// What checks values against it.
     pub(super) validator: Validator,
 }
@@ -53,11 +61,10 @@ pub(super) struct Compiled {
 pub(super) fn compiled(kind: Kind) -> Option<&'static Compiled> {
     static CACHE: OnceLock<BTreeMap<Kind, OnceLock<Option<Compiled>>>> = OnceLock::new();
     let cache = CACHE.get_or_init(|| KINDS.iter().map(|row| (row.kind, OnceLock::new())).collect());
-    cache.get(&kind)?.get_or_init(|| super::kinds::spec_of(kind).and_then(compile)).as_ref()
+    cache.get(&kind)?.get_or_init(|| value(kind).and_then(compile)).as_ref()
 }
 
-fn compile(row: &KindSpec) -> Option<Compiled> {
-    let schema = document(row);
+fn compile(schema: &'static Value) -> Option<Compiled> {
     // An engine without look-around is built in a fraction of the time. The patterns that need it are those of formats.
     let mut options = jsonschema::options().should_validate_formats(true).with_pattern_options(PatternOptions::regex());
     for format in formats::FORMATS {

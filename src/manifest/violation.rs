@@ -9,9 +9,10 @@ use jsonschema::error::ValidationErrorKind as Violation;
 use serde_json::{Map, Value};
 
 use super::formats::format;
-use super::schema::Compiled;
+use super::schema::compiled;
 use super::span::{SpanIndex, escape, unescape};
 use crate::diag::{Code, Diagnostic, FileId, Label, SourceMap};
+use crate::name::Kind;
 
 /// A document as it stands in its file, before it is one of the language.
 pub(super) struct Source<'a> {
@@ -44,7 +45,11 @@ impl Source<'_> {
 }
 
 /// Every violation of the schema, one for each place.
-pub(super) fn validate(compiled: &Compiled, source: &Source<'_>) -> Vec<Diagnostic> {
+pub(super) fn validate(kind: Kind, source: &Source<'_>) -> Vec<Diagnostic> {
+    let Some(compiled) = compiled(kind) else {
+        // A test compiles them all, so nobody sees this; it must not be taken for a yes.
+        return vec![Diagnostic::new(Code::UnknownKind, "the kind has no schema").at(source.value_label("/kind"))];
+    };
     let mut seen = BTreeSet::new();
     let mut found = Vec::new();
     // Fields that are there under a misspelt name are not said to be missing as well.
@@ -52,11 +57,11 @@ pub(super) fn validate(compiled: &Compiled, source: &Source<'_>) -> Vec<Diagnost
     let mut absent: Vec<(String, Value)> = Vec::new();
     for error in compiled.validator.iter_errors(source.value) {
         let pointer = error.instance_path().as_str().to_owned();
-        let node = Node::of(&compiled.schema, error.schema_path().as_str());
+        let node = Node::of(compiled.schema, error.schema_path().as_str());
         match error.kind() {
             Violation::AdditionalProperties { unexpected } => {
                 for name in unexpected {
-                    found.push(unknown(source, &compiled.schema, node, &pointer, name));
+                    found.push(unknown(source, compiled.schema, node, &pointer, name));
                     meant.extend(nearest(name, &node.fields()).map(|near| (pointer.clone(), near.to_owned())));
                 }
             }

@@ -411,7 +411,7 @@ fn every_leaf_of_every_schema_has_a_case() {
         .map(|row| format!("{}{}", row.kind, row.path))
         .collect();
     for (name, text) in jvp::manifest::schema::all() {
-        let schema: Value = serde_json::from_str(&text).expect("a schema is JSON");
+        let schema: Value = serde_json::from_str(text).expect("a schema is JSON");
         let Some(kind) =
             Kind::TABLE.iter().map(|row| row.kind).find(|kind| name == format!("{}.json", kind.name().to_lowercase()))
         else {

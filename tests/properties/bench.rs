@@ -284,6 +284,8 @@ impl Bench {
             prune: self.prune,
             partial: false,
             consents: self.consents.clone(),
+            now: None,
+            rebooted: BTreeSet::new(),
         }
     }
 

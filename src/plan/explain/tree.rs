@@ -91,8 +91,8 @@ pub fn explain(path: &str) -> Result<Explained, NoSuchField> {
         });
     };
     let words: Vec<&str> = words.collect();
-    let root: Value = schema::of(kind).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let top = Place { kind, root: &root, schema: &root };
+    let root = schema::value(kind).unwrap_or(&Value::Null);
+    let top = Place { kind, root, schema: root };
     find(top, &words)
 }
 
@@ -105,8 +105,8 @@ pub fn fields_of(kind: Kind) -> Vec<Explained> {
             at.below.into_iter().for_each(|below| leaves(below, all));
         }
     }
-    let root: Value = schema::of(kind).and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
-    let top = Place { kind, root: &root, schema: &root };
+    let root = schema::value(kind).unwrap_or(&Value::Null);
+    let top = Place { kind, root, schema: root };
     let mut all = Vec::new();
     if let Ok(spec) = find(top, &["spec"]) {
         leaves(spec, &mut all);
@@ -257,6 +257,8 @@ fn format_words(format: &str) -> Option<&'static str> {
         "ip" => "IP address",
         "cidr" => "IP address with its prefix, such as 10.10.0.1/24",
         "uuid" => "UUID",
+        "cron" => "five fields of cron, such as 0 3 * * SUN",
+        "time-zone" => "name of a time zone, such as Europe/Vienna",
         _ => return None,
     })
 }

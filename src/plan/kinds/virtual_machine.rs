@@ -304,7 +304,7 @@ fn update(
     }
     define(p, wanted, domain, &sides, change, (new_mark, due), &mut row);
     let changed = row.drafts.len();
-    vm_power::notes(p, wanted, domain, &now);
+    vm_power::notes(p, wanted, spec, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
     if rebuilt {
         vm_rebuild::stop(p, &wanted.object);
