@@ -15,8 +15,11 @@ use serde_json::Value;
 use crate::checkout::{Place, node};
 use crate::{all, run};
 
-/// What each checkout is changed to: file, text, and what stands there then.
-const CHANGES: &[(&str, &[(&str, &str, &str)])] = &[
+/// A file, a text in it, and what stands there then.
+type Edit = (&'static str, &'static str, &'static str);
+
+/// What each checkout is changed to.
+const CHANGES: &[(&str, &[Edit])] = &[
     (
         "examples/bios",
         &[(
