@@ -34,6 +34,8 @@ mod cut_calls;
 mod daemon;
 #[path = "lab_suite/debian.rs"]
 mod debian;
+#[path = "lab_suite/dimms.rs"]
+mod dimms;
 #[path = "lab_suite/disruption.rs"]
 mod disruption;
 #[path = "lab_suite/host_domains.rs"]

@@ -93,7 +93,7 @@ impl DomainPatch {
 ///
 /// # Errors
 ///
-/// It can't be read, or asks for other memory where NUMA cells say how much there is.
+/// It can't be read, or asks for other memory than NUMA cells and memory devices come to in the end.
 pub fn patch(document: &str, change: &DomainPatch) -> Result<String, XmlError> {
     let mut root = Element::parse_root(document, "domain")?;
     for path in &change.drop {
@@ -111,7 +111,7 @@ pub fn patch(document: &str, change: &DomainPatch) -> Result<String, XmlError> {
         Some(Accelerator::TCG) => root.set("type", "qemu"),
         Some(Accelerator::Auto) | None => {}
     }
-    set_memory(&mut root, set.memory, set.max_memory)?;
+    let resized = set_memory(&mut root, set.memory, set.max_memory);
     if let Some(cpu) = &set.cpu {
         set_cpu(&mut root, cpu);
     }
@@ -156,13 +156,17 @@ pub fn patch(document: &str, change: &DomainPatch) -> Result<String, XmlError> {
     if let Some(mark) = &change.mark {
         mark.put(&mut root);
     }
-    match &change.fragment {
-        None => Ok(root.to_xml()),
+    let text = match &change.fragment {
+        None => root.to_xml(),
         Some(fragment) => {
             let parsed = parse_fragment(fragment.text.as_deref().unwrap_or("<domain/>"))?;
-            merge_dropping(&root.to_xml(), &parsed, &fragment.drop)
+            merge_dropping(&root.to_xml(), &parsed, &fragment.drop)?
         }
+    };
+    if resized {
+        agrees_with_cells(&Element::parse_root(&text, "domain")?)?;
     }
+    Ok(text)
 }
 
 /// The element of one device, as it stands in a document: `/disks/NAME`, `/interfaces/NAME`, `/cloudInit` (the seed's disk),
@@ -249,9 +253,31 @@ fn put_kib(root: &mut Element, name: &str, kib: u64) {
     element.set_text(kib);
 }
 
-fn set_memory(root: &mut Element, memory: Option<ByteSize>, max: Option<ByteSize>) -> Result<(), XmlError> {
-    if memory.is_none() && max.is_none() {
+/// Whether the memory is what NUMA cells and memory devices come to, where there are cells: libvirt reckons it so, whatever is written.
+fn agrees_with_cells(root: &Element) -> Result<(), XmlError> {
+    let Some(numa) = root.child("cpu").and_then(|cpu| cpu.child("numa")) else { return Ok(()) };
+    let size =
+        |text: &str, unit: Option<&str>| read::scaled(text.trim(), unit.unwrap_or("KiB")).map_or(0, |size| size.div_ceil(1024));
+    let cells: u64 = numa.elements().map(|cell| size(cell.get("memory").unwrap_or_default(), cell.get("unit"))).sum();
+    let devices = root.child("devices").into_iter().flat_map(Element::elements).filter(|device| device.name == "memory");
+    let plugged: u64 = devices
+        .filter_map(|device| device.child("target")?.child("size"))
+        .map(|element| size(&element.text_content(), element.get("unit")))
+        .sum();
+    let memory = kib(root, "memory").unwrap_or_default();
+    if memory == cells + plugged {
         return Ok(());
+    }
+    Err(XmlError::new(format!(
+        "its NUMA cells and memory devices come to {} KiB, and not to {memory}: change them in `xml`, or the memory to that",
+        cells + plugged
+    )))
+}
+
+/// True where there is another maximum then.
+fn set_memory(root: &mut Element, memory: Option<ByteSize>, max: Option<ByteSize>) -> bool {
+    if memory.is_none() && max.is_none() {
+        return false;
     }
     let old_max = kib(root, "memory").unwrap_or_default();
     let old = kib(root, "currentMemory").unwrap_or(old_max);
@@ -262,13 +288,9 @@ fn set_memory(root: &mut Element, memory: Option<ByteSize>, max: Option<ByteSize
         None if old == old_max => current,
         None => old_max.max(current),
     };
-    let numa = root.child("cpu").is_some_and(|cpu| cpu.child("numa").is_some());
-    if numa && new_max != old_max {
-        return Err(XmlError::new("its NUMA cells say how much memory it has: change them in `xml`"));
-    }
     put_kib(root, "memory", new_max);
     put_kib(root, "currentMemory", current.min(new_max));
-    Ok(())
+    new_max != old_max
 }
 
 fn set_cpu(root: &mut Element, wanted: &Cpu) {
@@ -393,7 +415,9 @@ fn drop_path(root: &mut Element, path: &[&str]) -> Result<(), XmlError> {
         }
         ["maxMemory"] => {
             if let Some(current) = kib(root, "currentMemory") {
-                set_memory(root, None, Some(ByteSize::from_bytes(current.saturating_mul(1024))))?;
+                if set_memory(root, None, Some(ByteSize::from_bytes(current.saturating_mul(1024)))) {
+                    agrees_with_cells(root)?;
+                }
             }
         }
         ["cpu", "max"] => {

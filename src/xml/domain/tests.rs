@@ -293,6 +293,29 @@ fn memory_follows_its_maximum() {
 }
 
 #[test]
+fn memory_and_what_it_is_made_of_change_together() {
+    let dom = "<domain><maxMemory slots='4'>1048576</maxMemory><memory>262144</memory><currentMemory>262144</currentMemory>\
+               <cpu><numa><cell id='0' memory='131072' unit='KiB'/></numa></cpu><devices>\
+               <memory model='dimm'><target><size>131072</size></target><alias name='ua-dimm'/></memory></devices></domain>";
+    let change = |memory: &str, fragment: Option<&str>, drop: &[&str]| {
+        let fragment = FragmentPatch {
+            text: fragment.map(str::to_owned),
+            digest: None,
+            drop: drop.iter().map(|path| (*path).to_owned()).collect(),
+        };
+        let set = spec(serde_json::json!({ "memory": memory }));
+        patch(dom, &DomainPatch { fragment: Some(fragment), ..DomainPatch::new(set, std::collections::BTreeSet::new()) })
+    };
+    let dimm = "<domain><devices><memory model='dimm'><target><size unit='MiB'>256</size></target><alias name='ua-dimm'/></memory></devices></domain>";
+    let grown = change("384Mi", Some(dimm), &[]).expect("they agree");
+    assert!(grown.contains(">393216</memory>") && grown.contains("<size unit=\"MiB\">256</size>"), "{grown}");
+    let gone = change("128Mi", None, &["/xml/devices/memory[ua-dimm]/+"]).expect("they agree");
+    assert!(gone.contains(">131072</memory>") && !gone.contains("dimm"), "{gone}");
+    let error = change("512Mi", Some(dimm), &[]).expect_err("they don't").to_string();
+    assert!(error.contains("come to 393216 KiB, and not to 524288"), "{error}");
+}
+
+#[test]
 fn a_running_domain_has_nothing_pending_but_what_was_changed() {
     assert_eq!(pending(FOREIGN_LIVE, FOREIGN).expect("reads"), std::collections::BTreeSet::new());
     let set = spec(serde_json::json!({"memory": "2Gi", "cpu": {"count": 3}}));
