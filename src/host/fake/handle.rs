@@ -243,6 +243,9 @@ impl FakeHost {
         if let Some(takes) = takes {
             tokio::time::sleep(takes).await;
         }
+        if met.is_some() {
+            tracing::debug!(node = self.0.name, op = op.word(), "it goes wrong on purpose");
+        }
         match met {
             None => self.effect(op, progress),
             Some(How::Fail(error)) => Err(error),
