@@ -129,7 +129,7 @@ impl Expansion<'_> {
             node: node.cloned(),
             libvirt_name,
             spec: document.spec.clone(),
-            now: document.now.iter().map(|(path, value)| (path.clone(), value.clone())).collect(),
+            now: Arc::clone(&document.now),
             labels: document.metadata.labels.clone(),
             annotations: document.metadata.annotations.clone(),
             reclaim: document.lifecycle.reclaim_policy.unwrap_or_else(|| default_reclaim(object.kind)),
@@ -265,13 +265,13 @@ impl Expansion<'_> {
                 libvirt_name: None,
             };
             let spec = Spec::Volume(volume);
-            let now = crate::manifest::path::leaves(Kind::Volume, &spec.to_value());
+            let now = Arc::new(crate::manifest::path::leaves(Kind::Volume, &spec.to_value()));
             self.put(Wanted {
                 uid: object.uid(self.fleet),
                 node: Some(node.clone()),
                 libvirt_name: volume_file(&object.name, claimed.format == Some(VolumeFormat::Raw)),
                 spec,
-                now: now.into_iter().map(|(path, value)| (path.clone(), value)).collect(),
+                now,
                 labels: BTreeMap::new(),
                 annotations: BTreeMap::new(),
                 reclaim: ReclaimPolicy::Retain,
@@ -428,13 +428,13 @@ impl Expansion<'_> {
             target: Some(crate::manifest::PoolTarget { path: Some(path) }),
             ..StoragePoolSpec::default()
         });
-        let now = crate::manifest::path::leaves(Kind::StoragePool, &spec.to_value());
+        let now = Arc::new(crate::manifest::path::leaves(Kind::StoragePool, &spec.to_value()));
         let implied = Wanted {
             uid: object.uid(self.fleet),
             node: Some(node.clone()),
             libvirt_name: format!("{}-templates", wanted.libvirt_name),
             spec,
-            now: now.into_iter().map(|(path, value)| (path.clone(), value)).collect(),
+            now,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             reclaim: wanted.reclaim,
