@@ -27,6 +27,8 @@ pub(super) struct Session {
     store: Option<Store>,
     /// Whether the ledger is the daemon's that this runs in.
     borrowed: bool,
+    /// Whether a daemon has just published its inventory.
+    fresh: bool,
     lock_timeout: Duration,
 }
 
@@ -127,6 +129,7 @@ impl Session {
             fleet_declared,
             store: None,
             borrowed: matches!(global.held, Held::Here { .. }),
+            fresh: matches!(global.held, Held::There | Held::Fresh),
             lock_timeout: patience(global),
         })
     }
@@ -183,7 +186,7 @@ impl Session {
             return Ok(ledger.owned());
         }
         let snapshot = Snapshot::read(self.state.path(), &command_line(), now())?;
-        if let Some(said) = super::words::currency(&snapshot) {
+        if let Some(said) = super::words::currency(&snapshot).filter(|_| !self.fresh) {
             out.say(&said);
         }
         Ok(snapshot.owned(self.desired.fleet))
@@ -272,6 +275,8 @@ pub(super) enum Held {
     },
     /// That of a daemon beside: what is asked is handed to it, once it was shown and said yes to.
     There,
+    /// That of a daemon beside, which has just published it for whoever reads.
+    Fresh,
 }
 
 impl std::fmt::Debug for Held {
@@ -280,6 +285,7 @@ impl std::fmt::Debug for Held {
             Self::Free => "Free",
             Self::Here { .. } => "Here",
             Self::There => "There",
+            Self::Fresh => "Fresh",
         })
     }
 }
@@ -394,7 +400,7 @@ fn fakes() -> bool {
 }
 
 /// What reaches the nodes: libvirt, or in tests the one in memory. With `JVP_FAKE=/folder` every Node is a fake one, whatever its
-/// URI, whose state lies in that folder.
+/// URI, whose state lies in that folder; with `JVP_FAKE_FAULT=node:N:fails` the N-th act on a node goes wrong.
 pub(super) fn connector() -> Box<dyn Connector> {
     use crate::host::fake::FakeConnector;
     if fakes() {
@@ -402,7 +408,8 @@ pub(super) fn connector() -> Box<dyn Connector> {
     }
     let folder = std::env::var_os("JVP_FAKE").map(PathBuf::from).filter(|folder| folder.is_absolute());
     if let Some(folder) = folder.filter(|_| cfg!(debug_assertions)) {
-        return Box::new(FakeConnector::in_folder(&folder));
+        let fault = std::env::var("JVP_FAKE_FAULT").unwrap_or_default();
+        return Box::new(FakeConnector::in_folder(&folder).with_fault(&fault));
     }
     Box::new(LibvirtConnector)
 }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cause::Cause;
+use super::guests::Asked;
 use super::near::{Near, desired_of, owned_of};
-use crate::apply::{Seen, Workspace, observe, refresh};
+use crate::apply::{Condition, Seen, Status, Subject, Workspace, observe, read, refresh};
 use crate::name::{Name, ObjectRef};
-use crate::observe::{Observed, Scope};
+use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Plan, Policy, complete, plan};
 use crate::source::{Gathering, gather};
 use crate::store::Ledger;
@@ -38,6 +39,12 @@ pub(super) struct Looked {
     /// When it began.
     pub began: Instant,
     pub found: Result<(Seen, Plan), String>,
+}
+
+/// What a guest that was asked told.
+pub(super) struct Answer {
+    pub asked: Asked,
+    pub told: Vec<(Condition, Status)>,
 }
 
 /// All that a look needs.
@@ -78,6 +85,27 @@ impl Looker {
         while tasks.join_next().await.is_some() {}
     }
 
+    /// Asks guests of a node. None of them is waited for: what isn't there yet is told as that. A node that doesn't answer answers
+    /// nothing.
+    pub(super) async fn ask(self, node: &Name, asked: Vec<Asked>) -> Vec<Answer> {
+        let desired = &self.workspace.desired;
+        let all: Vec<(Asked, Subject)> = self.ledger.pick(|owned| {
+            asked
+                .into_iter()
+                .filter_map(|asked| Subject::new(&asked.object, desired, owned).map(|subject| (asked, subject)))
+                .collect()
+        });
+        let subjects: Vec<&Subject> = all.iter().map(|(_, subject)| subject).collect();
+        let states = read(&self.workspace.hosts, &subjects).await;
+        let (Some(Ok(state)), Some(host)) = (states.get(node), self.workspace.hosts.get(node)) else { return Vec::new() };
+        let mut answers = Vec::new();
+        for (asked, subject) in &all {
+            let told = subject.look(state, host.as_ref(), Condition::Ready).await;
+            answers.push(Answer { asked: asked.clone(), told });
+        }
+        answers
+    }
+
     async fn full(&self, acts: bool) -> Result<(Seen, Plan), String> {
         let mut found = self.full_once().await?;
         if acts && refresh(&self.workspace.hosts, &found.1).await {
@@ -108,7 +136,20 @@ impl Looker {
         for (node, targets) in &near.targets {
             let Some(host) = self.workspace.hosts.get(node) else { continue };
             let hosts: BTreeMap<Name, _> = [(node.clone(), host.clone())].into();
-            observed.nodes.extend(observe(&hosts, &Scope::Objects(targets.clone())).await.nodes);
+            let (objects, facts) = (Scope::Objects(targets.clone()), Scope::Host);
+            let (objects, mut facts) = tokio::join!(observe(&hosts, &objects), observe(&hosts, &facts));
+            for (node, view) in objects.nodes {
+                // Which machine it is, and what it can, is asked each time: a connection may lead elsewhere than the last one.
+                let view = match (view, facts.nodes.remove(&node)) {
+                    (NodeView::Reached(mut state), Some(NodeView::Reached(facts))) => {
+                        state.host = facts.host;
+                        NodeView::Reached(state)
+                    }
+                    (NodeView::Reached(_), Some(facts)) => facts,
+                    (view, _) => view,
+                };
+                observed.nodes.insert(node, view);
+            }
         }
         let desired = desired_of(&self.workspace.desired, near);
         let inventory = self.ledger.pick(|owned| owned_of(owned, near));
