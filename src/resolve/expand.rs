@@ -60,6 +60,8 @@ struct Expansion<'a> {
     fleet: Uid,
     out: Desired,
     problems: Vec<Problem>,
+    /// The objects that have a document of their own.
+    written: BTreeSet<&'a ObjectRef>,
     /// Nodes that a template is used on.
     used_on: BTreeMap<Name, BTreeSet<Name>>,
 }
@@ -72,6 +74,7 @@ pub fn expand(documents: &[Arc<Document>], sources: &SourceMap, fleet: Uid, impl
         fleet,
         out: Desired { fleet, ..Desired::default() },
         problems: Vec::new(),
+        written: documents.iter().map(|document| &document.object).collect(),
         used_on: BTreeMap::new(),
     };
     x.nodes(implied);
@@ -246,7 +249,7 @@ impl Expansion<'_> {
                 );
                 continue;
             };
-            if self.documents.iter().any(|document| document.object == object) {
+            if self.written.contains(&object) {
                 let path = format!("/disks/{}/claim", disk.name);
                 self.problem(
                     &vm.object,
@@ -354,13 +357,12 @@ impl Expansion<'_> {
 
     /// The node of a volume that no VM uses: that of its pool, where the pool stands on one.
     fn pool_node(&mut self, object: &ObjectRef, spec: &VolumeSpec) -> Option<Name> {
-        let nodes: BTreeSet<Name> = self
-            .out
-            .objects
-            .values()
-            .filter(|wanted| wanted.object.kind == Kind::StoragePool && Some(&wanted.object.name) == spec.pool.as_ref())
-            .filter_map(|wanted| wanted.node.clone())
-            .collect();
+        let first = spec.pool.clone().map(|pool| ObjectRef::new(Kind::StoragePool, pool));
+        let pools = first.iter().flat_map(|first| {
+            let is_pool = |object: &ObjectRef| (object.kind, &object.name) == (first.kind, &first.name);
+            self.out.objects.range(first..).take_while(move |(object, _)| is_pool(object))
+        });
+        let nodes: BTreeSet<Name> = pools.filter_map(|(_, wanted)| wanted.node.clone()).collect();
         if nodes.len() == 1 {
             return nodes.into_iter().next();
         }
