@@ -414,10 +414,10 @@ fn drop_path(root: &mut Element, path: &[&str]) -> Result<(), XmlError> {
             root.remove_named(path[0]);
         }
         ["maxMemory"] => {
-            if let Some(current) = kib(root, "currentMemory") {
-                if set_memory(root, None, Some(ByteSize::from_bytes(current.saturating_mul(1024)))) {
-                    agrees_with_cells(root)?;
-                }
+            if let Some(current) = kib(root, "currentMemory")
+                && set_memory(root, None, Some(ByteSize::from_bytes(current.saturating_mul(1024))))
+            {
+                agrees_with_cells(root)?;
             }
         }
         ["cpu", "max"] => {
