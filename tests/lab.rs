@@ -28,6 +28,8 @@ mod bad_luck;
 mod checkouts;
 #[path = "lab_suite/console.rs"]
 mod console;
+#[path = "lab_suite/cut_calls.rs"]
+mod cut_calls;
 #[path = "lab_suite/daemon.rs"]
 mod daemon;
 #[path = "lab_suite/debian.rs"]
@@ -60,6 +62,8 @@ mod leaves;
 mod lifecycle_cases;
 #[path = "lab_suite/networks.rs"]
 mod networks;
+#[path = "lab_suite/proxy.rs"]
+mod proxy;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;
 #[path = "lab_suite/volumes.rs"]
