@@ -17,9 +17,13 @@ mod by_hand;
 mod checkout;
 #[path = "pty/mod.rs"]
 mod pty;
+#[path = "repo/mod.rs"]
+mod repo;
 #[path = "lab_suite/support.rs"]
 mod support;
 
+#[path = "lab_suite/acts.rs"]
+mod acts;
 #[path = "lab_suite/adoption.rs"]
 mod adoption;
 #[path = "lab_suite/bad_luck.rs"]
