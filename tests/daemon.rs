@@ -456,6 +456,16 @@ async fn trouble_with_the_source_leaves_the_last_good_manifests_enforced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_is_kept_true_while_the_folder_is_gone() {
+    let bench = Bench::new().begun(&(network("lan", 1) + &vm("web", ""))).await;
+    std::fs::remove_dir_all(bench.folder.path().join("checkout")).unwrap();
+    bench.destroy("web");
+    bench.node.with(|state| state.network_stop("lan")).unwrap();
+    bench.until(|bench| bench.runs("web") && bench.times("network-start lan") == 2).await;
+    bench.until(Bench::is_synced).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_fleet_is_not_taken_over() {
     let bench = Bench::new().begun(&vm("web", "")).await;
     let News::Tree(mut other) = tree(&bench.folder.path().join("checkout"), "", 2) else { panic!("a tree") };
