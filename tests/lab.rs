@@ -15,6 +15,8 @@
 mod by_hand;
 #[path = "lab_suite/checkout.rs"]
 mod checkout;
+#[path = "page/mod.rs"]
+mod page;
 #[path = "pty/mod.rs"]
 mod pty;
 #[path = "repo/mod.rs"]
@@ -38,6 +40,8 @@ mod daemon;
 mod debian;
 #[path = "lab_suite/disruption.rs"]
 mod disruption;
+#[path = "lab_suite/gitops.rs"]
+mod gitops;
 #[path = "lab_suite/host_domains.rs"]
 mod host_domains;
 #[path = "lab_suite/host_events.rs"]
@@ -62,6 +66,8 @@ mod leaf_cases;
 mod leaves;
 #[path = "lab_suite/lifecycle_cases.rs"]
 mod lifecycle_cases;
+#[path = "lab_suite/luck.rs"]
+mod luck;
 #[path = "lab_suite/networks.rs"]
 mod networks;
 #[path = "lab_suite/scenarios.rs"]

@@ -56,7 +56,9 @@ impl<'a> Daemon<'a> {
     }
 
     pub(crate) fn log(&self) -> String {
-        let status = self.checkout.jvp(&["status"]).text;
+        // Also where the folder is gone.
+        let status = self.checkout.command(&["status"]).current_dir("/").output().unwrap();
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
         let log = std::fs::read_to_string(self.checkout.log()).unwrap_or_default();
         format!("{status}\n{log}")
     }
