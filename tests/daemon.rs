@@ -466,6 +466,18 @@ async fn what_was_read_is_kept_true_while_the_folder_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_a_node_hangs_is_said_before_a_look_that_hangs_with_it_ends() {
+    let bench = Bench::new().begun(&network("lan", 1)).await;
+    // A look has just been; the next one that a hint asks for comes two seconds later.
+    let trouble = |bench: &Bench| bench.work().shared.view().nodes.values().flatten().next().cloned();
+    let looked = bench.reads_of_everything();
+    bench.until(|bench| bench.reads_of_everything() > looked).await;
+    bench.node.hint(&Hint::Node, "hung");
+    bench.until(|bench| trouble(bench).is_some_and(|why| why.contains("hangs"))).await;
+    bench.until(|bench| trouble(bench).is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_fleet_is_not_taken_over() {
     let bench = Bench::new().begun(&vm("web", "")).await;
     let News::Tree(mut other) = tree(&bench.folder.path().join("checkout"), "", 2) else { panic!("a tree") };
@@ -474,6 +486,40 @@ async fn another_fleet_is_not_taken_over() {
     bench.pass(120).await;
     assert!(bench.work().shared.view().trouble.as_ref().unwrap().contains(FLEET));
     assert!(bench.runs("web"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_machine_under_a_nodes_address_is_left_alone_and_said() {
+    let bench = Bench::new().begun(&(vm("web", "") + &pool())).await;
+    bench.node.with(|state| {
+        state.uuid = uuid::Uuid::from_u128(7);
+        state.domains.clear();
+        state.pools.clear();
+    });
+    bench.node.hint(&Hint::Object(Target::Domain("web".into())), "stopped");
+    let acts = bench.node.acts().len();
+    bench.pass(180).await;
+    assert_eq!(bench.node.acts().len(), acts);
+    let view = bench.work().shared.view();
+    for status in view.objects.values() {
+        let synced = status.condition("Synced").unwrap();
+        assert_eq!(synced.status, ConditionStatus::Unknown, "{synced:?}");
+        assert!(synced.message.contains("jvp node accept host"), "{synced:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_libvirtd_that_makes_up_a_host_uuid_at_each_start_is_known_by_what_is_there() {
+    let bench = Bench::new().begun(&(vm("web", "") + &pool() + &network("lan", 9))).await;
+    for turn in 1..4 {
+        bench.node.with(|state| state.uuid = uuid::Uuid::from_u128(turn));
+        bench.destroy("web");
+        // Whether it is told or found.
+        if turn == 2 {
+            bench.node.hint(&Hint::Object(Target::Domain("web".into())), "stopped");
+        }
+        bench.until(|bench| bench.runs("web") && bench.is_synced()).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,9 @@ use super::step::{Failure, World};
 use crate::host::{Host, NoProgress};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, Observed};
-use crate::plan::{Action, ActionId, Change, Entry, NodeRecord, Op, Owned, Plan, RefusalKind, Sources, Verb};
+use crate::plan::{
+    Action, ActionId, Change, Entry, NEW_HOST_UUID, NodeRecord, Note, Op, Owned, Plan, RefusalKind, Sources, Verb,
+};
 use crate::store::{self, Ledger, StoreError};
 
 /// Rounds after which an apply ends, whatever is still deferred.
@@ -259,8 +261,14 @@ pub fn settle(
     let now = || clock().to_string();
     for (name, view) in &seen.observed.nodes {
         let NodeView::Reached(state) = view else { continue };
-        if let (None, Some(host_uuid)) = (ledger.node(name), state.host.uuid) {
-            ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: now() })?;
+        let Some(host_uuid) = state.host.uuid else { continue };
+        let met_again = |note: &Note| note.condition == NEW_HOST_UUID && note.object == ObjectRef::new(Kind::Node, name.clone());
+        match ledger.node(name) {
+            None => ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: now() })?,
+            Some(known) if known.host_uuid != host_uuid && plan.notes.iter().any(met_again) => {
+                ledger.put_node(NodeRecord { host_uuid, ..known })?;
+            }
+            Some(_) => {}
         }
     }
     for entry in seen.rebuilt.iter().chain(&plan.settled).filter(|entry| among(&entry.object)) {

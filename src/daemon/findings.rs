@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::Spec;
-use crate::name::{Kind, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeState, NodeView};
 use crate::plan::{Change, Deferred, Note, Plan, Refusal, Unreachable};
 use crate::resolve::Wanted;
@@ -86,7 +86,7 @@ pub(super) fn status(
     known: &Known,
     before: Option<&ObjectStatus>,
 ) -> ObjectStatus {
-    let synced = synced(object, look.said, known);
+    let synced = synced(object, node_of(object, wanted, look.seen).as_ref(), look.said, known);
     let is_synced = synced.1 == ConditionStatus::True;
     let mut found = vec![synced, ready(object, wanted, look)];
     found.extend(flags(object, look.said, known));
@@ -127,11 +127,23 @@ pub(super) fn failed(status: &mut ObjectStatus, why: &str, at: &str) {
     }
 }
 
-fn synced(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Found {
+/// The node that an object is on, or is to be.
+fn node_of(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Option<Name> {
+    let entry = seen.owned.entries.get(object);
+    entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()))
+}
+
+fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Known) -> Found {
     use ConditionStatus::{False, True, Unknown};
     let lost = said.unreachable.iter().find(|(node, objects)| objects.contains(object) || stands_on(object, &node.node));
     if let Some((node, _)) = lost {
         return ("Synced", Unknown, "NodeUnreachable", format!("Node/{}: {}", node.node, node.message));
+    }
+    if let Some(node) = node
+        && let Some(refusal) = said.refusals(&ObjectRef::new(Kind::Node, node.clone())).first()
+    {
+        let help = refusal.help.first().map(|help| format!(" ({help})")).unwrap_or_default();
+        return ("Synced", Unknown, "NodeRefused", format!("Node/{node}: {}{help}", refusal.message));
     }
     if let Some(failure) = &known.failure {
         return ("Synced", False, "Failed", failure.clone());
@@ -149,14 +161,14 @@ fn synced(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Found {
     }
 }
 
-fn stands_on(object: &ObjectRef, node: &crate::name::Name) -> bool {
+fn stands_on(object: &ObjectRef, node: &Name) -> bool {
     object.node.as_ref() == Some(node) || (object.kind == Kind::Node && object.name == *node)
 }
 
 fn ready(object: &ObjectRef, wanted: Option<&Wanted>, look: Look<'_>) -> Found {
     use ConditionStatus::{False, True, Unknown};
     let entry = look.seen.owned.entries.get(object);
-    let node = entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()));
+    let node = node_of(object, wanted, look.seen);
     let name = entry.map(|entry| entry.libvirt_name.as_str()).or_else(|| wanted.map(|wanted| wanted.libvirt_name.as_str()));
     let state: Option<&NodeState> = match node.as_ref().map(|node| look.seen.observed.nodes.get(node)) {
         Some(Some(NodeView::Reached(state))) => Some(state),

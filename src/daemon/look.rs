@@ -10,7 +10,7 @@ use super::cause::Cause;
 use super::near::{Near, desired_of, owned_of};
 use crate::apply::{Seen, Workspace, observe, refresh};
 use crate::name::{Name, ObjectRef};
-use crate::observe::{Observed, Scope};
+use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Plan, Policy, complete, plan};
 use crate::source::{Gathering, gather};
 use crate::store::Ledger;
@@ -107,7 +107,20 @@ impl Looker {
         for (node, targets) in &near.targets {
             let Some(host) = self.workspace.hosts.get(node) else { continue };
             let hosts: BTreeMap<Name, _> = [(node.clone(), host.clone())].into();
-            observed.nodes.extend(observe(&hosts, &Scope::Objects(targets.clone())).await.nodes);
+            let (objects, facts) = (Scope::Objects(targets.clone()), Scope::Host);
+            let (objects, mut facts) = tokio::join!(observe(&hosts, &objects), observe(&hosts, &facts));
+            for (node, view) in objects.nodes {
+                // Which machine it is, and what it can, is asked each time: a connection may lead elsewhere than the last one.
+                let view = match (view, facts.nodes.remove(&node)) {
+                    (NodeView::Reached(mut state), Some(NodeView::Reached(facts))) => {
+                        state.host = facts.host;
+                        NodeView::Reached(state)
+                    }
+                    (NodeView::Reached(_), Some(facts)) => facts,
+                    (view, _) => view,
+                };
+                observed.nodes.insert(node, view);
+            }
         }
         let desired = desired_of(&self.workspace.desired, near);
         let inventory = self.ledger.pick(|owned| owned_of(owned, near));

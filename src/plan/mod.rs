@@ -51,7 +51,7 @@ pub use verify::{domain_leaves, fields_moved, verify};
 
 use crate::manifest::{Management, Spec};
 use crate::name::{Kind, ObjectRef};
-use crate::observe::{NodeView, Observed};
+use crate::observe::{NodeState, NodeView, Observed};
 use crate::resolve::{Desired, Wanted};
 use planner::Planner;
 
@@ -179,6 +179,29 @@ fn out_of_reach(p: &mut Planner<'_>, wanted: &Wanted) -> bool {
     }
 }
 
+/// The condition of a Node whose host UUID is a new one, though the machine is the one on record.
+pub const NEW_HOST_UUID: &str = "NewHostUuid";
+
+/// What tells that a machine is the one on record although its host UUID is another: most of what is on record there, by libvirt's
+/// UUIDs. Where a board has no usable UUID (many that aren't x86, and every container), libvirtd makes one up at each of its starts.
+fn met_again(owned: &Owned, node: &crate::name::Name, state: &NodeState) -> Option<String> {
+    let mut found = 0_usize;
+    let mut all = 0_usize;
+    for entry in owned.entries.values().filter(|entry| entry.node.as_ref() == Some(node) && !entry.released) {
+        let name = &entry.libvirt_name;
+        let there = match entry.object.kind {
+            Kind::VirtualMachine => state.domains.get(name).map(|domain| domain.uuid),
+            Kind::Network => state.networks.get(name).map(|network| network.uuid),
+            Kind::StoragePool => state.pools.get(name).map(|pool| pool.uuid),
+            _ => continue,
+        };
+        let Some(uuid) = entry.libvirt_uuid else { continue };
+        all += 1;
+        found += usize::from(there == Some(uuid));
+    }
+    (2 * found > all).then(|| format!("{found} of the {all} objects on record are there"))
+}
+
 /// Judges the Nodes themselves: one that became another machine, two that are one, one that left the set with objects on it.
 fn nodes(p: &mut Planner<'_>) {
     let mut hosts: BTreeMap<uuid::Uuid, crate::name::Name> = BTreeMap::new();
@@ -189,14 +212,20 @@ fn nodes(p: &mut Planner<'_>) {
             && let Some(found) = state.host.uuid
             && record.host_uuid != found
         {
-            p.closed_nodes.insert(name.clone());
-            p.plan.refusals.push(Refusal {
-                object: object.clone(),
-                kind: RefusalKind::Guard,
-                message: format!("it is another machine: its host UUID was {} and is {found}", record.host_uuid),
-                help: vec![format!("if that is right: jvp node accept {name}")],
-                origin: None,
-            });
+            if let Some(met) = met_again(p.owned, name, state) {
+                let was = record.host_uuid;
+                let message = format!("its host UUID was {was} and is {found}, but {met}: it is the same machine");
+                p.plan.notes.push(Note { object: object.clone(), condition: NEW_HOST_UUID.into(), message });
+            } else {
+                p.closed_nodes.insert(name.clone());
+                p.plan.refusals.push(Refusal {
+                    object: object.clone(),
+                    kind: RefusalKind::Guard,
+                    message: format!("it is another machine: its host UUID was {} and is {found}", record.host_uuid),
+                    help: vec![format!("if that is right: jvp node accept {name}")],
+                    origin: None,
+                });
+            }
         }
         let Some(uuid) = state.host.uuid else { continue };
         if let Some(other) = hosts.get(&uuid) {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checkout::Checkout;
 use crate::leaf_cases::{Case, Edits, Hand, cases};
-use crate::support::{Lab, chosen, left_out, tiny};
+use crate::support::{Lab, chosen, left_out, still, tiny};
 
 /// Sets a leaf of a spec; lists of objects are known by `name`. `null` takes it out.
 pub fn put(spec: &mut Value, path: &str, value: Value) {
@@ -67,6 +67,7 @@ impl Bench {
             ),
             object("Network", "lan2", json!({"mode": "Isolated", "ips": [{"address": "198.18.32.1/24"}]})),
             object("Template", "tiny", json!({"pool": "main", "source": {"file": "tiny.qcow2"}, "format": "qcow2"})),
+            object("Template", "still", json!({"pool": "main", "source": {"file": "still.img"}, "format": "raw"})),
             object("Template", "cd1", json!({"pool": "main", "source": {"file": "one.iso"}, "format": "iso"})),
             object("Template", "cd2", json!({"pool": "main", "source": {"file": "two.iso"}, "format": "iso"})),
             object("Volume", "extra", json!({"pool": "main", "capacity": "64Mi", "format": "qcow2"})),
@@ -75,8 +76,9 @@ impl Bench {
         let checkout = Checkout::new(&documents(base.as_array().unwrap()))
             .with_env("JVP_VAR_SCREEN", "first")
             .with_env("JVP_VAR_OTHER", "second");
-        // One that takes nothing for a power button.
+        // Both take nothing for a power button.
         checkout.copy(&tiny(true), "tiny.qcow2");
+        std::fs::write(checkout.folder().join("still.img"), still()).expect("a file can be written");
         for (name, byte) in [("one.iso", b'1'), ("two.iso", b'2')] {
             let mut image = vec![0_u8; 64 << 10];
             image[32769..32774].copy_from_slice(b"CD001");
@@ -86,12 +88,13 @@ impl Bench {
         Self { lab, checkout, running }
     }
 
-    fn spec(&self) -> Value {
+    fn spec(&self, guest: bool) -> Value {
+        let template = if guest { "tiny" } else { "still" };
         json!({
             "runStrategy": if self.running { "Always" } else { "Halted" },
             "memory": "96Mi",
             "shutdown": {"timeout": "2s", "onTimeout": "PowerOff"},
-            "disks": [{"name": "root", "claim": {"pool": "main", "source": {"template": "tiny"}}}],
+            "disks": [{"name": "root", "claim": {"pool": "main", "source": {"template": template}}}],
             "interfaces": [{"name": "eth0", "network": "lan"}],
         })
     }
@@ -142,7 +145,7 @@ impl Bench {
 
     fn check(&self, case: &Case) {
         let name = format!("vm-{}", case.name);
-        let mut base = self.spec();
+        let mut base = self.spec(case.guest);
         for (path, value) in case.base {
             put(&mut base, path, value());
         }

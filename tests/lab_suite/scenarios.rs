@@ -188,20 +188,36 @@ fn a_node_out_of_reach_and_one_that_became_another_machine() {
     checkout.jvp(&EMPTY).exits(4);
     checkout.jvp(&["delete", "-y", "--with-data"]).exits(4);
 
-    let conf = lab.folder("a").join("etc/libvirtd.conf");
-    let text = std::fs::read_to_string(&conf).expect("it can be read");
-    let text: String = text
-        .lines()
-        .map(|line| if line.starts_with("host_uuid") { "host_uuid = \"11111111-2222-4333-8444-555555555555\"" } else { line })
-        .map(|line| format!("{line}\n"))
-        .collect();
-    std::fs::write(&conf, text).expect("it can be written");
-    lab.script(&["start", "a"]);
+    let start_as = |uuid: &str| {
+        let conf = lab.folder("a").join("etc/libvirtd.conf");
+        let text = std::fs::read_to_string(&conf).expect("it can be read");
+        let text: String = text
+            .lines()
+            .map(|line| if line.starts_with("host_uuid") { format!("host_uuid = \"{uuid}\"\n") } else { format!("{line}\n") })
+            .collect();
+        std::fs::write(&conf, text).expect("it can be written");
+        lab.script(&["start", "a"]);
+    };
+    // A board without a UUID: libvirtd made another one up, and all else is as it was.
+    start_as("11111111-2222-4333-8444-555555555555");
+    checkout.jvp(&EMPTY).exits(0).says("it is the same machine");
+    checkout.jvp(&["apply", "-y"]).exits(0);
+    assert!(!checkout.jvp(&EMPTY).exits(0).text.contains("same machine"));
+    assert_eq!(before, lab.inventory("a"));
+
+    // Another machine has none of it.
+    lab.virsh("a", &["undefine", "web"]);
+    lab.virsh("a", &["pool-destroy", "main"]);
+    lab.virsh("a", &["pool-undefine", "main"]);
+    let before = lab.inventory("a");
+    lab.script(&["stop", "a"]);
+    start_as("11111111-2222-4333-8444-666666666666");
     checkout.jvp(&EMPTY).exits(6).says("node accept");
     checkout.jvp(&["apply", "-y"]).exits(6);
     checkout.jvp(&["delete", "-y", "--with-data"]).exits(6);
     assert_eq!(before, lab.inventory("a"));
     checkout.jvp(&["node", "accept", "host"]).exits(0);
+    checkout.jvp(&["apply", "-y"]).exits(0);
     checkout.jvp(&EMPTY).exits(0);
     checkout.jvp(&["delete", "-y", "--with-data"]).exits(0);
 }

@@ -1,5 +1,6 @@
 //! `jvp daemon`: keeps what libvirt has equal to what a checkout says.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::hand::CommandLine;
+use super::status::table;
 use super::supply::FromCheckout;
 use crate::cli::args::Global;
 use crate::cli::error::CommandError;
@@ -18,8 +20,9 @@ use crate::cli::output::Out;
 use crate::cli::session::{command_line, connector, now, open_store, state_path};
 use crate::daemon::{Api, Ask, Daemon, Options, Shared, Summary, service};
 use crate::gitops::SourceSpec;
+use crate::name::ObjectRef;
 use crate::plan::MaxDeletes;
-use crate::store::StateDir;
+use crate::store::{ObjectStatus, StateDir};
 
 #[derive(Debug, Clone, Args)]
 #[command(
@@ -127,7 +130,23 @@ pub(in crate::cli) async fn daemon(args: &DaemonArgs, global: &Global, out: &Arc
         server.abort();
     }
     let _ = std::fs::remove_file(state.path().join(crate::daemon::SOCKET));
+    if args.once {
+        out.print(&left_over(&shared.view().objects));
+    }
     Ok(exit(summary?, args.once))
+}
+
+/// What a daemon that ends by itself leaves to be done, or with --dry-run would have done.
+fn left_over(objects: &BTreeMap<ObjectRef, ObjectStatus>) -> String {
+    let left: BTreeMap<ObjectRef, ObjectStatus> = objects
+        .iter()
+        .filter(|(_, status)| !status.is("Synced"))
+        .map(|(object, status)| (object.clone(), status.clone()))
+        .collect();
+    match (objects.len(), left.len()) {
+        (all, 0) => format!("{all} objects, all as wanted.\n"),
+        (all, some) => format!("{}\n{all} objects, {some} not as wanted.\n", table(&left)),
+    }
 }
 
 /// What a daemon's end means. One that was told to stop did what it was to do.

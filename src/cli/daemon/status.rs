@@ -107,7 +107,8 @@ fn head(daemon: Option<&Value>) -> String {
     text
 }
 
-fn table(objects: &BTreeMap<ObjectRef, ObjectStatus>) -> String {
+/// The objects with their conditions.
+pub(super) fn table(objects: &BTreeMap<ObjectRef, ObjectStatus>) -> String {
     if objects.is_empty() {
         return "There are no objects.\n".to_owned();
     }
