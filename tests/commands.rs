@@ -8,6 +8,8 @@ mod pty;
 
 #[path = "commands/console.rs"]
 mod console;
+#[path = "commands/daemon.rs"]
+mod daemon;
 #[path = "commands/history.rs"]
 mod history;
 #[path = "commands/suspend.rs"]
@@ -16,6 +18,8 @@ mod suspend;
 mod wait;
 #[path = "commands/why.rs"]
 mod why;
+#[path = "commands/windows.rs"]
+mod windows;
 
 use std::fs;
 

@@ -3,6 +3,13 @@
 #![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests: what fails must be loud")]
 
+#[path = "daemon/conditions.rs"]
+mod conditions;
+#[path = "daemon/guests.rs"]
+mod guests;
+#[path = "daemon/restarts.rs"]
+mod restarts;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +17,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jvp::daemon::{Ask, Asks, Daemon, News, Options, Revision, Shared, Summary, Supply, Tree};
 use jvp::diag;
-use jvp::host::Hint;
 use jvp::host::fake::{FakeConnector, FakeHost, How, State, When};
+use jvp::host::{Connector, Hint};
 use jvp::name::ObjectRef;
 use jvp::observe::Target;
 use jvp::plan::{MaxDeletes, Op};
@@ -39,13 +46,15 @@ impl Supply for Handed {
 struct Bench {
     folder: tempfile::TempDir,
     node: FakeHost,
-    connector: Arc<FakeConnector>,
+    connector: Arc<dyn Connector>,
+    uri: String,
     options: Options,
     work: Option<Work>,
     commits: u32,
 }
 
 struct Work {
+    store: Store,
     shared: Shared,
     asks: Asks,
     news: mpsc::UnboundedSender<News>,
@@ -60,7 +69,8 @@ impl Bench {
         let connector = Arc::new(FakeConnector::new());
         let node = connector.node("host");
         node.with(|state| state.folders.insert("/srv".into()));
-        Self { folder, node, connector, options: Options::default(), work: None, commits: 0 }
+        let uri = "qemu+ssh://host/system".into();
+        Self { folder, node, connector, uri, options: Options::default(), work: None, commits: 0 }
     }
 
     fn with(options: Options) -> Self {
@@ -72,13 +82,13 @@ impl Bench {
         let state = StateDir::open(&path).unwrap();
         let (store, _) = Store::open(&state, "jvp daemon", jiff::Timestamp::now(), Duration::from_secs(5)).unwrap();
         let shared = Shared::new(&self.options.source, jiff::Timestamp::now());
-        let daemon = Daemon::new(self.options.clone(), state, store, self.connector.clone(), None, shared.clone());
+        let daemon = Daemon::new(self.options.clone(), state, store.clone(), self.connector.clone(), None, shared.clone());
         let asks = daemon.asks();
         let (news, handed) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let run = daemon.run(Box::new(Handed(handed)), stopped);
         let task = tokio::spawn(async move { run.await.unwrap() });
-        self.work = Some(Work { shared, asks, news, stop, task });
+        self.work = Some(Work { store, shared, asks, news, stop, task });
     }
 
     fn work(&self) -> &Work {
@@ -95,7 +105,7 @@ impl Bench {
     /// Hands manifests over.
     fn commit(&mut self, manifests: &str) {
         self.commits += 1;
-        let tree = tree(&self.folder.path().join("checkout"), manifests, self.commits);
+        let tree = tree(&self.folder.path().join("checkout"), &self.uri, manifests, self.commits);
         self.work().news.send(tree).unwrap();
     }
 
@@ -155,10 +165,10 @@ fn destroy(state: &mut State, name: &str) {
     state.perform(&Op::DomainDestroy { name: name.to_owned(), uuid }).unwrap();
 }
 
-fn tree(folder: &Path, manifests: &str, number: u32) -> News {
+fn tree(folder: &Path, uri: &str, manifests: &str, number: u32) -> News {
     let head = format!(
         "apiVersion: jvp.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: here}}\nspec: {{id: {FLEET}}}\n---\n\
-         apiVersion: jvp.dev/v1alpha1\nkind: Node\nmetadata: {{name: host}}\nspec: {{uri: \"qemu+ssh://host/system\"}}\n"
+         apiVersion: jvp.dev/v1alpha1\nkind: Node\nmetadata: {{name: host}}\nspec: {{uri: \"{uri}\"}}\n"
     );
     std::fs::write(folder.join("all.yaml"), head + manifests).unwrap();
     let mut set = read_set(&[folder.to_str().unwrap().to_owned()], &mut std::io::empty());
@@ -480,7 +490,7 @@ async fn that_a_node_hangs_is_said_before_a_look_that_hangs_with_it_ends() {
 #[tokio::test(start_paused = true)]
 async fn another_fleet_is_not_taken_over() {
     let bench = Bench::new().begun(&vm("web", "")).await;
-    let News::Tree(mut other) = tree(&bench.folder.path().join("checkout"), "", 2) else { panic!("a tree") };
+    let News::Tree(mut other) = tree(&bench.folder.path().join("checkout"), &bench.uri, "", 2) else { panic!("a tree") };
     other.desired.fleet = uuid::Uuid::from_u128(5);
     bench.work().news.send(News::Tree(other)).unwrap();
     bench.pass(120).await;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::progress::{Ended, Event, Sink};
 use super::step::{self, Failure, FailureKind, World};
@@ -62,8 +63,24 @@ impl Outcome {
     }
 }
 
-/// Walks a plan, without the actions in `held` and all that needs them.
+/// Walks a plan, without the actions in `held` and all that needs them. What is told meanwhile stands in a span of the run, and in one of
+/// its step.
 pub async fn run(
+    plan: &Plan,
+    world: &Arc<World>,
+    run_id: &str,
+    parallelism: usize,
+    held: &BTreeSet<ActionId>,
+    halt: &watch::Receiver<Halt>,
+    sink: &Sink,
+) -> Outcome {
+    let context = world.ledger.context();
+    let (cause, revision) = (context.cause.as_deref(), context.revision.as_deref());
+    let span = tracing::info_span!("run", id = run_id, cause, revision);
+    walk(plan, world, run_id, parallelism, held, halt, sink).instrument(span).await
+}
+
+async fn walk(
     plan: &Plan,
     world: &Arc<World>,
     run_id: &str,
@@ -105,12 +122,20 @@ pub async fn run(
                 running.insert(action.id, (action.node.clone(), action.lane.clone()));
                 sink.send(&Event::Started { action: action.id, object: action.object.clone(), op: action.op.word() });
                 let (action, world, sink, run_id) = (action.clone(), world.clone(), sink.clone(), run_id.to_owned());
-                tasks.spawn(async move {
+                let node = action.node.as_ref().map(tracing::field::display);
+                let span = tracing::info_span!("step", op = action.op.word(), object = %action.object, node);
+                let step = async move {
                     let id = action.id;
                     let begun = tokio::time::Instant::now();
                     let result = step::perform(&action, &world, &run_id, &sink).await;
-                    (id, result, begun.elapsed())
-                });
+                    let took = begun.elapsed();
+                    match &result {
+                        Ok(()) => tracing::info!(?took, "done"),
+                        Err(failure) => tracing::info!(?took, %failure, "failed"),
+                    }
+                    (id, result, took)
+                };
+                tasks.spawn(step.instrument(span));
             }
         }
         if running.is_empty() {

@@ -76,6 +76,8 @@ impl Workspace {
             adopt: BTreeSet::new(),
             prune: false,
             consents,
+            now: Some(jiff::Timestamp::now()),
+            rebooted: BTreeSet::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::run::{Manner, carry_out};
-use super::session::{Session, consents, is_libvirts, selected, targets};
+use super::session::{Session, consents, is_libvirts, now, selected, targets};
 use super::wait::Targets;
 use crate::name::{Kind, ObjectRef};
 use crate::plan::{Entry, Mode, Policy, PowerAct};
@@ -33,7 +33,7 @@ async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Resul
         let saved = super::saved::read(path)?;
         let files = Files { files: saved.files, secrets_dir: saved.secrets_dir };
         let session = Session::open(&files, global, out)?;
-        let policy = saved.policy;
+        let policy = Policy { now: Some(now()), ..saved.policy };
         let manner = Manner { fingerprint: Some(saved.fingerprint), ..manner };
         return carry_out(session, global, |_, _| Ok(policy.clone()), &manner, out).await;
     }

@@ -97,7 +97,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
     let global = &cli.global;
     let result = match &cli.command {
         Command::Init(args) => simple::init(args, global, out),
-        Command::Validate(args) if args.watch => simple::watch(args, global, out),
+        Command::Validate(args) if args.watch => runtime(simple::watch(args, global, out)),
         Command::Validate(args) => Ok(simple::validate(args, global, out)),
         Command::Schema(args) => simple::schema(args, out),
         Command::Explain(args) => explain::explain(args, out),

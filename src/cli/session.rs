@@ -27,6 +27,8 @@ pub(super) struct Session {
     store: Option<Store>,
     /// Whether the ledger is the daemon's that this runs in.
     borrowed: bool,
+    /// Whether a daemon has just published its inventory.
+    fresh: bool,
     lock_timeout: Duration,
 }
 
@@ -127,6 +129,7 @@ impl Session {
             fleet_declared,
             store: None,
             borrowed: matches!(global.held, Held::Here { .. }),
+            fresh: matches!(global.held, Held::There | Held::Fresh),
             lock_timeout: patience(global),
         })
     }
@@ -183,7 +186,7 @@ impl Session {
             return Ok(ledger.owned());
         }
         let snapshot = Snapshot::read(self.state.path(), &command_line(), now())?;
-        if let Some(said) = super::words::currency(&snapshot) {
+        if let Some(said) = super::words::currency(&snapshot).filter(|_| !self.fresh) {
             out.say(&said);
         }
         Ok(snapshot.owned(self.desired.fleet))
@@ -272,6 +275,8 @@ pub(super) enum Held {
     },
     /// That of a daemon beside: what is asked is handed to it, once it was shown and said yes to.
     There,
+    /// That of a daemon beside, which has just published it for whoever reads.
+    Fresh,
 }
 
 impl std::fmt::Debug for Held {
@@ -280,6 +285,7 @@ impl std::fmt::Debug for Held {
             Self::Free => "Free",
             Self::Here { .. } => "Here",
             Self::There => "There",
+            Self::Fresh => "Fresh",
         })
     }
 }

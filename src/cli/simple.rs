@@ -1,6 +1,7 @@
 //! Commands that ask no node: init, validate, schema, completion, version.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 
@@ -9,6 +10,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use crate::diag;
+use crate::gitops::{Tick, Watch};
 use crate::name::{Kind, Name};
 use crate::source::{FLEET_FILE, read_set};
 use crate::store::Snapshot;
@@ -81,26 +83,30 @@ pub(super) fn validate(args: &ValidateArgs, global: &Global, out: &Out) -> Exit 
 }
 
 /// Validates, and again after each change of a file below what `-f` names, until the process is ended.
-pub(super) fn watch(args: &ValidateArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
-    use notify::{RecursiveMode, Watcher};
-    let failed = |error: notify::Error| CommandError::new(Exit::Error, format!("failed to watch for changes: {error}"));
-    let (send, changes) = std::sync::mpsc::channel();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
-            let _ = send.send(());
-        }
-    })
-    .map_err(failed)?;
+pub(super) async fn watch(args: &ValidateArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+    let (changed, mut changes) = tokio::sync::mpsc::channel(1);
     for file in args.files.files.iter().filter(|file| *file != "-" && !file.contains("://")) {
-        watcher.watch(Path::new(file), RecursiveMode::Recursive).map_err(failed)?;
+        let path = PathBuf::from(file);
+        let mut watch = Watch::on(&path).await;
+        let only = path.file_name().filter(|_| path.is_file()).map(OsStr::to_owned);
+        let changed = changed.clone();
+        tokio::spawn(async move {
+            loop {
+                let Tick { files, .. } = watch.tick().await;
+                // Beside a file others may change.
+                let meant = only.as_ref().is_none_or(|only| files.is_empty() || files.iter().any(|file| file.ends_with(only)));
+                if meant && changed.send(()).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
+    drop(changed);
     loop {
-        validate(args, global, out);
-        if changes.recv().is_err() {
-            return Ok(Exit::Ok);
+        let exit = validate(args, global, out);
+        if changes.recv().await.is_none() {
+            return Ok(exit);
         }
-        // An editor's save, or a checkout, is many changes: look once it is quiet.
-        while changes.recv_timeout(std::time::Duration::from_millis(200)).is_ok() {}
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Ended {
     pub steps: Vec<(&'static str, bool)>,
     /// Objects that are gone now.
     pub deleted: BTreeSet<ObjectRef>,
+    /// Objects whose entries may be others now.
+    pub recorded: BTreeSet<ObjectRef>,
 }
 
 /// Carries a part out.
@@ -73,5 +75,7 @@ pub(super) async fn carry_out(
     let entries = world.ledger.pick(|owned| {
         part.objects.iter().filter(|object| !owned.entries.contains_key(*object)).cloned().collect::<BTreeSet<_>>()
     });
-    Ended { run: number, objects, steps, deleted: entries }
+    let mut recorded = part.objects.clone();
+    recorded.extend(part.plan.actions.iter().filter_map(|action| action.record.object().cloned()));
+    Ended { run: number, objects, steps, deleted: entries, recorded }
 }

@@ -10,6 +10,8 @@ pub enum Cause {
     Awaited,
     /// Something of it failed before.
     Retry,
+    /// A window opened in which something that waits may be restarted.
+    Window,
     /// The full look that comes by the clock.
     Resync,
     /// libvirt told something.
@@ -25,13 +27,14 @@ pub enum Cause {
 impl Cause {
     /// All of them.
     pub const ALL: &'static [Self] =
-        &[Self::Awaited, Self::Retry, Self::Resync, Self::Event, Self::Start, Self::Request, Self::File];
+        &[Self::Awaited, Self::Retry, Self::Window, Self::Resync, Self::Event, Self::Start, Self::Request, Self::File];
 
     /// As events, logs and metrics have it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Awaited => "awaited",
             Self::Retry => "retry",
+            Self::Window => "window",
             Self::Resync => "resync",
             Self::Event => "event",
             Self::Start => "start",

@@ -50,36 +50,77 @@ impl Claims {
     }
 }
 
+/// A name in libvirt, on a node.
+type Place = (Name, Target);
+
 /// Which object of ours stands behind a name in libvirt.
-#[derive(Debug, Default)]
-pub(super) struct Index(BTreeMap<(Name, Target), ObjectRef>);
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Index {
+    objects: BTreeMap<Place, ObjectRef>,
+    places: BTreeMap<ObjectRef, BTreeSet<Place>>,
+}
 
 impl Index {
     /// All that is wanted or owned.
     pub(super) fn of(desired: &Desired, owned: &Owned) -> Self {
-        let mut index = BTreeMap::new();
-        for wanted in desired.objects.values() {
-            let Some(node) = &wanted.node else { continue };
-            let name = owned.entries.get(&wanted.object).map_or(&wanted.libvirt_name, |entry| &entry.libvirt_name);
-            if let Some(target) = target(&wanted.object, name) {
-                index.insert((node.clone(), target), wanted.object.clone());
+        let mut index = Self::default();
+        index.put(desired.objects.keys(), owned.entries.keys(), desired, owned);
+        index
+    }
+
+    /// As it is once the entries of these objects are others, and no more work than these.
+    pub(super) fn renew(&mut self, objects: &BTreeSet<ObjectRef>, desired: &Desired, owned: &Owned) {
+        for place in objects.iter().filter_map(|object| self.places.remove(object)).flatten() {
+            if self.objects.get(&place).is_some_and(|object| objects.contains(object)) {
+                self.objects.remove(&place);
             }
         }
-        for entry in owned.entries.values() {
-            let Some(node) = &entry.node else { continue };
-            let file = entry.volume.as_ref().map(|volume| (&volume.pool, &volume.file));
-            let file = file.or_else(|| entry.template.as_ref().map(|template| (&template.pool, &template.file)));
-            let file = file.map(|(pool, name)| Target::Volume { pool: pool.clone(), name: name.clone() });
-            if let Some(target) = file.or_else(|| target(&entry.object, &entry.libvirt_name)) {
-                index.entry((node.clone(), target)).or_insert_with(|| entry.object.clone());
-            }
+        self.put(objects, objects, desired, owned);
+    }
+
+    fn put<'a>(
+        &mut self,
+        wanted: impl IntoIterator<Item = &'a ObjectRef>,
+        known: impl IntoIterator<Item = &'a ObjectRef>,
+        desired: &Desired,
+        owned: &Owned,
+    ) {
+        // What is wanted comes first where both lay claim to a name.
+        for object in wanted {
+            self.put_wanted(object, desired, owned);
         }
-        Self(index)
+        for object in known {
+            self.put_owned(object, owned);
+        }
+    }
+
+    fn put_wanted(&mut self, object: &ObjectRef, desired: &Desired, owned: &Owned) {
+        let Some(wanted) = desired.objects.get(object) else { return };
+        let Some(node) = &wanted.node else { return };
+        let name = owned.entries.get(object).map_or(&wanted.libvirt_name, |entry| &entry.libvirt_name);
+        if let Some(target) = target(object, name) {
+            let place = (node.clone(), target);
+            self.places.entry(object.clone()).or_default().insert(place.clone());
+            self.objects.insert(place, object.clone());
+        }
+    }
+
+    fn put_owned(&mut self, object: &ObjectRef, owned: &Owned) {
+        let Some(entry) = owned.entries.get(object) else { return };
+        let Some(node) = &entry.node else { return };
+        let file = entry.volume.as_ref().map(|volume| (&volume.pool, &volume.file));
+        let file = file.or_else(|| entry.template.as_ref().map(|template| (&template.pool, &template.file)));
+        let file = file.map(|(pool, name)| Target::Volume { pool: pool.clone(), name: name.clone() });
+        if let Some(target) = file.or_else(|| target(&entry.object, &entry.libvirt_name)) {
+            let place = (node.clone(), target);
+            self.places.entry(object.clone()).or_default().insert(place.clone());
+            self.objects.entry(place).or_insert_with(|| object.clone());
+        }
     }
 
     /// The object.
     pub(super) fn object(&self, node: &Name, target: &Target) -> Option<&ObjectRef> {
-        self.0.get(&(node.clone(), target.clone()))
+        self.objects.get(&(node.clone(), target.clone()))
     }
 }
 
@@ -90,5 +131,39 @@ fn target(object: &ObjectRef, name: &str) -> Option<Target> {
         Kind::Network => Some(Target::Network(name.to_owned())),
         Kind::StoragePool => Some(Target::Pool(name.to_owned())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An inventory of VMs, each with its name in libvirt.
+    fn owned(vms: &[(&str, &str)]) -> Owned {
+        let entry = |(name, libvirt_name): &(&str, &str)| {
+            let entry: crate::plan::Entry = serde_json::from_value(json!({
+                "object": format!("VirtualMachine/{name}"), "uid": uuid::Uuid::nil(), "node": "a", "libvirtUuid": null,
+                "libvirtName": libvirt_name, "createdAt": "", "volume": null, "template": null, "seedDigest": null,
+                "lastOffReason": null,
+            }))
+            .unwrap();
+            (entry.object.clone(), entry)
+        };
+        Owned { entries: vms.iter().map(entry).collect(), ..Owned::default() }
+    }
+
+    #[test]
+    fn an_index_that_is_renewed_is_as_one_that_is_made_anew() {
+        let desired = Desired::default();
+        let mut index = Index::of(&desired, &owned(&[("stays", "stays"), ("moves", "old"), ("goes", "goes")]));
+        let later = owned(&[("stays", "stays"), ("moves", "new"), ("comes", "goes")]);
+        let changed = ["moves", "goes", "comes"].map(|name| format!("VirtualMachine/{name}").parse().unwrap()).into();
+        index.renew(&changed, &desired, &later);
+        assert_eq!(index, Index::of(&desired, &later));
+        let at =
+            |name: &str| index.object(&"a".parse().unwrap(), &Target::Domain(name.into())).map(|object| object.name.to_string());
+        assert_eq!((at("new"), at("goes"), at("old")), (Some("moves".into()), Some("comes".into()), None));
     }
 }

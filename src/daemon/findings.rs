@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::manifest::Spec;
 use crate::name::{Kind, Name, ObjectRef};
-use crate::observe::{NodeState, NodeView};
+use crate::observe::{DomainState, NodeState, NodeView};
 use crate::plan::{Change, Deferred, Note, Plan, Refusal, Unreachable};
 use crate::resolve::Wanted;
 use crate::store::{Condition, ConditionStatus, ObjectStatus};
 
-use crate::apply::Seen;
+use super::guests::Told;
+use crate::apply::{self as guest, Seen};
 
 /// What the engine knows of an object besides the look.
 #[derive(Debug, Clone, Default)]
@@ -71,12 +72,22 @@ impl<'a> Said<'a> {
 pub(super) struct Look<'a> {
     pub said: &'a Said<'a>,
     pub seen: &'a Seen,
-    /// When, RFC 3339.
+    pub found: Found<'a>,
+}
+
+/// When something was found, and with which manifests.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    /// RFC 3339.
     pub at: &'a str,
     pub revision: Option<&'a str>,
 }
 
-type Found = (&'static str, ConditionStatus, &'static str, String);
+type Finding = (&'static str, ConditionStatus, &'static str, String);
+
+/// What only a guest tells.
+const BY_GUEST: &[guest::Condition] =
+    &[guest::Condition::AddressAssigned, guest::Condition::AgentConnected, guest::Condition::CloudInitDone];
 
 /// How an object stands. `before` is how it stood.
 pub(super) fn status(
@@ -84,13 +95,14 @@ pub(super) fn status(
     wanted: Option<&Wanted>,
     look: Look<'_>,
     known: &Known,
+    told: Told<'_>,
     before: Option<&ObjectStatus>,
 ) -> ObjectStatus {
     let synced = synced(object, node_of(object, wanted, look.seen).as_ref(), look.said, known);
     let is_synced = synced.1 == ConditionStatus::True;
-    let mut found = vec![synced, ready(object, wanted, look)];
-    found.extend(flags(object, look.said, known));
-    let conditions = found.into_iter().map(|found| condition(found, look, before)).collect();
+    let mut conditions = vec![condition(synced, look.found, before)];
+    conditions.extend(readiness(ready(object, wanted, look.seen), told, look.found, before));
+    conditions.extend(flags(object, look.said, known).into_iter().map(|found| condition(found, look.found, before)));
     let digest = known.digest.clone().filter(|_| is_synced);
     ObjectStatus {
         object: object.clone(),
@@ -99,9 +111,76 @@ pub(super) fn status(
     }
 }
 
+/// How a VM stands that runs, once its guest has told more.
+pub(super) fn told(before: &ObjectStatus, told: Told<'_>, found: Found<'_>) -> ObjectStatus {
+    let mut conditions = before.conditions.clone();
+    let at = conditions.iter().position(|condition| condition.name == "Ready").unwrap_or(conditions.len());
+    conditions.retain(|condition| condition.name != "Ready" && !is_by_guest(condition));
+    let ready = ("Ready", ConditionStatus::True, RUNS, String::new());
+    let at = at.min(conditions.len());
+    conditions.splice(at..at, readiness(ready, told, found, Some(before)));
+    ObjectStatus { conditions, ..before.clone() }
+}
+
+/// Why a VM or something else that can run is ready by itself.
+const RUNS: &str = "Running";
+
+fn is_by_guest(condition: &Condition) -> bool {
+    BY_GUEST.iter().any(|known| known.name() == condition.name)
+}
+
+/// Whether an object is ready, and what its guest tells, where it has one: a VM that runs is ready once all is so that applies to it.
+fn readiness(ready: Finding, told: Told<'_>, found: Found<'_>, before: Option<&ObjectStatus>) -> Vec<Condition> {
+    use ConditionStatus::{False, True, Unknown};
+    let is = |finding: Finding| condition(finding, found, before);
+    if ready.2 != RUNS {
+        return vec![is(ready)];
+    }
+    let told = match told {
+        Told::Nothing => return vec![is(ready)],
+        Told::This(told) => told,
+        Told::AsBefore => {
+            let kept: Vec<Condition> = before
+                .into_iter()
+                .flat_map(|before| &before.conditions)
+                .filter(|condition| condition.name == "Ready" || is_by_guest(condition))
+                .cloned()
+                .collect();
+            if !kept.is_empty() {
+                return kept;
+            }
+            &[]
+        }
+        Told::NotYet => &[],
+    };
+    if told.is_empty() {
+        return vec![is(("Ready", Unknown, "GuestNotAsked", "its guest was not asked yet".to_owned()))];
+    }
+    let mut all = Vec::new();
+    let mut lacks = Vec::new();
+    for (known, status) in told {
+        let finding = match status {
+            guest::Status::True(words) => (known.name(), True, "AsTold", words.clone()),
+            guest::Status::Waiting(why) => (known.name(), False, "Waiting", why.clone()),
+            guest::Status::Never(why) => (known.name(), False, "Failed", why.clone()),
+            // What can't be known is no condition.
+            guest::Status::NotApplicable(_) => continue,
+        };
+        if finding.1 == False {
+            lacks.push(format!("{} ({})", finding.0, finding.3));
+        }
+        if BY_GUEST.contains(known) {
+            all.push(is(finding));
+        }
+    }
+    let ready = if lacks.is_empty() { ready } else { ("Ready", False, "GuestNotReady", lacks.join(", ")) };
+    all.insert(0, is(ready));
+    all
+}
+
 /// A condition as it is recorded: with since when it is so. What only another revision found alike is not written anew.
-fn condition(found: Found, look: Look<'_>, before: Option<&ObjectStatus>) -> Condition {
-    let (name, status, reason, message) = found;
+fn condition(finding: Finding, found: Found<'_>, before: Option<&ObjectStatus>) -> Condition {
+    let (name, status, reason, message) = finding;
     match before.and_then(|before| before.condition(name)) {
         Some(old) if old.status == status && old.reason == reason && old.message == message => old.clone(),
         old => Condition {
@@ -109,8 +188,8 @@ fn condition(found: Found, look: Look<'_>, before: Option<&ObjectStatus>) -> Con
             status,
             reason: reason.to_owned(),
             message,
-            since: old.filter(|old| old.status == status).map_or_else(|| look.at.to_owned(), |old| old.since.clone()),
-            revision: look.revision.map(str::to_owned),
+            since: old.filter(|old| old.status == status).map_or_else(|| found.at.to_owned(), |old| old.since.clone()),
+            revision: found.revision.map(str::to_owned),
         },
     }
 }
@@ -133,7 +212,7 @@ fn node_of(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Option<N
     entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()))
 }
 
-fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Known) -> Found {
+fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Known) -> Finding {
     use ConditionStatus::{False, True, Unknown};
     let lost = said.unreachable.iter().find(|(node, objects)| objects.contains(object) || stands_on(object, &node.node));
     if let Some((node, _)) = lost {
@@ -165,20 +244,35 @@ fn stands_on(object: &ObjectRef, node: &Name) -> bool {
     object.node.as_ref() == Some(node) || (object.kind == Kind::Node && object.name == *node)
 }
 
-fn ready(object: &ObjectRef, wanted: Option<&Wanted>, look: Look<'_>) -> Found {
+/// Where an object stands, and the state of its node. None where it stands on no node; an error where that is out of reach.
+fn state<'a>(object: &ObjectRef, wanted: Option<&Wanted>, seen: &'a Seen) -> Result<Option<&'a NodeState>, ()> {
+    match node_of(object, wanted, seen).map(|node| seen.observed.nodes.get(&node)) {
+        Some(Some(NodeView::Reached(state))) => Ok(Some(state)),
+        Some(_) => Err(()),
+        None => Ok(None),
+    }
+}
+
+/// The name that an object has in libvirt.
+fn libvirt_name<'a>(object: &ObjectRef, wanted: Option<&'a Wanted>, seen: &'a Seen) -> Option<&'a str> {
+    let entry = seen.owned.entries.get(object);
+    entry.map(|entry| entry.libvirt_name.as_str()).or_else(|| wanted.map(|wanted| wanted.libvirt_name.as_str()))
+}
+
+/// The domain of a VM, none where it isn't there; an error where its node is out of reach.
+pub(super) fn domain<'a>(object: &ObjectRef, wanted: Option<&Wanted>, seen: &'a Seen) -> Result<Option<&'a DomainState>, ()> {
+    let state = state(object, wanted, seen)?;
+    Ok(state.zip(libvirt_name(object, wanted, seen)).and_then(|(state, name)| state.domains.get(name)))
+}
+
+fn ready(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Finding {
     use ConditionStatus::{False, True, Unknown};
-    let entry = look.seen.owned.entries.get(object);
-    let node = node_of(object, wanted, look.seen);
-    let name = entry.map(|entry| entry.libvirt_name.as_str()).or_else(|| wanted.map(|wanted| wanted.libvirt_name.as_str()));
-    let state: Option<&NodeState> = match node.as_ref().map(|node| look.seen.observed.nodes.get(node)) {
-        Some(Some(NodeView::Reached(state))) => Some(state),
-        Some(_) => return ("Ready", Unknown, "NodeUnreachable", String::new()),
-        None => None,
-    };
+    let (entry, name) = (seen.owned.entries.get(object), libvirt_name(object, wanted, seen));
+    let Ok(state) = state(object, wanted, seen) else { return ("Ready", Unknown, "NodeUnreachable", String::new()) };
     let (is_there, runs) = match (object.kind, name, state) {
         (Kind::VirtualMachine, Some(name), Some(state)) => {
             let domain = state.domains.get(name);
-            (domain.is_some(), domain.is_some_and(crate::observe::DomainState::is_active))
+            (domain.is_some(), domain.is_some_and(DomainState::is_active))
         }
         (Kind::Network, Some(name), Some(state)) => {
             let network = state.networks.get(name);
@@ -197,7 +291,7 @@ fn ready(object: &ObjectRef, wanted: Option<&Wanted>, look: Look<'_>) -> Found {
         if spec.run_strategy == Some(crate::manifest::RunStrategy::Halted));
     match (is_there, runs) {
         (false, _) => ("Ready", False, "Missing", String::new()),
-        (true, true) => ("Ready", True, "Running", String::new()),
+        (true, true) => ("Ready", True, RUNS, String::new()),
         (true, false) if halted => ("Ready", True, "Halted", String::new()),
         (true, false) if matches!(object.kind, Kind::VirtualMachine | Kind::Network | Kind::StoragePool) => {
             ("Ready", False, "Stopped", String::new())
@@ -207,7 +301,7 @@ fn ready(object: &ObjectRef, wanted: Option<&Wanted>, look: Look<'_>) -> Found {
 }
 
 /// Conditions that stand only where they are so.
-fn flags(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Vec<Found> {
+fn flags(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Vec<Finding> {
     use ConditionStatus::True;
     let mut found = Vec::new();
     for name in ["RestartRequired", "Suspended", "Blocked"] {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cause::Cause;
+use super::guests::Asked;
 use super::near::{Near, desired_of, owned_of};
-use crate::apply::{Seen, Workspace, observe, refresh};
+use crate::apply::{Condition, Seen, Status, Subject, Workspace, observe, read, refresh};
 use crate::name::{Name, ObjectRef};
 use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Plan, Policy, complete, plan};
@@ -37,6 +38,12 @@ pub(super) struct Looked {
     pub mark: u64,
     pub took: Duration,
     pub found: Result<(Seen, Plan), String>,
+}
+
+/// What a guest that was asked told.
+pub(super) struct Answer {
+    pub asked: Asked,
+    pub told: Vec<(Condition, Status)>,
 }
 
 /// All that a look needs.
@@ -75,6 +82,27 @@ impl Looker {
             });
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// Asks guests of a node. None of them is waited for: what isn't there yet is told as that. A node that doesn't answer answers
+    /// nothing.
+    pub(super) async fn ask(self, node: &Name, asked: Vec<Asked>) -> Vec<Answer> {
+        let desired = &self.workspace.desired;
+        let all: Vec<(Asked, Subject)> = self.ledger.pick(|owned| {
+            asked
+                .into_iter()
+                .filter_map(|asked| Subject::new(&asked.object, desired, owned).map(|subject| (asked, subject)))
+                .collect()
+        });
+        let subjects: Vec<&Subject> = all.iter().map(|(_, subject)| subject).collect();
+        let states = read(&self.workspace.hosts, &subjects).await;
+        let (Some(Ok(state)), Some(host)) = (states.get(node), self.workspace.hosts.get(node)) else { return Vec::new() };
+        let mut answers = Vec::new();
+        for (asked, subject) in &all {
+            let told = subject.look(state, host.as_ref(), Condition::Ready).await;
+            answers.push(Answer { asked: asked.clone(), told });
+        }
+        answers
     }
 
     async fn full(&self, acts: bool) -> Result<(Seen, Plan), String> {

@@ -1,6 +1,9 @@
 //! How a daemon is to behave.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::plan::MaxDeletes;
 
@@ -25,6 +28,30 @@ pub struct Options {
     pub parallelism: usize,
     /// End when nothing is left that can be done.
     pub once: bool,
+    /// What the clock on the wall says.
+    pub clock: Clock,
+}
+
+/// A clock on the wall.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// One that says what a function does.
+    pub fn new(says: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(says))
+    }
+
+    /// What it says.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 impl Default for Options {
@@ -39,6 +66,7 @@ impl Default for Options {
             dry_run: false,
             parallelism: crate::apply::DEFAULT_PARALLELISM,
             once: false,
+            clock: Clock::new(Timestamp::now),
         }
     }
 }

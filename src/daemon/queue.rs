@@ -40,6 +40,8 @@ struct Item {
     due: Option<(Instant, Cause)>,
     /// The last trigger, as a number that only grows.
     poked: u64,
+    /// The last trigger before the newest look at it alone that is over.
+    seen: u64,
     /// A run has it.
     busy: bool,
     failures: u32,
@@ -120,6 +122,18 @@ impl Queue {
     /// Whether nothing was told of any of these objects since that trigger.
     pub(super) fn unmoved<'a>(&self, mut objects: impl Iterator<Item = &'a ObjectRef>, since: u64) -> bool {
         objects.all(|object| self.items.get(object).is_none_or(|item| item.poked <= since))
+    }
+
+    /// A look at an object alone is over, which began after the trigger `mark`.
+    pub(super) fn saw(&mut self, object: &ObjectRef, mark: u64) {
+        if let Some(item) = self.items.get_mut(object) {
+            item.seen = item.seen.max(mark);
+        }
+    }
+
+    /// Whether a look at an object is over that began after something was told which a look from `mark` on may have missed.
+    pub(super) fn saw_later(&self, object: &ObjectRef, mark: u64) -> bool {
+        self.items.get(object).is_some_and(|item| item.seen > mark)
     }
 
     /// The objects whose turn it is, at most so many, with why; they are due no longer.

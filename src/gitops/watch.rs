@@ -5,7 +5,7 @@
 //! behind a link is watched as it is now. A pulse finds what no notification tells, such as a folder whose parent was renamed.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Options;
 use super::settle::{Rest, Writers};
 use super::watcher::{Message, Watcher};
 
@@ -62,6 +63,14 @@ impl Shared {
 }
 
 impl Watch {
+    /// Watches what a command line names: a folder, or the one that a file lies in. Nothing is read for whoever gets a tick.
+    pub async fn on(path: &Path) -> Self {
+        let parent = || path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = if path.is_file() { parent() } else { path };
+        let Options { quiet, longest, .. } = Options::default();
+        Self::folder(folder.to_owned(), Rest { quiet, longest }, Writers::default()).await
+    }
+
     /// Watches a folder.
     pub(super) async fn folder(path: PathBuf, rest: Rest, writers: Writers) -> Self {
         let shared = Arc::new(Shared::default());

@@ -43,6 +43,8 @@ pub(super) const FORMATS: &[Format] = &[
             other::<ipnet::IpNet>(text, "an address with the length of its prefix, such as `10.10.0.1/24` or `fd00::1/64`")
         },
     },
+    Format { name: "cron", code: Code::WrongValue, check: |text| super::window::cron(text).map(drop) },
+    Format { name: "time-zone", code: Code::WrongValue, check: |text| super::window::time_zone(text).map(drop) },
     Format {
         name: "uuid",
         code: Code::WrongValue,

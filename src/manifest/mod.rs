@@ -28,6 +28,7 @@ mod template;
 mod violation;
 mod virtual_machine;
 mod volume;
+mod window;
 mod yaml;
 
 pub use cloud_init::{CloudFile, CloudInit, CloudUser, OnChange};
@@ -51,6 +52,7 @@ pub use virtual_machine::{
     VirtualMachineSpec,
 };
 pub use volume::{CloneMode, VolumeFormat, VolumeSource, VolumeSpec};
+pub use window::{Opens, Window, seconds};
 pub use yaml::{MAX_DEPTH, MAX_VALUES};
 
 use crate::name::Kind;

@@ -41,6 +41,7 @@ pub const LIST_RULES: &[(Kind, &str, ListRule)] = &[
     (Kind::Template, "/nodes", ListRule::Set),
     (Kind::VirtualMachine, "/disks", ListRule::Keyed(&["name"])),
     (Kind::VirtualMachine, "/interfaces", ListRule::Keyed(&["name"])),
+    (Kind::VirtualMachine, "/updatePolicy/windows", ListRule::Atomic),
     (Kind::VirtualMachine, "/cloudInit/keyPairs", ListRule::Set),
     (Kind::VirtualMachine, "/cloudInit/users", ListRule::Keyed(&["name"])),
     (Kind::VirtualMachine, "/cloudInit/users/*/groups", ListRule::Atomic),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::cloud_init::CloudInit;
 use super::devices::{Console, Disk, Interface};
 use super::node::Accelerator;
+use super::window::Window;
 use crate::name::{ByteSize, LibvirtName, Name};
 
 /// A libvirt domain.
@@ -193,6 +194,9 @@ pub struct UpdatePolicy {
     /// Whether it is restarted for a change that needs that, or the change waits for its next start. Default: Never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartPolicy>,
+    /// When it may be restarted: in one of these windows and at no other time. Default: at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
 }
 
 /// When a VM is restarted for a change.
@@ -200,6 +204,8 @@ pub struct UpdatePolicy {
 pub enum RestartPolicy {
     /// Never: the change waits for the next start.
     Never,
-    /// At once: the guest is asked to stop, and started again.
+    /// At once, or as soon as a window opens: the guest is asked to stop, and started again.
     Now,
+    /// When its guest reboots by itself, it is stopped and started again. Needs the daemon, which sees the reboot.
+    OnReboot,
 }

@@ -552,3 +552,14 @@ pub enum Record {
     /// The object leaves the inventory.
     Remove(ObjectRef),
 }
+
+impl Record {
+    /// The object whose entry it is about.
+    pub fn object(&self) -> Option<&ObjectRef> {
+        match self {
+            Self::Nothing => None,
+            Self::Put(entry) | Self::Settle(entry) => Some(&entry.object),
+            Self::Remove(object) => Some(object),
+        }
+    }
+}

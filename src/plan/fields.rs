@@ -207,6 +207,7 @@ pub const FIELDS: &[Field] = &[
     row(VirtualMachine, "/shutdown/timeout", Behaviour, Drop, When::Nothing, Done),
     row(VirtualMachine, "/shutdown/onTimeout", Behaviour, Drop, When::Nothing, Done),
     row(VirtualMachine, "/updatePolicy/restart", Behaviour, Drop, When::Nothing, Done),
+    row(VirtualMachine, "/updatePolicy/windows/**", Behaviour, Drop, When::Nothing, Done),
     row(VirtualMachine, "/title", Managed, Drop, When::Live, Done),
     row(VirtualMachine, "/description", Managed, Drop, When::Live, Done),
     row(VirtualMachine, "/xml", Behaviour, Drop, When::Restart, Done).sensitive(),

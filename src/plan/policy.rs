@@ -28,6 +28,12 @@ pub struct Policy {
     pub prune: bool,
     /// Words given beforehand.
     pub consents: Consents,
+    /// What time it is. Where nobody says so, no window is open.
+    #[serde(skip)]
+    pub now: Option<jiff::Timestamp>,
+    /// VMs whose guests rebooted by themselves just now.
+    #[serde(skip)]
+    pub rebooted: BTreeSet<ObjectRef>,
 }
 
 /// What is to be done.

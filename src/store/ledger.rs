@@ -76,6 +76,11 @@ impl Ledger {
         Self { context, ..self.clone() }
     }
 
+    /// What its history says that things are done for.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Whose it is.
     pub fn fleet(&self) -> Uuid {
         self.fleet

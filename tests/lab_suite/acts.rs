@@ -232,7 +232,7 @@ impl<'a> World<'a> {
 
     fn daemon(&mut self) -> Daemon<'a> {
         let mut flags = vec!["--resync", "3s", "--interval", "1s"];
-        if self.seed % 3 == 0 {
+        if self.seed.is_multiple_of(3) {
             flags.push("--prune-running");
         }
         Daemon::on(self.checkout, &self.source(), &flags)
@@ -242,11 +242,12 @@ impl<'a> World<'a> {
         let output = Command::new("timeout").args(["40", "virsh", "-q", "-c", &self.lab.uri("a")]).args(args).output().unwrap();
         let done = output.status.success();
         let said = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned();
-        self.note(format!("virsh {}{}", args.join(" "), if done { String::new() } else { format!(" -> {said}") }));
+        let failed = if done { String::new() } else { format!(" -> {said}") };
+        self.note(&format!("virsh {}{failed}", args.join(" ")));
         done.then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn note(&mut self, act: String) {
+    fn note(&mut self, act: &str) {
         self.acts.push(format!("{} {act}", jiff::Timestamp::now().strftime("%T%.3f")));
     }
 
@@ -257,7 +258,7 @@ impl<'a> World<'a> {
             50..=63 => self.by_hand_to_the_rest(),
             64..=91 => self.by_manifest(),
             92..=97 => {
-                self.note("kill -9 of jvp".into());
+                self.note("kill -9 of jvp");
                 if let Some(daemon) = daemon.take() {
                     daemon.kill();
                 }
@@ -265,7 +266,7 @@ impl<'a> World<'a> {
                 *daemon = Some(self.daemon());
             }
             _ => {
-                self.note("libvirtd ends and is started again".into());
+                self.note("libvirtd ends and is started again");
                 self.lab.script(&["stop", "a"]);
                 self.pause();
                 self.lab.script(&["start", "a"]);
@@ -280,7 +281,7 @@ impl<'a> World<'a> {
 
     fn by_hand_to_a_vm(&mut self) {
         // The first one boots, which takes its time; so it is meant less often.
-        let at = (self.dice.below(2 * self.machines.len() - 1) + 1) / 2;
+        let at = self.dice.below(2 * self.machines.len() - 1).div_ceil(2);
         let Machine { name, data, network, strategy, .. } = self.machines[at];
         match self.dice.below(26) {
             0..=3 => {
@@ -363,7 +364,7 @@ impl<'a> World<'a> {
         };
         let file = self.checkout.state().with_file_name("edited.xml");
         std::fs::write(&file, edited).unwrap();
-        self.note(format!("edit {which} of the definition of {name}"));
+        self.note(&format!("edit {which} of the definition of {name}"));
         drop(self.virsh(&["define", file.to_str().unwrap()]));
         self.edited(at);
     }
@@ -445,7 +446,7 @@ impl<'a> World<'a> {
         if let Some(repo) = &self.repo {
             repo.commit(&act);
         }
-        self.note(format!("manifest: {act}"));
+        self.note(&format!("manifest: {act}"));
     }
 
     fn rewrite(&mut self, at: usize, what: &str) -> String {
@@ -565,7 +566,7 @@ fn run(seed: u64) {
     let before = theirs(&lab);
     let checkout = checkout("", false);
     let mut world = World::new(&lab, &checkout, seed);
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         let repo = Repo::new(checkout.folder());
         repo.commit("all of it");
         world.repo = Some(repo);
@@ -585,7 +586,8 @@ fn run(seed: u64) {
     let acted = began.elapsed();
     rests(&mut world, daemon.unwrap());
     judged(&world, &before);
-    let (settled, all) = (began.elapsed() - acted, began.elapsed());
+    let all = began.elapsed();
+    let settled = all.saturating_sub(acted);
     eprintln!("seed {seed}: ready {ready:.1?}, acts until {acted:.1?}, at rest {settled:.1?} later, {all:.1?} in all");
 }
 
@@ -604,7 +606,7 @@ fn rests(world: &mut World<'_>, mut daemon: Daemon<'_>) {
         }
     }
     daemon.until("it is up", || world.checkout.jvp(&["status"]).text.contains("Revision"));
-    world.note("SIGHUP".into());
+    world.note("SIGHUP");
     daemon.signal("-HUP");
     daemon.until("a plan is empty", || world.checkout.jvp(&EMPTY).code == Some(0));
     // What libvirt told nobody is found within a resync.

@@ -64,8 +64,7 @@ impl<'a> Daemon<'a> {
     }
 
     fn synced(&self) -> bool {
-        let answer = self.checkout.jvp(&["status", "--detailed-exitcode"]);
-        answer.code == Some(0) && answer.text.contains("True")
+        daemon_is_synced(self.checkout)
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -95,6 +94,11 @@ impl Drop for Daemon<'_> {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn daemon_is_synced(checkout: &Checkout) -> bool {
+    let answer = checkout.jvp(&["status", "--detailed-exitcode"]);
+    answer.code == Some(0) && answer.text.contains("True")
 }
 
 fn manifests(lab: &Lab, title: &str, more: &str) -> String {
@@ -210,5 +214,39 @@ fn a_libvirtd_that_is_restarted_and_a_checkout_that_is_emptied_cost_nothing() {
     assert!(runs(&lab, "web"));
     checkout.write("all.yaml", &manifests(&lab, "two", ""));
     daemon.until("and is over", || lab.virsh("a", &["desc", "--title", "web"]).contains("two"));
+    daemon.end();
+}
+
+#[test]
+fn a_guest_that_reboots_is_restarted_for_what_waits_for_a_start() {
+    if left_out() {
+        eprintln!("left out by JVP_TEST_LEVEL=unit");
+        return;
+    }
+    let lab = Lab::own(1);
+    let before = manifests(&lab, "one", "").replace("memory: 64Mi", "memory: 64Mi, updatePolicy: {restart: OnReboot}");
+    let checkout = Checkout::new(&before);
+    let mut daemon = Daemon::start(&checkout, &["--resync", "20s"]);
+    daemon.until("the set comes to be", || daemon_is_synced(&checkout));
+    let process = lab.virsh("a", &["domid", "web"]);
+    checkout.write("all.yaml", &before.replace("memory: 64Mi", "memory: 96Mi"));
+    daemon.until("the change waits", || checkout.jvp(&["status", "vm/web"]).text.contains("when its guest reboots"));
+    // What changes nothing that waits, restarts nothing.
+    lab.virsh("a", &["suspend", "web"]);
+    lab.virsh("a", &["resume", "web"]);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(lab.virsh("a", &["domid", "web"]), process);
+    lab.virsh("a", &["reset", "web"]);
+    daemon.until("it runs with what it was to have", || lab.virsh("a", &["dominfo", "web"]).contains("98304 KiB"));
+    daemon.until("nothing waits any more", || {
+        let status = checkout.jvp(&["status", "vm/web"]).text;
+        daemon_is_synced(&checkout) && !status.contains("RestartRequired")
+    });
+    assert_ne!(lab.virsh("a", &["domid", "web"]), process);
+    // A reboot with nothing that waits is the guest's own.
+    let process = lab.virsh("a", &["domid", "web"]);
+    lab.virsh("a", &["reset", "web"]);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(lab.virsh("a", &["domid", "web"]), process);
     daemon.end();
 }

@@ -658,13 +658,24 @@ pub fn cases() -> Vec<Case> {
         Case {
             name: "conduct",
             guest: false,
-            leaves: &["/shutdown/method", "/shutdown/timeout", "/shutdown/onTimeout", "/updatePolicy/restart", "/accelerator"],
+            leaves: &[
+                "/shutdown/method",
+                "/shutdown/timeout",
+                "/shutdown/onTimeout",
+                "/updatePolicy/restart",
+                "/updatePolicy/windows/**",
+                "/accelerator",
+            ],
             base: &[],
             set: &[
                 ("/shutdown", || json!({"method": "ACPI", "timeout": "90s", "onTimeout": "PowerOff"})),
                 ("/accelerator", || json!("TCG")),
             ],
-            change: &[("/updatePolicy/restart", || json!("Now")), ("/accelerator", || json!("Auto"))],
+            change: &[
+                ("/updatePolicy/restart", || json!("Now")),
+                ("/updatePolicy/windows", || json!([{"cron": "0 3 * * SUN", "duration": "2h", "timeZone": "Europe/Vienna"}])),
+                ("/accelerator", || json!("Auto")),
+            ],
             effect: NOTHING,
             removed: None,
             hand: &[],

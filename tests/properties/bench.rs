@@ -273,6 +273,8 @@ impl Bench {
             prune: self.prune,
             partial: false,
             consents: self.consents.clone(),
+            now: None,
+            rebooted: BTreeSet::new(),
         }
     }
 

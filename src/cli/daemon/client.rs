@@ -1,6 +1,7 @@
 //! Commands while a daemon holds the state directory: they go through its socket, and it is said that they do.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cli::args::{Cli, Command, Files, Global, NodeCommand, VmCommand};
 use crate::cli::error::CommandError;
@@ -13,6 +14,9 @@ use crate::cli::suspend::who;
 use crate::daemon::{self, Piece, SOCKET};
 use crate::source::unix_client;
 
+/// How long a daemon may take to publish what is read.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The socket of the daemon that holds the state directory; none where none does.
 pub(in crate::cli) fn held_by(global: &Global) -> Option<PathBuf> {
     let socket = state_path(global).join(SOCKET);
@@ -23,6 +27,8 @@ pub(in crate::cli) fn held_by(global: &Global) -> Option<PathBuf> {
 enum Way {
     /// It changes nothing that a daemon holds.
     Alone,
+    /// It reads what a daemon holds.
+    Reads,
     /// It is handed over as it stands.
     Handed,
     /// It shows and asks here, and is handed over then.
@@ -48,6 +54,14 @@ fn way(command: &mut Command) -> Way {
         | Command::Pool(PoolCommand::Start(args) | PoolCommand::Stop(args) | PoolCommand::Refresh(args)) => {
             asks(true, args.dry_run)
         }
+        Command::Get(_)
+        | Command::Describe(_)
+        | Command::Why(_)
+        | Command::Wait(_)
+        | Command::History(_)
+        | Command::Plan(_)
+        | Command::Diff(_)
+        | Command::Export(_) => Way::Reads,
         _ => Way::Alone,
     }
 }
@@ -94,6 +108,15 @@ pub(in crate::cli) fn beside(cli: &mut Cli, out: &Out) -> Option<Result<Exit, Co
         return None;
     }
     let socket = held_by(&cli.global)?;
+    if matches!(way, Way::Reads) {
+        // One that doesn't answer has published not long ago, and then that is said.
+        let publish = ask(&socket, Ask::Post("/publish", String::new()), |_| {});
+        let published = runtime(async { Ok(tokio::time::timeout(PATIENCE, publish).await.is_ok_and(|told| told.is_ok())) });
+        if published.is_ok_and(|published| published) {
+            cli.global.held = Held::Fresh;
+        }
+        return None;
+    }
     if files(&mut cli.command).is_some_and(|files| files.files.iter().any(|file| file == "-")) {
         let error = CommandError::new(Exit::Usage, "a daemon holds the state directory, and can't read this standard input");
         return Some(Err(error.help("put the manifests into a file, or wait for the daemon to end: --direct")));

@@ -18,7 +18,7 @@ use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Out;
 use crate::cli::session::{command_line, connector, now, open_store, state_path};
-use crate::daemon::{Api, Ask, Daemon, Options, Shared, Summary, service};
+use crate::daemon::{Api, Ask, Clock, Daemon, Options, Shared, Summary, service};
 use crate::gitops::SourceSpec;
 use crate::name::ObjectRef;
 use crate::plan::MaxDeletes;
@@ -93,6 +93,7 @@ impl DaemonArgs {
             dry_run: self.dry_run,
             parallelism: self.parallelism,
             once: self.once,
+            clock: Clock::new(now),
         }
     }
 }

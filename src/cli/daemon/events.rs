@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 #[command(
     after_help = "The last 1,000 events of each object are kept. CAUSE tells what made the daemon look: `event` (libvirt told), \
-`resync` (a look by the clock found it), `file` (its manifest changed), `start`, `request`, `retry`, or `awaited` (what it waited for was \
+`resync` (a look by the clock found it), `window` (one opened for a restart), `file` (its manifest changed), `start`, `request`, `retry`, or `awaited` (what it waited for was \
 done); what was done by hand has none.
 
 Examples:

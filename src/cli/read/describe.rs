@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::facts::{self, Index};
-use super::item::{Found, Item, View};
+use super::item::{Found, Item, Kept, View};
 use super::object::{public_spec, without_password};
 use super::table::{key_source, set, strategy, volume_source};
 use super::units::{age, percent, size, version, yes};
@@ -60,8 +60,11 @@ impl Page {
     }
 }
 
+/// So many of an object's last events are shown.
+const EVENTS: usize = 10;
+
 /// The page of an object.
-pub(super) fn render(view: &View<'_>, index: &Index<'_>, item: &Item<'_>) -> String {
+pub(super) fn render(view: &View<'_>, index: &Index<'_>, item: &Item<'_>, kept: &Kept) -> String {
     let mut page = Page::default();
     identity(&mut page, item);
     place(&mut page, view, item);
@@ -128,6 +131,7 @@ pub(super) fn render(view: &View<'_>, index: &Index<'_>, item: &Item<'_>) -> Str
         page.row(vec![condition.name.clone(), condition.message.clone()]);
     }
     next_apply(&mut page, view, item);
+    by_daemon(&mut page, view, item, kept);
     inventory(&mut page, view, item);
     format!("{}\n\n{}", item.object, page.text())
 }
@@ -353,6 +357,33 @@ fn next_apply(page: &mut Page, view: &View<'_>, item: &Item<'_>) {
     page.section("The next apply");
     for change in view.plan.changes.iter().filter(|change| change.object == item.object) {
         page.row(vec![format!("{}: {}", change.verb.participle(), change.reason), change.effect.words()]);
+    }
+}
+
+/// What a daemon found when it last looked, and what was done last.
+fn by_daemon(page: &mut Page, view: &View<'_>, item: &Item<'_>, kept: &Kept) {
+    page.section("As the daemon found it");
+    for condition in kept.statuses.get(&item.object).iter().flat_map(|status| &status.conditions) {
+        let revision: String = condition.revision.as_deref().unwrap_or_default().chars().take(14).collect();
+        page.row(vec![
+            condition.name.clone(),
+            condition.status.word().to_owned(),
+            condition.reason.clone(),
+            format!("since {}", age(&condition.since, view.now)),
+            revision,
+            condition.message.clone(),
+        ]);
+    }
+    page.section("Events");
+    let own: Vec<_> = kept.events.iter().filter(|event| event.object == item.object).collect();
+    for event in own.iter().skip(own.len().saturating_sub(EVENTS)) {
+        page.row(vec![
+            event.at.split('.').next().unwrap_or_default().to_owned(),
+            event.cause.clone().unwrap_or_else(|| "by hand".to_owned()),
+            event.op.clone(),
+            event.outcome.words().to_owned(),
+            event.why.as_deref().and_then(|why| why.lines().next()).unwrap_or_default().to_owned(),
+        ]);
     }
 }
 

@@ -13,8 +13,17 @@ use crate::name::{Kind, Name, ObjectRef, Uid};
 use crate::observe::{DomainState, NetworkState, NodeState, NodeView, Observed, PoolState, PowerState};
 use crate::plan::{Entry, Owned, Plan, RefusalKind};
 use crate::resolve::{Desired, DesiredNode, Wanted};
+use crate::store::{Event, ObjectStatus};
 use crate::xml::Mark;
 use crate::xml::volume::VolumeDoc;
+
+/// What a daemon found when it last looked, and what was done.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) statuses: BTreeMap<ObjectRef, ObjectStatus>,
+    /// The oldest first.
+    pub(super) events: Vec<Event>,
+}
 
 /// All that is known, before it is put together.
 #[derive(Clone, Copy)]

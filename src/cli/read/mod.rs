@@ -20,15 +20,16 @@ use super::args::{DescribeArgs, Files, GetArgs, Global, ReadFormat, WhyArgs};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use super::session::{Session, now};
+use super::session::{Session, command_line, now};
 use crate::apply::Seen;
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Consents, Mode, Plan};
+use crate::store::Snapshot;
 pub(super) use table::set as columns;
 
 use facts::Index;
-use item::{Item, View};
+use item::{Item, Kept, View};
 pub(super) use select::Selector;
 use select::What;
 
@@ -47,6 +48,16 @@ impl Look {
         let plan = session.plan(&seen, &session.policy(Mode::Apply, Consents::default(), None));
         let bare = session.set.documents.iter().all(|document| document.object.kind == Kind::Fleet);
         Ok(Self { session, seen, plan, bare })
+    }
+
+    /// What a daemon found and what was done; nothing where that can't be read: all else is told without.
+    fn kept(&self) -> Kept {
+        let (path, fleet) = (self.session.state.path(), self.session.desired.fleet);
+        let snapshot = Snapshot::read(path, &command_line(), now());
+        Kept {
+            statuses: snapshot.map(|snapshot| snapshot.statuses(fleet)).unwrap_or_default(),
+            events: Snapshot::history(path, fleet),
+        }
     }
 
     fn view(&self) -> View<'_> {
@@ -87,7 +98,8 @@ pub(super) async fn describe(args: &DescribeArgs, global: &Global, out: &Out) ->
     let all = item::items(&view);
     let items = chosen(&all, &what)?;
     let index = Index::new(&view);
-    let texts: Vec<String> = items.iter().map(|item| describe::render(&view, &index, item)).collect();
+    let kept = look.kept();
+    let texts: Vec<String> = items.iter().map(|item| describe::render(&view, &index, item, &kept)).collect();
     if items.is_empty() {
         out.say("no objects found\n");
     }

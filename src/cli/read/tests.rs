@@ -160,10 +160,14 @@ impl World {
     }
 
     fn describe(&self, text: &str) -> String {
+        self.described(text, &item::Kept::default())
+    }
+
+    fn described(&self, text: &str, kept: &item::Kept) -> String {
         let view = self.view();
         let all = item::items(&view);
         let item = all.iter().find(|item| item.object == object(text)).unwrap();
-        describe::render(&view, &Index::new(&view), item)
+        describe::render(&view, &Index::new(&view), item, kept)
     }
 }
 

@@ -9,12 +9,12 @@ use super::super::findings;
 use super::super::findings::Known;
 use super::super::look::{About, Looked};
 use super::super::near::{Verdict, judge};
-use super::{Daemon, note_run};
+use super::{Current, Daemon, note_run};
 use crate::apply::{Seen, settle};
-use crate::name::ObjectRef;
+use crate::name::{Kind, ObjectRef};
 use crate::observe::NodeView;
 use crate::plan::{Part, Plan};
-use crate::store::StoreError;
+use crate::store::{ObjectStatus, StoreError};
 
 impl Daemon {
     pub(super) fn looked(&mut self, looked: Looked) -> Result<(), StoreError> {
@@ -61,6 +61,11 @@ impl Daemon {
         mark: u64,
         now: Instant,
     ) -> Result<(), StoreError> {
+        if self.full.mark > mark || self.queue.saw_later(object, mark) {
+            // Looks overtake each other. What an older one saw is no longer so.
+            return Ok(());
+        }
+        self.queue.saw(object, mark);
         match judge(plan) {
             Verdict::Nothing => {
                 self.queue.idle(object, now);
@@ -98,11 +103,15 @@ impl Daemon {
         self.full.ended = Some(now);
         self.full.deferred = !plan.deferred.is_empty();
         self.full.done = true;
+        self.full.mark = mark;
         self.nodes(seen);
         let Some(current) = &self.current else { return Ok(()) };
         let mut all: BTreeSet<ObjectRef> = current.digests.keys().cloned().collect();
         all.extend(plan.changes.iter().map(|change| change.object.clone()));
-        let busy: BTreeSet<ObjectRef> = self.running.values().flat_map(|run| run.objects.iter().cloned()).collect();
+        // What was looked at by itself meanwhile is known better than from here.
+        let mut busy: BTreeSet<ObjectRef> = all.iter().filter(|object| self.queue.saw_later(object, mark)).cloned().collect();
+        let overtaken = busy.clone();
+        busy.extend(self.running.values().flat_map(|run| run.objects.iter().cloned()));
         self.queue.answered(all.iter(), mark);
         self.settle(seen, plan, &|object| !busy.contains(object))?;
         let changed: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).collect();
@@ -112,12 +121,15 @@ impl Daemon {
         }
         self.record(seen, plan, &all.difference(&busy).cloned().collect(), true)?;
         self.unwanted(plan);
+        self.ask_guests(now, true);
         let (prunes, others): (Vec<Part>, Vec<Part>) = plan.parts().into_iter().partition(|part| part.prunes);
         // Nothing goes before all else is done: what fails leaves everything there.
         let waits = others.iter().any(|part| self.withheld(part, plan).is_none());
         self.full.deferred |= waits && !prunes.is_empty();
         for part in others.into_iter().chain(prunes.into_iter().filter(|_| !waits)) {
-            self.begin(part, plan, cause, mark, now)?;
+            if part.objects.is_disjoint(&overtaken) {
+                self.begin(part, plan, cause, mark, now)?;
+            }
         }
         if self.prunes_from.is_none() && plan.unreachable.is_empty() {
             self.prunes_from = Some(now + self.options.resync);
@@ -151,11 +163,15 @@ impl Daemon {
         self.shared.view().nodes = nodes.collect();
     }
 
-    pub(super) fn settle(&self, seen: &Seen, plan: &Plan, among: &dyn Fn(&ObjectRef) -> bool) -> Result<(), StoreError> {
-        match &self.current {
-            Some(current) if !self.options.dry_run => settle(&current.ledger, jiff::Timestamp::now, seen, plan, among),
-            _ => Ok(()),
+    pub(super) fn settle(&mut self, seen: &Seen, plan: &Plan, among: &dyn Fn(&ObjectRef) -> bool) -> Result<(), StoreError> {
+        let Some(Current { workspace, ledger, index, .. }) = &mut self.current else { return Ok(()) };
+        if self.options.dry_run {
+            return Ok(());
         }
+        settle(ledger, jiff::Timestamp::now, seen, plan, among)?;
+        let recorded = seen.rebuilt.iter().chain(&plan.settled).map(|entry| entry.object.clone()).collect();
+        ledger.pick(|owned| index.renew(&recorded, &workspace.desired, owned));
+        Ok(())
     }
 
     /// Records how objects stand.
@@ -169,7 +185,8 @@ impl Daemon {
         let Some(current) = &self.current else { return Ok(()) };
         let at = jiff::Timestamp::now().to_string();
         let said = findings::Said::by(plan);
-        let look = findings::Look { said: &said, seen, at: &at, revision: Some(&current.revision.id) };
+        let found = findings::Found { at: &at, revision: Some(&current.revision.id) };
+        let look = findings::Look { said: &said, seen, found };
         let mut changed = Vec::new();
         for object in objects {
             let wanted = current.workspace.desired.objects.get(object);
@@ -184,10 +201,21 @@ impl Daemon {
                 digest: current.digests.get(object).cloned(),
             };
             let before = self.statuses.get(object);
-            let status = findings::status(object, wanted, look, &known, before);
+            if object.kind == Kind::VirtualMachine
+                && let Ok(domain) = findings::domain(object, wanted, seen)
+            {
+                let there = |before: &ObjectStatus| before.condition("Ready").is_some_and(|ready| ready.reason != "Missing");
+                self.guests.seen(object, domain, before.is_some_and(there), Instant::now());
+            }
+            let status = findings::status(object, wanted, look, &known, self.guests.told(object), before);
             if status.is("Synced") {
                 self.pending.remove(object);
                 self.put_off.remove(object);
+            }
+            let waits = status.is("RestartRequired");
+            self.restarts.found(object, wanted, waits, self.options.clock.now());
+            if !waits && !amiss {
+                self.restarts.restarted(object);
             }
             if before != Some(&status) {
                 changed.push(status);
@@ -196,6 +224,11 @@ impl Daemon {
         let is_gone =
             |object: &ObjectRef| !objects.contains(object) && !current.digests.contains_key(object) && !self.is_busy(object);
         let gone: Vec<ObjectRef> = self.statuses.keys().filter(|object| everything && is_gone(object)).cloned().collect();
+        self.keep_statuses(changed, gone)
+    }
+
+    /// Keeps how objects stand now, and forgets those that are gone.
+    pub(super) fn keep_statuses(&mut self, changed: Vec<ObjectStatus>, gone: Vec<ObjectRef>) -> Result<(), StoreError> {
         {
             let mut view = self.shared.view();
             for object in &gone {
@@ -208,7 +241,10 @@ impl Daemon {
             }
             view.waiting = self.queue.depth();
         }
-        if self.options.dry_run { Ok(()) } else { current.ledger.put_statuses(changed, gone) }
+        match &self.current {
+            Some(current) if !self.options.dry_run => current.ledger.put_statuses(changed, gone),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn is_busy(&self, object: &ObjectRef) -> bool {

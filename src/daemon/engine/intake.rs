@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::cause::Cause;
 use super::super::claims::Index;
+use super::super::restarts::REBOOTED;
 use super::super::supply::{News, Tree};
 use super::{Current, Daemon, Message};
 use crate::apply::Workspace;
@@ -65,6 +66,8 @@ impl Daemon {
         }
         self.queue.keep(|object| digests.contains_key(object));
         self.pending.retain(|object| digests.contains_key(object));
+        self.restarts.keep(|object| digests.contains_key(object));
+        self.guests.keep(|object| digests.contains_key(object));
         if more {
             self.want_full(if first { Cause::Start } else { Cause::File }, now);
         }
@@ -86,8 +89,9 @@ impl Daemon {
 
     /// Subscribes to the nodes' hints.
     pub(super) fn listen(&mut self, workspace: &Workspace) {
-        self.listeners.retain(|name, listener| {
-            let stays = workspace.hosts.contains_key(name);
+        self.listeners.retain(|name, (host, listener)| {
+            // One whose URI is another now is another host, and what it tells begins with a hint of the node.
+            let stays = workspace.hosts.get(name).is_some_and(|now| Arc::ptr_eq(now, host));
             if !stays {
                 listener.abort();
             }
@@ -106,7 +110,7 @@ impl Daemon {
                     }
                 }
             });
-            self.listeners.insert(name.clone(), listener);
+            self.listeners.insert(name.clone(), (host.clone(), listener));
         }
     }
 
@@ -129,6 +133,9 @@ impl Daemon {
                 Hint::Object(target) => {
                     let object = current.index.object(node, target).cloned();
                     tracing::debug!(%node, ?target, why = ?change.why, ours = object.is_some(), "told by libvirt");
+                    if let Some(object) = object.as_ref().filter(|_| change.why.contains(REBOOTED)) {
+                        self.restarts.reboots(object, now);
+                    }
                     ours.extend(object);
                 }
             }

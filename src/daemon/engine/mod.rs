@@ -4,6 +4,7 @@
 //! other.
 
 mod found;
+mod guests;
 mod intake;
 mod runs;
 
@@ -18,15 +19,17 @@ use tokio::time::Instant;
 use super::act::{Ended, Running};
 use super::cause::Cause;
 use super::claims::Index;
+use super::guests::Guests;
 use super::hosts::Hosts;
-use super::look::{Looked, Looker};
+use super::look::{Answer, Looked, Looker};
 use super::near::near;
 use super::queue::Queue;
+use super::restarts::Restarts;
 use super::supply::{News, Supply};
 use super::view::Shared;
 use super::{Options, Revision};
 use crate::apply::{Halt, Workspace};
-use crate::host::{Connector, Hints};
+use crate::host::{Connector, Hints, Host};
 use crate::name::{Name, ObjectRef};
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
@@ -52,6 +55,7 @@ enum Message {
     Hints(Name, Hints),
     Looked(Box<Looked>),
     Ended(Ended),
+    Told(Name, Vec<Answer>),
     Ask(Ask),
 }
 
@@ -95,6 +99,10 @@ pub struct Daemon {
     /// Objects whose manifests changed since they were last as wanted.
     pending: BTreeSet<ObjectRef>,
     put_off: BTreeMap<ObjectRef, u32>,
+    restarts: Restarts,
+    guests: Guests,
+    /// Nodes whose guests are being asked.
+    asking: BTreeSet<Name>,
     running: BTreeMap<u64, Running>,
     /// Objects that wait for a run's end.
     blocked: BTreeSet<ObjectRef>,
@@ -102,7 +110,7 @@ pub struct Daemon {
     full: Full,
     runs: u64,
     began: jiff::Timestamp,
-    listeners: BTreeMap<Name, JoinHandle<()>>,
+    listeners: BTreeMap<Name, (Arc<dyn Host>, JoinHandle<()>)>,
     paused: Option<oneshot::Receiver<()>>,
     pause_wanted: Vec<oneshot::Sender<oneshot::Sender<()>>>,
     published: Instant,
@@ -137,6 +145,8 @@ struct Full {
     /// One that is wanted, when and why.
     due: Option<(Instant, Cause)>,
     under_way: bool,
+    /// The last trigger before the last one that is over.
+    mark: u64,
     ended: Option<Instant>,
     /// The next one by the clock.
     resync: Instant,
@@ -176,10 +186,13 @@ impl Daemon {
             failures: BTreeMap::new(),
             pending: BTreeSet::new(),
             put_off: BTreeMap::new(),
+            restarts: Restarts::default(),
+            guests: Guests::default(),
+            asking: BTreeSet::new(),
             running: BTreeMap::new(),
             blocked: BTreeSet::new(),
             looks: 0,
-            full: Full { due: None, under_way: false, ended: None, resync: now, deferred: false, done: false },
+            full: Full { due: None, under_way: false, mark: 0, ended: None, resync: now, deferred: false, done: false },
             runs: 0,
             began,
             listeners: BTreeMap::new(),
@@ -208,7 +221,7 @@ impl Daemon {
         });
         let ended = self.turns(&mut stop).await;
         supplier.abort();
-        for (_, listener) in std::mem::take(&mut self.listeners) {
+        for (_, (_, listener)) in std::mem::take(&mut self.listeners) {
             listener.abort();
         }
         self.wind_up().await;
@@ -238,7 +251,13 @@ impl Daemon {
                         self.handle(message)?;
                     }
                 }
-                () = resumed(&mut self.paused) => self.paused = None,
+                () = resumed(&mut self.paused) => {
+                    self.paused = None;
+                    // A hand may have made and renamed anything.
+                    if let Some(Current { workspace, ledger, index, .. }) = &mut self.current {
+                        *index = ledger.pick(|owned| Index::of(&workspace.desired, owned));
+                    }
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -286,7 +305,9 @@ impl Daemon {
         let full = if self.full.under_way { None } else { self.full.due.map(|(at, _)| at) };
         let looks = if self.looks < LOOKS && self.full.ended.is_some() { self.queue.next() } else { None };
         let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
-        [full, looks, resync, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
+        let window = self.restarts.next(self.options.clock.now()).map(|pause| Instant::now() + pause);
+        let guests = self.guests.next(|object| self.may_ask(object));
+        [full, looks, resync, window, guests, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
     }
 
     fn is_paused(&self) -> bool {
@@ -311,6 +332,10 @@ impl Daemon {
             self.full.resync = now + self.options.resync;
             self.want_full(Cause::Resync, now);
         }
+        // A clock that is put forward is noticed by the next turn, and there is one every few seconds.
+        if self.restarts.opened(self.options.clock.now()) {
+            self.want_full(Cause::Window, now);
+        }
         if self.queue.depth() > MANY {
             self.want_full(Cause::Event, now);
         }
@@ -323,6 +348,7 @@ impl Daemon {
                 self.look_at(object, cause, now);
             }
         }
+        self.ask_guests(now, false);
         self.shared.metrics.stands(self.queue.depth(), self.running.len());
         Ok(())
     }
@@ -344,7 +370,7 @@ impl Daemon {
     }
 
     fn want_full(&mut self, cause: Cause, now: Instant) {
-        let urgent = cause.is_ours() || matches!(cause, Cause::Start | Cause::Resync | Cause::Awaited);
+        let urgent = cause.is_ours() || matches!(cause, Cause::Start | Cause::Resync | Cause::Awaited | Cause::Window);
         let at = if urgent { now } else { self.full.ended.map_or(now, |ended| ended + SPACE).max(now) };
         match &mut self.full.due {
             Some((due, why)) => {
@@ -359,7 +385,8 @@ impl Daemon {
         let consents = Consents { max_deletes: self.options.max_deletes, ..Consents::default() };
         let may = self.prunes_from.is_some_and(|from| from <= Instant::now());
         let prune = self.options.prune && may && current.workspace.set.whole;
-        Policy { prune, ..current.workspace.policy(Mode::Apply, consents, None) }
+        let (now, rebooted) = (Some(self.options.clock.now()), self.restarts.rebooted(Instant::now()));
+        Policy { prune, now, rebooted, ..current.workspace.policy(Mode::Apply, consents, None) }
     }
 
     fn looker(&self, cause: Cause) -> Option<Looker> {
@@ -416,6 +443,7 @@ impl Daemon {
             }
             Message::Looked(looked) => self.looked(*looked),
             Message::Ended(ended) => self.ended(ended),
+            Message::Told(node, answers) => self.told(&node, answers),
             Message::Ask(ask) => self.asked(ask),
         }
     }

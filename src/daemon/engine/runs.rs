@@ -6,12 +6,12 @@ use tokio::time::Instant;
 
 use super::super::act::{Ended, Running};
 use super::super::cause::Cause;
-use super::super::claims::{Claims, Index};
+use super::super::claims::Claims;
 use super::super::queue::Ending;
 use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
 use crate::name::ObjectRef;
-use crate::plan::{Op, Part, Plan};
+use crate::plan::{Op, Part, Plan, Verb};
 use crate::store::StoreError;
 
 impl Daemon {
@@ -53,9 +53,10 @@ impl Daemon {
         }
         for object in &part.objects {
             self.put_off.remove(object);
+            self.restarts.restarted(object);
         }
         let foreign: BTreeSet<ObjectRef> = if cause.finds_drift() {
-            part.objects.iter().filter(|object| self.was_synced(object, current)).cloned().collect()
+            healed(&part).filter(|object| self.was_synced(object, current)).cloned().collect()
         } else {
             BTreeSet::new()
         };
@@ -96,7 +97,7 @@ impl Daemon {
         let is_new = |object: &ObjectRef| self.statuses.get(object).is_none_or(|status| status.synced.is_none());
         let by_manifest =
             |object: &ObjectRef| self.pending.contains(object) || is_new(object) || !current.digests.contains_key(object);
-        if !self.options.heal && !part.objects.iter().any(by_manifest) {
+        if !self.options.heal && !part.objects.iter().any(by_manifest) && healed(part).next().is_some() {
             return Some("what others changed is only told (--heal=false)");
         }
         // A prune that was refused is refused as a whole, though its plan shows all that it would have done.
@@ -155,8 +156,8 @@ impl Daemon {
         for object in std::mem::take(&mut self.blocked) {
             self.queue.poke(&object, Cause::Awaited, now);
         }
-        if let Some(current) = &mut self.current {
-            current.index = current.ledger.pick(|owned| Index::of(&current.workspace.desired, owned));
+        if let Some(Current { workspace, ledger, index, .. }) = &mut self.current {
+            ledger.pick(|owned| index.renew(&ended.recorded, &workspace.desired, owned));
         }
         // Who hung on a network that was started again, only a look at all guests tells.
         let started = ended.steps.iter().any(|(op, done)| *done && *op == "network-start");
@@ -169,14 +170,15 @@ impl Daemon {
 
     /// Has a failure be seen before the next look.
     pub(super) fn say_failed(&mut self, object: &ObjectRef, why: &str) -> Result<(), StoreError> {
-        let Some(status) = self.statuses.get_mut(object) else { return Ok(()) };
-        let at = jiff::Timestamp::now().to_string();
-        findings::failed(status, why, &at);
-        let status = status.clone();
-        self.shared.view().objects.insert(object.clone(), status.clone());
-        match &self.current {
-            Some(current) => current.ledger.put_statuses(vec![status], Vec::new()),
-            None => Ok(()),
-        }
+        let Some(mut status) = self.statuses.get(object).cloned() else { return Ok(()) };
+        findings::failed(&mut status, why, &self.options.clock.now().to_string());
+        self.keep_statuses(vec![status], Vec::new())
     }
+}
+
+/// The objects of a part that are changed back. What only waited for a restart is as its manifest says.
+fn healed(part: &Part) -> impl Iterator<Item = &ObjectRef> {
+    let restarted: BTreeSet<&ObjectRef> =
+        part.plan.changes.iter().filter(|change| change.verb == Verb::Restart).map(|change| &change.object).collect();
+    part.objects.iter().filter(move |object| !restarted.contains(object))
 }

@@ -294,7 +294,8 @@ impl Host for FakeHost {
         let what = match scope {
             Scope::Everything | Scope::WithGuests => "everything",
             Scope::Host => "host",
-            Scope::Objects(_) | Scope::Guests(_) => "objects",
+            Scope::Objects(_) => "objects",
+            Scope::Guests(_) => "guests",
         };
         let index = self.begin("read", what);
         let (unreachable, due) = {

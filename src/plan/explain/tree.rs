@@ -257,6 +257,8 @@ fn format_words(format: &str) -> Option<&'static str> {
         "ip" => "IP address",
         "cidr" => "IP address with its prefix, such as 10.10.0.1/24",
         "uuid" => "UUID",
+        "cron" => "five fields of cron, such as 0 3 * * SUN",
+        "time-zone" => "name of a time zone, such as Europe/Vienna",
         _ => return None,
     })
 }

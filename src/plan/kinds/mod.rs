@@ -17,6 +17,7 @@ mod vm_fragment;
 mod vm_limits;
 mod vm_power;
 mod vm_rebuild;
+mod vm_restart;
 mod volume;
 mod volume_made;
 

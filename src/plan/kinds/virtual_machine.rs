@@ -332,7 +332,7 @@ fn update(
         row.drafts.push(Draft::new(op, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
     }
     let changed = row.drafts.len();
-    vm_power::notes(p, wanted, domain, &now);
+    vm_power::notes(p, wanted, spec, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
     if rebuilt {
         vm_rebuild::stop(p, &wanted.object);

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::virtual_machine::lane;
-use crate::manifest::{OnTimeout, RestartPolicy, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
+use super::vm_restart::{Restart, restart};
+use crate::manifest::{self, OnTimeout, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
 use crate::observe::{DomainState, OffReason, PowerState};
 use crate::plan::model::{Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
@@ -97,17 +98,6 @@ pub(super) fn start_drafts(p: &Planner<'_>, wanted: &Wanted, uuid: uuid::Uuid, o
     drafts
 }
 
-/// Seconds of a duration such as `120s`, `5m` or `1h`.
-fn seconds(text: &str) -> Option<u64> {
-    let count: u64 = text.get(..text.len().checked_sub(1)?)?.parse().ok()?;
-    match text.chars().last()? {
-        's' => Some(count),
-        'm' => Some(count * 60),
-        'h' => Some(count * 3600),
-        _ => None,
-    }
-}
-
 /// A graceful stop, or a cut where the manifest or a flag says so.
 pub(in crate::plan) fn stop_drafts(
     p: &Planner<'_>,
@@ -129,7 +119,7 @@ pub(in crate::plan) fn stop_drafts(
                 name,
                 uuid,
                 method: shutdown.method.unwrap_or(ShutdownMethod::Auto),
-                timeout_seconds: shutdown.timeout.as_deref().and_then(seconds).unwrap_or(120),
+                timeout_seconds: shutdown.timeout.as_deref().and_then(manifest::seconds).unwrap_or(120),
                 on_timeout: shutdown.on_timeout.unwrap_or(OnTimeout::Report),
             },
             lane(wanted),
@@ -177,11 +167,18 @@ fn pending(domain: &DomainState, now: &BTreeMap<String, Value>) -> (Vec<String>,
 }
 
 /// What is no change, but worth a line.
-pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, domain: &DomainState, now: &BTreeMap<String, Value>) {
+pub(super) fn notes(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    domain: &DomainState,
+    now: &BTreeMap<String, Value>,
+) {
     let (ours, others) = pending(domain, now);
     if !ours.is_empty() || !others.is_empty() {
+        let when = if ours.is_empty() { String::new() } else { restart(p, wanted, spec).words() };
         let fields: Vec<_> = ours.into_iter().chain(others.into_iter().map(|path| format!("{path} (not ours)"))).collect();
-        let message = format!("it runs with other values than its definition: {}", fields.join(", "));
+        let message = format!("it runs with other values than its definition: {}{when}", fields.join(", "));
         p.note(&wanted.object, "RestartRequired", message);
     }
     if domain.managed_save && !p.policy.consents.discard_saved_state.contains(&wanted.object) {
@@ -202,7 +199,7 @@ pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, domain: &DomainState, 
 /// The start, stop or restart that follows a change: what the strategy asks for, else a restart for what waits for one, where the
 /// manifest or a word on the command line has it so.
 pub(super) fn follow(
-    p: &Planner<'_>,
+    p: &mut Planner<'_>,
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
     domain: &DomainState,
@@ -227,12 +224,16 @@ pub(super) fn follow(
         row.drafts.extend(power.drafts);
         return;
     }
-    let consent = p.policy.consents.allow_restart.contains(&wanted.object);
-    let policy = spec.update_policy.as_ref().and_then(|policy| policy.restart) == Some(RestartPolicy::Now);
     let (ours, _) = pending(domain, now);
     let halted = spec.run_strategy == Some(RunStrategy::Halted);
-    if domain.state != PowerState::Running || halted || !(policy || consent) || (ours.is_empty() && !waits) {
+    if domain.state != PowerState::Running || halted || (ours.is_empty() && !waits) {
         return;
+    }
+    match restart(p, wanted, spec) {
+        Restart::May => {}
+        // Where something waits already, that is said with it.
+        Restart::Later(Some(when)) if ours.is_empty() => return p.note(&wanted.object, "RestartLater", when),
+        Restart::Later(_) => return,
     }
     if row.fields.is_empty() {
         row.verb = Verb::Restart;

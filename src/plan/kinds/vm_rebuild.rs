@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::virtual_machine::disk_object;
 use super::vm_create;
 use super::vm_power::stop_drafts;
-use crate::manifest::{Management, OnChange, RestartPolicy, RunStrategy, Spec, VirtualMachineSpec};
+use super::vm_restart::restart;
+use crate::manifest::{Management, OnChange, RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, OffReason, PowerState};
 use crate::plan::identity::Verdict;
@@ -118,9 +119,10 @@ fn judge(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Nam
         }
         rebuild.volumes.insert(object);
     }
-    let now = spec.update_policy.as_ref().and_then(|policy| policy.restart) == Some(RestartPolicy::Now);
+    let restart = restart(p, wanted, spec);
     let halted = spec.run_strategy == Some(RunStrategy::Halted);
-    if domain.is_active() && !halted && !now && !given(&p.policy.consents.allow_restart, &wanted.object) {
+    let waits = domain.is_active() && !halted && !restart.may();
+    if waits {
         words.push(format!("--allow-restart {}", wanted.object));
     }
     if domain.managed_save && !given(&p.policy.consents.discard_saved_state, &wanted.object) {
@@ -128,7 +130,8 @@ fn judge(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Nam
     }
     if !words.is_empty() {
         let lost = if lost.is_empty() { String::new() } else { format!("; the data of {} is lost by that", lost.join(", ")) };
-        let message = format!("/cloudInit: what it tells changed, and it is to be rebuilt (onChange: Rebuild){lost}");
+        let when = if waits { restart.words() } else { String::new() };
+        let message = format!("/cloudInit: what it tells changed, and it is to be rebuilt (onChange: Rebuild){lost}{when}");
         let help = [
             format!("if that may be: {}", words.join(" ")),
             "or set `onChange: NextStart` to hand it to the guest as it is".into(),

@@ -3,7 +3,7 @@
 use super::text::path_problem;
 use super::{Check, cloud_init, devices};
 use crate::diag::Code;
-use crate::manifest::{Accelerator, Console, FirmwareType, SecretValue, VirtualMachineSpec};
+use crate::manifest::{Accelerator, Console, FirmwareType, RestartPolicy, SecretValue, UpdatePolicy, VirtualMachineSpec};
 
 /// Models that QEMU knows by a name which libvirt takes, and fails on at the start.
 const QEMU_MODELS: &[(&str, &str)] = &[("max", "maximum"), ("host", "host-passthrough")];
@@ -29,6 +29,22 @@ pub(super) fn check(check: &mut Check<'_>, spec: &VirtualMachineSpec) {
     }
     if let Some(fragment) = &spec.xml {
         xml(check, fragment);
+    }
+    if let Some(policy) = &spec.update_policy {
+        windows(check, policy);
+    }
+}
+
+/// Windows say when a restart may be; without a wish for one they say nothing.
+fn windows(check: &mut Check<'_>, policy: &UpdatePolicy) {
+    if policy.windows.is_empty() || matches!(policy.restart, Some(RestartPolicy::Now | RestartPolicy::OnReboot)) {
+        return;
+    }
+    let message = "windows say when it may be restarted, and it is never restarted";
+    let help = "write `restart: Now` (in the next window) or `restart: OnReboot` beside them, or take them out";
+    match policy.restart {
+        Some(_) => check.clash(Code::Conflict, "/updatePolicy/windows", "/updatePolicy/restart", message, help),
+        None => check.say(Code::Conflict, "/updatePolicy/windows", message, help),
     }
 }
 
