@@ -6,8 +6,11 @@
 
 #![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
+#![expect(clippy::print_stderr, reason = "a test says which sample it took")]
 
 mod checkout;
+#[path = "examples_suite/every_call.rs"]
+mod every_call;
 
 use std::fs;
 

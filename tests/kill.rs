@@ -10,44 +10,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
-use checkout::Place;
+use checkout::{Place, node};
 use serde_json::Value;
-
-/// What the node has, without what counts how often something was done.
-fn node(place: &Place) -> Value {
-    const WRITER: &str = r#"writer=\""#;
-    let mut text = fs::read_to_string(place.path("fake").join("local.json")).unwrap();
-    // The writer of a mark follows from the state directory.
-    while let Some(at) = text.find(WRITER) {
-        text.replace_range(at..at + WRITER.len() + "00000000-0000-0000-0000-000000000000".len(), "by");
-    }
-    let mut state: Value = serde_json::from_str(&text).unwrap();
-    let top = state.as_object_mut().unwrap();
-    for counter in ["lastId", "madeUp"] {
-        top.remove(counter);
-    }
-    for domain in top["domains"].as_object_mut().unwrap().values_mut() {
-        // Its id, the ports of its taps: of this start.
-        let live = domain["live"].is_string();
-        domain["live"] = live.into();
-        if live {
-            // Of the time before it started.
-            domain["offReason"] = Value::Null;
-        }
-    }
-    for file in top["files"].as_object_mut().unwrap().values_mut() {
-        file.as_object_mut().unwrap().remove("written");
-    }
-    for network in top["networks"].as_object_mut().unwrap().values_mut() {
-        // The ids of ports are made up at each plugging in; how many there are says who hangs on it.
-        let ports = network["ports"].as_array().map_or(0, Vec::len);
-        network["ports"] = ports.into();
-    }
-    for pool in top["pools"].as_object_mut().unwrap().values_mut() {
-        pool.as_object_mut().unwrap().retain(|key, _| !["known", "seen"].contains(&key.as_str()));
-    }
-    state
-}
 
 /// What runs, as far as a manifest can say it.
 fn running(place: &Place) -> BTreeMap<String, BTreeMap<String, Value>> {
@@ -91,7 +55,7 @@ fn kill_each(make: &dyn Fn() -> Place, act: &[&str], again: &[&str], plan: &[&st
     let clean = make();
     done(&clean, act);
     done(&clean, again);
-    let (wanted, runs) = (node(&clean), running(&clean));
+    let (wanted, runs) = (node(&clean, "local"), running(&clean));
     let mut kills = 0;
     loop {
         let point = kills + 1;
@@ -104,7 +68,7 @@ fn kill_each(make: &dyn Fn() -> Place, act: &[&str], again: &[&str], plan: &[&st
         assert_eq!(killed.status.signal(), Some(9), "point {point}: {}", String::from_utf8_lossy(&killed.stderr));
         kills = point;
         let said = done(&place, again);
-        let found = node(&place);
+        let found = node(&place, "local");
         assert!(found == wanted, "{act:?}, killed at point {point}: it ended as\n{found:#}\nand not as\n{wanted:#}\n{said}");
         assert_eq!(running(&place), runs, "{act:?}, killed at point {point}: something else runs\n{said}");
         done(&place, plan);
@@ -244,7 +208,7 @@ fn a_vm_that_is_rebuilt_survives_a_kill_anywhere_and_keeps_its_blank_disks() {
     kill_each(&fresh, &arguments, &arguments, &["plan", "-f", checkout, "--detailed-exitcode"], 20);
     let clean = fresh();
     done(&clean, &arguments);
-    let state = node(&clean);
+    let state = node(&clean, "local");
     let digest = |disk: &str| {
         let files = state["files"].as_object().unwrap();
         let (_, file) = files.iter().find(|(path, _)| path.contains(&format!("/small.{disk}."))).unwrap();
@@ -336,7 +300,7 @@ fn a_password_that_was_begun_and_taken_back_is_the_old_one_after_a_kill_anywhere
         done(&place, &["apply", "-y"]);
         place
     };
-    let wanted = node(&make());
+    let wanted = node(&make(), "local");
     let mut kills = 0;
     loop {
         let place = make();
@@ -350,7 +314,7 @@ fn a_password_that_was_begun_and_taken_back_is_the_old_one_after_a_kill_anywhere
         assert_eq!(killed.status.signal(), Some(9), "{}", String::from_utf8_lossy(&killed.stderr));
         kills += 1;
         done(&place, &["apply", "-y"]);
-        assert!(node(&place) == wanted, "killed at point {kills}, it has another password");
+        assert!(node(&place, "local") == wanted, "killed at point {kills}, it has another password");
     }
     assert!(kills >= 3, "only {kills} fail points");
 }

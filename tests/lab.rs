@@ -34,6 +34,8 @@ mod bad_luck;
 mod checkouts;
 #[path = "lab_suite/console.rs"]
 mod console;
+#[path = "lab_suite/cut_calls.rs"]
+mod cut_calls;
 #[path = "lab_suite/daemon.rs"]
 mod daemon;
 #[path = "lab_suite/debian.rs"]
@@ -70,6 +72,8 @@ mod lifecycle_cases;
 mod luck;
 #[path = "lab_suite/networks.rs"]
 mod networks;
+#[path = "lab_suite/proxy.rs"]
+mod proxy;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;
 #[path = "lab_suite/volumes.rs"]

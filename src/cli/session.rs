@@ -400,7 +400,7 @@ fn fakes() -> bool {
 }
 
 /// What reaches the nodes: libvirt, or in tests the one in memory. With `JVP_FAKE=/folder` every Node is a fake one, whatever its
-/// URI, whose state lies in that folder.
+/// URI, whose state lies in that folder; with `JVP_FAKE_FAULT=node:N:fails` the N-th act on a node goes wrong.
 pub(super) fn connector() -> Box<dyn Connector> {
     use crate::host::fake::FakeConnector;
     if fakes() {
@@ -408,7 +408,8 @@ pub(super) fn connector() -> Box<dyn Connector> {
     }
     let folder = std::env::var_os("JVP_FAKE").map(PathBuf::from).filter(|folder| folder.is_absolute());
     if let Some(folder) = folder.filter(|_| cfg!(debug_assertions)) {
-        return Box::new(FakeConnector::in_folder(&folder));
+        let fault = std::env::var("JVP_FAKE_FAULT").unwrap_or_default();
+        return Box::new(FakeConnector::in_folder(&folder).with_fault(&fault));
     }
     Box::new(LibvirtConnector)
 }

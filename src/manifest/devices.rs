@@ -141,7 +141,8 @@ pub struct Vnc {
     /// The address of the node's that it listens at. Default at creation: 127.0.0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<IpAddr>,
-    /// The password, at most 8 characters count.
+    /// The password, at most 8 characters count. Another value in its source is seen; one that was set by hand is not, since it is
+    /// never read back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretValue>,
     /// An absolute path of a Unix socket on the node.

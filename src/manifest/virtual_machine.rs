@@ -25,7 +25,7 @@ pub struct VirtualMachineSpec {
     /// Its virtual CPUs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
-    /// Its memory. With `maxMemory`, what the balloon leaves it.
+    /// Its memory. With `maxMemory`, what the balloon leaves it; what a hand makes of the balloon of a running guest alone is not seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub memory: Option<ByteSize>,

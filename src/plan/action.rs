@@ -352,6 +352,15 @@ impl Op {
         }
     }
 
+    /// Whether it writes a domain's mark.
+    pub(super) fn writes_mark(&self) -> bool {
+        match self {
+            Self::DomainMetadata { mark, .. } => mark.is_some(),
+            Self::DomainRedefine { patch, .. } => patch.mark.is_some(),
+            _ => false,
+        }
+    }
+
     /// What is read back after it; none for deeds of the controller's.
     pub fn target(&self) -> Option<Target> {
         match self {
@@ -514,6 +523,8 @@ pub struct Begins {
     pub entry: Option<Box<Entry>>,
     /// Whether it is stopped in order to start again. Where the effect didn't happen it is not, as before.
     pub restarting: Option<bool>,
+    /// Whether this step or a later one of the same change writes the object's mark.
+    pub mark_due: bool,
 }
 
 impl Begins {
@@ -521,6 +532,7 @@ impl Begins {
     pub fn begun(&self, known: &Entry) -> Entry {
         let mut begun = known.clone();
         begun.restarting = self.restarting.unwrap_or(known.restarting);
+        begun.mark_due |= self.mark_due;
         let Some(entry) = &self.entry else { return begun };
         begun.last.extend(entry.last.iter().cloned());
         for (key, reservation) in &entry.reservations {

@@ -195,7 +195,7 @@ pub const FIELDS: &[Field] = &[
     row(VirtualMachine, "/interfaces/*/ip", Behaviour, Drop, When::Live, Done),
     row(VirtualMachine, "/interfaces/*/model", Seed, Keep, When::Restart, Done),
     row(VirtualMachine, "/interfaces/*/linkState", Managed, Set("\"up\""), When::Live, Done).absent("\"up\""),
-    row(VirtualMachine, "/cloudInit/**", Behaviour, Keep, When::Restart, Done).sensitive(),
+    row(VirtualMachine, "/cloudInit/**", Behaviour, Keep, When::Nothing, Done).sensitive(),
     row(VirtualMachine, "/console/serial", Seed, Keep, When::Restart, Done).absent("false"),
     row(VirtualMachine, "/console/vnc/listen", Managed, Drop, When::Restart, Done),
     row(VirtualMachine, "/console/vnc/password/**", Behaviour, Drop, When::Live, Done).sensitive(),

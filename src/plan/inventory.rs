@@ -91,5 +91,6 @@ fn from_mark(mark: &Mark, node: &Name, uuid: uuid::Uuid, name: &str) -> Entry {
         reservations: std::collections::BTreeMap::new(),
         last_off_reason: None,
         restarting: false,
+        mark_due: false,
     }
 }

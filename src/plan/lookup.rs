@@ -183,6 +183,19 @@ impl Planner<'_> {
         self.refuse(wanted, RefusalKind::Guard, format!("this never changes once it is made: {line}"), &[way.into()]);
     }
 
+    /// Refuses another node for what stands on one: a second one would be made, and the first forgotten. True where it was refused.
+    pub(super) fn refuse_new_node(&mut self, wanted: &Wanted, node: &Name) -> bool {
+        let moved = self.entry(&wanted.object).and_then(|entry| entry.node.clone()).filter(|was| was != node);
+        let Some(was) = moved else { return false };
+        let message = format!("it stands on Node/{was}; moving it to Node/{node} needs migration, which is not there yet");
+        let help = match wanted.object.kind {
+            Kind::Volume => format!("set the node of the VM that uses it, or the `nodes` of its pool, back to {was}"),
+            _ => format!("set `spec.node: {was}`"),
+        };
+        self.refuse(wanted, RefusalKind::Guard, message, &[help]);
+        true
+    }
+
     /// Refuses another `libvirtName` for what stands under the name that it was made with. True where it was refused; false where
     /// `found` is a name that somebody gave it by hand.
     pub(super) fn refuse_new_name(&mut self, wanted: &Wanted, found: &str) -> bool {

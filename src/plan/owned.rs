@@ -114,6 +114,9 @@ pub struct Entry {
     /// A restart of it was begun and is not done: what jvp stopped starts again, whatever its strategy says of one that is off.
     #[serde(default)]
     pub restarting: bool,
+    /// A change that its mark is to tell of was begun and is not settled: the mark that is there may be behind it.
+    #[serde(default)]
+    pub mark_due: bool,
 }
 
 impl Entry {

@@ -66,6 +66,7 @@ pub(super) fn fresh_entry(wanted: &Wanted, sources: &Sources, libvirt_uuid: Opti
         reservations: BTreeMap::new(),
         last_off_reason: None,
         restarting: false,
+        mark_due: false,
     }
 }
 

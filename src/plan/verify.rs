@@ -149,6 +149,10 @@ fn written(op: &Op, state: &NodeState) -> Result<(), String> {
         Op::DomainRedefine { name, patch, .. } => {
             (patch.mark.as_ref(), state.domains.get(name).and_then(|domain| domain.doc.mark.as_ref()))
         }
+        Op::DomainMetadata { name, mark: Some(mark), .. } => {
+            let found = state.domains.get(name).and_then(|domain| domain.doc.mark.as_ref());
+            return is(found.is_some_and(|found| found.to_xml() == *mark), "its mark was not written");
+        }
         _ => return Ok(()),
     };
     let Some(wanted) = wanted else { return Ok(()) };

@@ -7,10 +7,10 @@ use crate::checkout::{Checkout, ground};
 use crate::scenarios::FLEET;
 use crate::support::{Lab, left_out, tiny};
 
-type Inventory = BTreeMap<String, String>;
+pub(crate) type Inventory = BTreeMap<String, String>;
 
 /// `pool` is the folder of the pool; `strategy` says whether the first VM runs.
-fn manifests(uri: &str, pool: &str, strategy: &str) -> String {
+pub(crate) fn manifests(uri: &str, pool: &str, strategy: &str) -> String {
     let ground = ground(uri, FLEET, "main", Path::new(pool));
     format!(
         r#"{ground}---
@@ -59,10 +59,10 @@ spec:
     )
 }
 
-const DELETE: [&str; 5] = ["delete", "-y", "--with-data", "--force-stop", "VM/web"];
+pub(crate) const DELETE: [&str; 5] = ["delete", "-y", "--with-data", "--force-stop", "VM/web"];
 
 /// What differs between two inventories, in words.
-fn difference(clean: &Inventory, found: &Inventory) -> String {
+pub(crate) fn difference(clean: &Inventory, found: &Inventory) -> String {
     let mut text = String::new();
     for name in clean.keys().chain(found.keys().filter(|name| !clean.contains_key(*name))) {
         match (clean.get(name), found.get(name)) {

@@ -34,6 +34,8 @@ pub enum Trouble {
     NoAnswer,
     /// It has no effect, and nobody says so.
     Lost,
+    /// Of what is several calls of libvirt's all but the last take effect, and nobody says so; what is one call fails.
+    Half,
     /// It fails once, and would not if tried again.
     Transient,
     /// jvp dies right before it.
@@ -50,16 +52,19 @@ struct Fate {
     count: AtomicU32,
     full_reads: AtomicU32,
     plan: Mutex<Option<(u32, Trouble)>>,
+    /// The word of the act that went wrong.
+    met: Mutex<&'static str>,
     died: Notify,
 }
 
 impl Fate {
-    fn next(&self) -> Option<Trouble> {
+    fn next(&self, op: &Op) -> Option<Trouble> {
         let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
         let mut plan = self.plan.lock().unwrap();
         match *plan {
             Some((step, trouble)) if step == count => {
                 *plan = None;
+                *self.met.lock().unwrap() = op.word();
                 Some(trouble)
             }
             _ => None,
@@ -83,18 +88,23 @@ impl Host for Fated {
 
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         let unknown = || Err(libvirt_error(ErrorKind::Unknown, 0, "nobody answered"));
-        match self.fate.next() {
+        match self.fate.next(op) {
             None => self.host.act(op, progress).await,
             Some(Trouble::Fails) => Err(libvirt_error(ErrorKind::Failed, 1, "it went wrong")),
             Some(Trouble::NoAnswer) => {
                 self.host.act(op, progress).await?;
                 unknown()
             }
-            // Where a read-back waits long for what may come late, so would the test.
-            Some(Trouble::Lost) if matches!(op, Op::NetworkDefine { .. } | Op::PoolDefine { .. } | Op::DomainDefine { .. }) => {
+            Some(Trouble::Lost) => unknown(),
+            Some(Trouble::Half) => {
+                let Op::DomainMetadata { name, uuid, title, description, mark: Some(_), live } = op else {
+                    return Err(libvirt_error(ErrorKind::Failed, 1, "it went wrong"));
+                };
+                let (name, title, description) = (name.clone(), title.clone(), description.clone());
+                let half = Op::DomainMetadata { name, uuid: *uuid, title, description, mark: None, live: *live };
+                self.host.act(&half, progress).await?;
                 unknown()
             }
-            Some(Trouble::Lost) => Err(libvirt_error(ErrorKind::Failed, 1, "it went wrong")),
             Some(Trouble::Transient) => {
                 let How::Fail(error) = How::transient() else { return unknown() };
                 Err(error)
@@ -177,7 +187,8 @@ fn now() -> jiff::Timestamp {
 }
 
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    // Nobody waits for what comes late: the clock goes on where all others wait.
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
 }
 
 pub struct Bench {
@@ -375,6 +386,11 @@ impl Bench {
     /// Whether what was to go wrong did.
     pub fn met(&self) -> bool {
         self.fate.plan.lock().unwrap().is_none()
+    }
+
+    /// The word of the act that went wrong last.
+    pub fn met_at(&self) -> &'static str {
+        *self.fate.met.lock().unwrap()
     }
 
     /// Has the image of a template have other content.

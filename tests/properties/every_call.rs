@@ -1,7 +1,10 @@
 //! Each call of a run in its turn: it fails before its effect, or after it without an answer. Whatever the run was for (to make, to
 //! change, to take down), the next one ends as a clean run does, and what is somebody else's stays as it is.
 
+use std::collections::BTreeSet;
+
 use jvp::name::Kind;
+use jvp::plan::Op;
 
 use crate::bench::{Bench, Trouble, block_on};
 use crate::scene::{Begin, Disk, Machine, Scene};
@@ -71,17 +74,24 @@ fn each(first: &dyn Fn() -> Bench, then: Option<&dyn Fn() -> Bench>, delete: boo
         let clean = set_out(first, then, delete).await;
         clean.apply().await.unwrap();
         let foreign = clean.foreign();
+        // What is lost without a word is tried at each kind of call.
+        let mut lost = BTreeSet::new();
         for step in 1.. {
-            for trouble in [Trouble::Fails, Trouble::NoAnswer] {
+            let mut what = "";
+            for trouble in [Trouble::Fails, Trouble::NoAnswer, Trouble::Lost, Trouble::Half] {
+                if (trouble == Trouble::Half && what != "domain-metadata") || (trouble == Trouble::Lost && !lost.insert(what)) {
+                    continue;
+                }
                 let bench = set_out(first, then, delete).await;
                 bench.trouble(step, trouble);
                 bench.troubled().await;
                 if !bench.met() {
                     return step - 1;
                 }
+                what = bench.met_at();
                 bench.heal();
                 bench.apply().await.unwrap();
-                let what = format!("{trouble:?} at call {step}");
+                let what = format!("{trouble:?} at call {step}, {what}");
                 assert_eq!(difference(&ends(&clean), &ends(&bench)), "", "{what}");
                 let plan = bench.plan().await;
                 assert!(plan.is_empty() && plan.refusals.is_empty(), "{what}: {plan:#?}");
@@ -135,4 +145,82 @@ fn each_call_of_a_change_fails_before_and_after_its_effect_and_the_next_run_ends
     // And all of it back.
     let back = each(&then, Some(&|| of(running(&vm("], disks: [{name: data, volume: data}]"), "}}]", "16Mi"))), false);
     assert!(back >= 8, "{back} calls");
+}
+
+#[test]
+fn a_mark_that_a_call_left_behind_what_was_done_is_brought_up_by_the_next_run() {
+    let of = |vm: &str| {
+        let vm = format!("memory: 64Mi, {vm}");
+        let scene = Scene { nodes: 1, pools: 1, networks: Vec::new(), templates: Vec::new(), machines: Vec::new() };
+        Bench::of(&scene, &running(&vm, "}}]", "8Mi")).unwrap()
+    };
+    let disks = |more: &str| format!("disks: [{{name: data, volume: data}}{more}]");
+    let plugged = |more: &str| format!("interfaces: [{{name: eth0, network: net0{more}}}]");
+    // All that the last call brings is the mark, or half of it is.
+    for (one, other, least) in [
+        (disks(""), disks(", {name: more, volume: more}"), 2),
+        (disks(""), disks("") + ", title: New", 1),
+        (plugged(""), plugged(", ip: 198.18.0.7"), 2),
+        (plugged(", ip: 198.18.0.8"), plugged(", ip: 198.18.0.7"), 3),
+        (disks("") + ", autostart: true", disks("") + ", autostart: false", 1),
+    ] {
+        for (first, then) in [(&one, &other), (&other, &one)] {
+            let calls = each(&|| of(first), Some(&|| of(then)), false);
+            assert!(calls >= least, "{calls} calls from {first} to {then}");
+        }
+    }
+}
+
+#[test]
+fn a_mark_alone_is_a_change_that_says_so_and_touches_nothing_else() {
+    let of = |title: &str| {
+        let scene = Scene { nodes: 1, pools: 1, networks: Vec::new(), templates: Vec::new(), machines: Vec::new() };
+        Bench::of(&scene, &running(&format!("memory: 64Mi{title}"), "}}]", "8Mi")).unwrap()
+    };
+    block_on(async {
+        let mut bench = of("");
+        bench.apply().await.unwrap();
+        bench.desired = of(", title: New").desired;
+        bench.trouble(1, Trouble::Half);
+        bench.troubled().await;
+        bench.heal();
+        let plan = bench.plan().await;
+        let [action] = plan.actions.as_slice() else { panic!("{:#?}", plan.actions) };
+        let Op::DomainMetadata { title: None, description: None, mark: Some(_), .. } = &action.op else { panic!("{action:#?}") };
+        let said = "~ VirtualMachine/vm will be updated on n0\n    # a run broke off before its mark told what was done\n\nPlan: 1 to change.\n";
+        assert_eq!(jvp::plan::render(&plan, false), said);
+        bench.apply().await.unwrap();
+        assert!(bench.plan().await.is_empty());
+    });
+}
+
+/// Whoever has nothing but the marks knows who keeps which address.
+#[test]
+fn an_address_that_was_changed_alone_is_taken_back_also_where_the_ledger_was_lost() {
+    let of = |ip: &str| {
+        let scene = Scene { nodes: 1, pools: 1, networks: Vec::new(), templates: Vec::new(), machines: Vec::new() };
+        let mut all = running(&format!("memory: 64Mi, interfaces: [{{name: eth0, network: net0{ip}}}]"), "}}]", "8Mi");
+        // Nothing but the ledger tells of a volume that is no VM's.
+        all.retain(|(file, _)| !file.starts_with("Volume"));
+        Bench::of(&scene, &all).unwrap()
+    };
+    block_on(async {
+        for delete in [false, true] {
+            let mut bench = of("");
+            bench.apply().await.unwrap();
+            bench.desired = of(", ip: 198.18.0.7").desired;
+            bench.apply().await.unwrap();
+            bench.lose_ledger();
+            if delete {
+                let vm = "VirtualMachine/vm".parse().unwrap();
+                bench.mode = jvp::plan::Mode::Delete { objects: [vm].into(), with_data: false };
+            } else {
+                bench.desired = of("").desired;
+            }
+            bench.apply().await.unwrap();
+            let state = bench.hosts.values().next().unwrap().state();
+            let left = state.networks.values().filter(|network| network.inactive.contains("198.18.0.7")).count();
+            assert_eq!(left, 0, "delete: {delete}");
+        }
+    });
 }

@@ -9,7 +9,7 @@ use jvp::plan::{MaxDeletes, Mode, Verb};
 use proptest::prelude::*;
 
 use crate::bench::{Bench, Trouble, block_on};
-use crate::scene::scenes;
+use crate::scene::{Scene, scenes};
 use crate::{config, difference};
 
 type Nodes = BTreeMap<String, BTreeMap<String, String>>;
@@ -167,4 +167,48 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// Two nodes, a pool on one of them, and a volume in it.
+fn with_volume(node: &str, name: &str, spec: &str) -> Bench {
+    let scene = Scene { nodes: 2, pools: 0, networks: Vec::new(), templates: Vec::new(), machines: Vec::new() };
+    let mut all = scene.documents();
+    let mut put = |kind: &str, name: &str, spec: &str| {
+        let text = format!("apiVersion: jvp.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n");
+        all.push((format!("{kind}-{name}.yaml"), text));
+    };
+    put("StoragePool", "p0", &format!("type: Dir, target: {{path: /srv/p0}}, nodes: [{node}]"));
+    put("Volume", name, &format!("pool: p0, {spec}"));
+    Bench::of(&scene, &all).unwrap()
+}
+
+#[test]
+fn a_volume_that_stands_on_one_node_is_refused_on_another() {
+    block_on(async {
+        let mut bench = with_volume("n0", "data", "capacity: 8Mi");
+        bench.apply().await.unwrap();
+        let files = bench.files();
+        bench.desired = with_volume("n1", "data", "capacity: 8Mi").desired;
+        let plan = bench.plan().await;
+        assert!(plan.changes.iter().all(|change| change.object.kind != Kind::Volume), "{:#?}", plan.changes);
+        let [refusal] = plan.refusals.as_slice() else { panic!("{plan:#?}") };
+        assert_eq!(refusal.object.to_string(), "Volume/data");
+        assert_eq!(refusal.message, "it stands on Node/n0; moving it to Node/n1 needs migration, which is not there yet");
+        assert_eq!(refusal.help, ["set the node of the VM that uses it, or the `nodes` of its pool, back to n0"]);
+        assert_eq!(bench.files(), files);
+    });
+}
+
+#[test]
+fn a_source_that_is_nowhere_is_told_before_its_pool_runs() {
+    block_on(async {
+        let bench = with_volume("n0", "copy", "source: {volume: gone}, clone: Full");
+        let plan = bench.plan().await;
+        let notes: Vec<_> = plan.notes.iter().map(|note| (note.object.to_string(), note.message.as_str())).collect();
+        let said = "its source Volume/gone is in no manifest, not in the inventory, and in no pool that runs";
+        assert_eq!(notes, [("Volume/copy".to_owned(), said)]);
+        assert!(plan.deferred.iter().any(|deferred| deferred.object.to_string() == "Volume/copy"), "{:#?}", plan.deferred);
+        let whole = with_volume("n0", "copy", "capacity: 8Mi");
+        assert_eq!(whole.plan().await.notes, []);
+    });
 }

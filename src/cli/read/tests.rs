@@ -63,6 +63,7 @@ fn entry(text: &str, libvirt_name: &str) -> Entry {
         reservations: BTreeMap::new(),
         last_off_reason: None,
         restarting: false,
+        mark_due: false,
     }
 }
 

@@ -377,6 +377,7 @@ pub struct FakeConnector {
     hosts: Arc<Mutex<BTreeMap<String, FakeHost>>>,
     log: Arc<Mutex<Vec<Call>>>,
     folder: Option<PathBuf>,
+    fault: Option<(String, When, How)>,
 }
 
 impl FakeConnector {
@@ -391,6 +392,19 @@ impl FakeConnector {
     /// Nodes whose states lie in a folder as `<node>.json`, whatever their URIs say.
     pub fn in_folder(folder: &Path) -> Self {
         Self { folder: Some(folder.to_owned()), ..Self::default() }
+    }
+
+    /// The same, where something goes wrong as `NODE:N:fails` or `NODE:N:no-answer` says: the N-th act on a node fails, or takes effect
+    /// and nobody says so. Any other text is none.
+    #[must_use]
+    pub fn with_fault(self, text: &str) -> Self {
+        let mut parts = text.split(':');
+        let fault = match (parts.next(), parts.next().and_then(|count| count.parse().ok()), parts.next()) {
+            (Some(node), Some(count), Some("fails")) => Some((node.to_owned(), When::Nth(count), How::failed("it went wrong"))),
+            (Some(node), Some(count), Some("no-answer")) => Some((node.to_owned(), When::Nth(count), How::NoAnswer)),
+            _ => None,
+        };
+        Self { fault, ..self }
     }
 
     /// The node of a name, made where there is none.
@@ -409,7 +423,14 @@ impl FakeConnector {
 
     fn entry(&self, key: &str, name: &str, path: Option<PathBuf>) -> FakeHost {
         let mut hosts = lock(&self.hosts);
-        hosts.entry(key.to_owned()).or_insert_with(|| FakeHost::build(name, path, Arc::clone(&self.log))).clone()
+        let build = || {
+            let host = FakeHost::build(name, path, Arc::clone(&self.log));
+            if let Some((_, when, how)) = self.fault.as_ref().filter(|(node, ..)| node == name) {
+                host.inject(when.clone(), how.clone());
+            }
+            host
+        };
+        hosts.entry(key.to_owned()).or_insert_with(build).clone()
     }
 }
 

@@ -6,7 +6,6 @@ use crate::plan::fields::{Change, Class, Field, OnRemoval, When};
 pub fn effect(row: &Field) -> &'static str {
     match (row.class, row.change) {
         (_, Change::Never(_)) => "refused",
-        (Class::Behaviour | Class::Inventory, Change::Done) if row.when != When::Live => "none",
         (_, Change::Done) => match row.when {
             When::Live => "live",
             When::Restart => "next start",
@@ -50,10 +49,27 @@ pub fn class_words(class: Class) -> (&'static str, &'static str) {
 pub fn removal_words(row: &Field) -> String {
     match (row.class, row.on_removal) {
         (Class::CreateOnly, _) => "nothing: it was used at creation".to_owned(),
+        // What stands in a document all the same.
+        (Class::Behaviour, OnRemoval::Drop) if row.when == When::Restart => "it goes from the definition".to_owned(),
         (Class::Behaviour | Class::Inventory, OnRemoval::Drop) => "the default holds again".to_owned(),
         (Class::Behaviour | Class::Inventory, OnRemoval::Keep) => "nothing is done".to_owned(),
         (_, OnRemoval::Drop) => "it goes from the definition".to_owned(),
         (_, OnRemoval::Set(value)) => format!("it goes back to {}", value.trim_matches('"')),
         (_, OnRemoval::Keep) => "it stays as it is and is no longer jvp's; the plan says so in a note".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::fields::FIELDS;
+
+    #[test]
+    fn no_field_is_said_to_disturb_nothing_that_waits_or_disconnects() {
+        for row in FIELDS.iter().filter(|row| matches!(row.when, When::Restart | When::Disconnect)) {
+            assert_ne!(effect(row), "none", "{} {}", row.kind, row.path);
+        }
+        let xml = FIELDS.iter().find(|row| row.path == "/xml").unwrap();
+        assert_eq!((effect(xml), removal_words(xml).as_str()), ("next start", "it goes from the definition"));
     }
 }

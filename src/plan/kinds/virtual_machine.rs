@@ -122,13 +122,7 @@ fn elsewhere(p: &mut Planner<'_>, wanted: &Wanted, node: &Name) -> bool {
         p.standing.insert(wanted.object.clone(), crate::plan::planner::Standing::Blocked);
         return true;
     }
-    let moved = p.entry(&wanted.object).and_then(|entry| entry.node.clone()).filter(|was| was != node);
-    if let Some(was) = moved {
-        let message = format!("it stands on Node/{was}; moving it to Node/{node} needs migration, which is not there yet");
-        p.refuse(wanted, RefusalKind::Guard, message, &[format!("set `spec.node: {was}`")]);
-        return true;
-    }
-    false
+    p.refuse_new_node(wanted, node)
 }
 
 /// A node that may have it and can't be asked.
@@ -322,15 +316,20 @@ fn update(
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
-    let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
-    p.marks.insert(wanted.object.clone(), new_mark.clone());
-    define(p, wanted, domain, &sides, change, new_mark, &mut row);
     if sides.inactive.changed.iter().any(|(field, _)| field.path == "/autostart") {
         let on = vm_create::autostart(spec);
         let ours = Precondition::Uuid(domain.uuid);
         let op = Op::DomainAutostart { name: domain.name.clone(), uuid: domain.uuid, on };
         row.drafts.push(Draft::new(op, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
     }
+    let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
+    p.marks.insert(wanted.object.clone(), new_mark.clone());
+    // What another state directory wrote since tells of another change.
+    let due = entry.is_some_and(|entry| entry.mark_due) && other_writer.is_none();
+    if due && row.fields.is_empty() {
+        row.reason = "a run broke off before its mark told what was done".into();
+    }
+    define(p, wanted, domain, &sides, change, (new_mark, due), &mut row);
     let changed = row.drafts.len();
     vm_power::notes(p, wanted, spec, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
@@ -355,6 +354,10 @@ fn update(
     if p.refuse_writer(wanted, other_writer) {
         return;
     }
+    let marks = row.drafts.iter().any(|draft| draft.op.writes_mark());
+    if let Some(first) = row.drafts.first_mut() {
+        first.begins.mark_due = marks;
+    }
     row.settle(settled);
     p.commit(row);
 }
@@ -366,12 +369,13 @@ fn define(
     domain: &DomainState,
     sides: &Sides,
     mut change: vm_change::Change,
-    mark: Mark,
+    (mark, due): (Mark, bool),
     row: &mut Row<'_>,
 ) {
     let (uuid, name) = (domain.uuid, domain.name.clone());
-    let anything = !change.live.is_empty();
     row.drafts.append(&mut change.live);
+    let stale = domain.doc.mark.as_ref() != Some(&mark);
+    let marks = stale && (due || !row.drafts.is_empty());
     let text = |path: &str| {
         let all = sides.inactive.changed.iter().chain(sides.live.iter().flat_map(|live| &live.changed));
         all.into_iter()
@@ -380,7 +384,7 @@ fn define(
     };
     let (title, description) = (text("/title"), text("/description"));
     let defines = !change.patch.is_empty();
-    if title.is_some() || description.is_some() || (anything && !defines) {
+    if title.is_some() || description.is_some() || (marks && !defines) {
         let leaves: BTreeMap<String, Option<Value>> = [("/title", &title), ("/description", &description)]
             .into_iter()
             .filter_map(|(path, value)| Some((path.to_owned(), value.as_ref()?.as_ref().map(|text| json!(text)))))
@@ -389,7 +393,7 @@ fn define(
         let paths = leaves.keys().cloned().collect();
         let expect = DomainExpect { uuid, live: if live { leaves.clone() } else { BTreeMap::new() }, inactive: leaves };
         // The mark tells what is done, so it comes with what is done last.
-        let mark = (!defines).then(|| mark.to_xml());
+        let mark = (stale && !defines).then(|| mark.to_xml());
         let op = Op::DomainMetadata { name: name.clone(), uuid, title, description, mark, live };
         let fields = Precondition::Fields(Box::new(vm_expect::fields(domain, paths, live)));
         row.drafts.push(Draft::new(op, lane(wanted)).when(fields).expect(Expect::Domain(Box::new(expect))));

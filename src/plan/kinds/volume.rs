@@ -38,6 +38,9 @@ pub(in crate::plan) struct VolumeAt {
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     let Spec::Volume(spec) = &wanted.spec else { return };
     let (Some(node), Some(pool_name)) = (wanted.node.as_ref(), spec.pool.as_ref()) else { return };
+    if p.refuse_new_node(wanted, node) {
+        return;
+    }
     let pool_ref = ObjectRef::on(Kind::StoragePool, pool_name.clone(), node);
     let expected = create_fields(wanted, spec);
     if let Err(hold @ Hold::Blocked(_)) = p.standing_of(&pool_ref) {
@@ -58,6 +61,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             return p.refuse(wanted, RefusalKind::Invalid, message, &["set `running: true` on the pool".into()]);
         }
         Some(_) | None if p.desired.objects.contains_key(&pool_ref) => {
+            super::volume_made::note_unseen_source(p, wanted, spec, node);
             return p.hold(wanted, Hold::Deferred(pool_ref), Verb::Create, expected);
         }
         Some(pool) => {

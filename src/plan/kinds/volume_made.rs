@@ -1,7 +1,8 @@
-//! What a volume was made with, which never changes. It plans nothing.
+//! What a volume is made with, which never changes. It plans nothing.
 
 use super::volume::{is_linked, source_word, word};
 use crate::manifest::VolumeSpec;
+use crate::name::{Kind, Name, ObjectRef};
 use crate::plan::VolumeRecord;
 use crate::plan::planner::Planner;
 use crate::resolve::Wanted;
@@ -26,4 +27,14 @@ pub(super) fn refuse_made_otherwise(p: &mut Planner<'_>, wanted: &Wanted, spec: 
         p.refuse_new_value(wanted, path, old, new);
     }
     !changed.is_empty()
+}
+
+/// Says that a source is nowhere yet. It may lie in a pool that doesn't run; else the next round refuses it, when half of the set is done.
+pub(super) fn note_unseen_source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) {
+    let Some(source) = spec.source.as_ref().and_then(|source| source.volume.clone()) else { return };
+    let source = ObjectRef::new(Kind::Volume, source);
+    if !p.desired.objects.contains_key(&source) && p.volume_at(&source, node).is_none() {
+        let message = format!("its source {source} is in no manifest, not in the inventory, and in no pool that runs");
+        p.note(&wanted.object, "SourceNotSeen", message);
+    }
 }
