@@ -53,7 +53,7 @@ impl Workspace {
     }
 
     /// Looks at every node side by side, and at what is known of sources; makes the inventory whole from the marks.
-    pub async fn look(&self, scope: &Scope, inventory: &Owned) -> Result<Seen, GatherError> {
+    pub async fn look(&self, scope: &Scope, inventory: Owned) -> Result<Seen, GatherError> {
         let observed = observe(&self.hosts, scope).await;
         let (owned, rebuilt) = complete(inventory, &observed, self.desired.fleet);
         let sources = gather(&self.gathering(), &owned)?;

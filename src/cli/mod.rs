@@ -104,7 +104,10 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         Command::Completion(args) => Ok(simple::completion(args, out)),
         Command::Version(args) => Ok(simple::version(args, out)),
         Command::History(args) => history::history(args, global, out),
-        Command::Daemon(args) => runtime(daemon::daemon(args, global, out)),
+        Command::Daemon(args) => {
+            crate::host::libvirt::one_heap();
+            runtime(daemon::daemon(args, global, out))
+        }
         Command::Status(args) => daemon::status(args, global, out),
         Command::Events(args) => daemon::events(args, global, out),
         Command::Suspend(args) => suspend::suspend(args, global, out),

@@ -194,7 +194,7 @@ impl Session {
 
     /// Looks: at every node side by side, at the inventory, and at what is known of sources.
     pub(super) async fn look(&self, scope: &Scope, out: &Out) -> Result<Seen, CommandError> {
-        Ok(self.workspace.look(scope, &self.owned(out)?).await?)
+        Ok(self.workspace.look(scope, self.owned(out)?).await?)
     }
 
     /// Has libvirt look into the running pools of the manifests again. What can't be refreshed is said.

@@ -36,7 +36,8 @@ pub(super) struct Looked {
     pub generation: u64,
     /// The last trigger before it began.
     pub mark: u64,
-    pub took: Duration,
+    /// When it began.
+    pub began: Instant,
     pub found: Result<(Seen, Plan), String>,
 }
 
@@ -114,7 +115,7 @@ impl Looker {
     }
 
     async fn full_once(&self) -> Result<(Seen, Plan), String> {
-        let seen = self.workspace.look(&Scope::Everything, &self.ledger.owned()).await.map_err(|error| error.to_string())?;
+        let seen = self.workspace.look(&Scope::Everything, self.ledger.owned()).await.map_err(|error| error.to_string())?;
         let (workspace, policy) = (self.workspace.clone(), self.policy.clone());
         let planned = tokio::task::spawn_blocking(move || {
             let plan = workspace.plan(&seen, &policy);
@@ -152,7 +153,7 @@ impl Looker {
         }
         let desired = desired_of(&self.workspace.desired, near);
         let inventory = self.ledger.pick(|owned| owned_of(owned, near));
-        let (owned, rebuilt) = complete(&inventory, &observed, desired.fleet);
+        let (owned, rebuilt) = complete(inventory, &observed, desired.fleet);
         let gathering = Gathering {
             set: &self.workspace.set,
             desired: &desired,
@@ -167,6 +168,6 @@ impl Looker {
     }
 
     fn looked(&self, about: About, cause: Cause, began: Instant, found: Result<(Seen, Plan), String>) -> Looked {
-        Looked { about, cause, generation: self.generation, mark: self.mark, took: began.elapsed(), found }
+        Looked { about, cause, generation: self.generation, mark: self.mark, began, found }
     }
 }

@@ -92,7 +92,12 @@ impl Metrics {
             registry: Registry::default(),
         };
         registry.register("looks", "Looks at nodes, by what made the daemon look", all.looks.clone());
-        registry.register_with_unit("look", "How long a look took, with its plan", Unit::Seconds, all.look_seconds.clone());
+        registry.register_with_unit(
+            "look",
+            "How long a look took, with its plan and what was recorded of it",
+            Unit::Seconds,
+            all.look_seconds.clone(),
+        );
         registry.register("steps", "Steps that were carried out, by how they ended", all.steps.clone());
         registry.register("drift", "Objects that others had changed, by how that was found", all.drift.clone());
         registry.register("objects", "Objects of which a condition is true", all.objects.clone());

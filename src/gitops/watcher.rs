@@ -112,10 +112,14 @@ impl Watcher {
     fn settle(&mut self, messages: &Receiver<Message>) -> bool {
         let began = Instant::now();
         loop {
+            let mut quiet = Instant::now();
             loop {
-                match messages.recv_timeout(self.rest.quiet) {
+                match messages.recv_timeout(self.rest.quiet.saturating_sub(quiet.elapsed())) {
                     Ok(Message::Event(event)) => {
-                        self.take(event);
+                        // What goes on beside the folder is no reason to wait.
+                        if self.take(event) {
+                            quiet = Instant::now();
+                        }
                     }
                     Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
                     Err(RecvTimeoutError::Timeout) => break,
@@ -195,9 +199,10 @@ impl Watcher {
         }
         let mut concerns = false;
         for path in event.paths {
-            concerns |= self.concerns(&path);
+            let ours = self.concerns(&path);
+            concerns |= ours;
             match event.kind {
-                EventKind::Modify(ModifyKind::Data(_)) => {
+                EventKind::Modify(ModifyKind::Data(_)) if ours => {
                     self.open.insert(path);
                 }
                 EventKind::Access(_) => {

@@ -298,6 +298,10 @@ mod tests {
             "Q35",
             "virtio",
             "host-passthrough",
+            "0 3 * * SUN",
+            "60 3 * * *",
+            "UTC",
+            "Europe/Nowhere",
             "a\u{1}",
         ];
         pool.extend(texts.map(Value::from));

@@ -1,6 +1,7 @@
 //! A document of the language: one object as it was written, with the places of what was written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ pub struct Document {
     /// `spec`.
     pub spec: Spec,
     /// The authored leaves of `spec`, before any default: path → value in its canonical form (DECISIONS D2).
-    pub now: BTreeMap<FieldPath, Value>,
+    pub now: Arc<BTreeMap<FieldPath, Value>>,
     /// Where each value stands, by JSON pointer into the document.
     pub spans: SpanIndex,
     /// The file that it stands in.

@@ -243,7 +243,7 @@ fn document(
     let metadata: Metadata = serde_json::from_value(part("metadata")).map_err(|e| wrong("metadata", e))?;
     let lifecycle: Lifecycle = serde_json::from_value(part("lifecycle")).map_err(|e| wrong("lifecycle", e))?;
     let spec = read(part("spec")).map_err(|e| wrong("spec", e))?;
-    let now = leaves(kind, &spec.to_value());
+    let now = Arc::new(leaves(kind, &spec.to_value()));
     Ok(Document {
         object: ObjectRef::new(kind, metadata.name.clone()),
         api_version: API_VERSION.to_owned(),

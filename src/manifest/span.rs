@@ -15,8 +15,9 @@ pub struct SpanIndex {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Below {
     Nothing,
-    Items(Vec<SpanIndex>),
-    Fields(BTreeMap<String, SpanIndex>),
+    Items(Box<[SpanIndex]>),
+    /// In the order of their names. A map would take ten times the room, as most mappings have two or three fields.
+    Fields(Box<[(Box<str>, SpanIndex)]>),
 }
 
 impl SpanIndex {
@@ -27,12 +28,16 @@ impl SpanIndex {
 
     /// A list at `value`.
     pub(super) fn list(value: Span, items: Vec<Self>) -> Self {
-        Self { key: None, value, below: Below::Items(items) }
+        Self { key: None, value, below: Below::Items(items.into_boxed_slice()) }
     }
 
     /// A mapping at `value`.
     pub(super) fn mapping(value: Span, fields: BTreeMap<String, Self>) -> Self {
-        Self { key: None, value, below: Below::Fields(fields) }
+        Self {
+            key: None,
+            value,
+            below: Below::Fields(fields.into_iter().map(|(name, at)| (name.into_boxed_str(), at)).collect()),
+        }
     }
 
     /// The same, as the value of the key at `key`.
@@ -61,7 +66,10 @@ impl SpanIndex {
         match &self.below {
             Below::Nothing => None,
             Below::Items(items) => items.get(token.parse::<usize>().ok()?),
-            Below::Fields(fields) => fields.get(token),
+            Below::Fields(fields) => {
+                let at = fields.binary_search_by(|(name, _)| (**name).cmp(token)).ok()?;
+                fields.get(at).map(|(_, index)| index)
+            }
         }
     }
 
@@ -95,7 +103,7 @@ impl SpanIndex {
         match &self.below {
             Below::Nothing => {}
             Below::Items(items) => found.extend(items.iter().flat_map(Self::all)),
-            Below::Fields(fields) => found.extend(fields.values().flat_map(Self::all)),
+            Below::Fields(fields) => found.extend(fields.iter().flat_map(|(_, index)| index.all())),
         }
         found
     }

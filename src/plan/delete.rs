@@ -1,6 +1,7 @@
 //! Planning deletes: in reverse, definitions first, data only on a word of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::kinds::{recorded_reservations, reserve, stop_drafts};
 use super::model::{Data, Effect, RefusalKind, Verb};
@@ -98,7 +99,7 @@ fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
         node: entry.node.clone(),
         libvirt_name: entry.libvirt_name.clone(),
         spec,
-        now: BTreeMap::new(),
+        now: Arc::default(),
         labels: entry.labels.clone(),
         annotations: BTreeMap::new(),
         reclaim: entry.reclaim.unwrap_or_else(|| crate::resolve::default_reclaim(object.kind)),

@@ -8,9 +8,13 @@ use crate::observe::{NodeView, Observed};
 use crate::xml::Mark;
 
 /// The inventory with an entry for each object that a mark of this fleet tells of and the ledger doesn't know, and what those are.
-pub fn complete(owned: &Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<Entry>) {
-    let mut whole = owned.clone();
+pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<Entry>) {
+    let mut whole = owned;
     let mut found = Vec::new();
+    let is_news = |entry: &Entry| match whole.entries.get(&entry.object) {
+        None => true,
+        Some(known) => entry.volume.is_some() && known.volume.is_none(),
+    };
     for (node, view) in &observed.nodes {
         let NodeView::Reached(state) = view else { continue };
         for domain in state.domains.values() {
@@ -19,8 +23,8 @@ pub fn complete(owned: &Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<E
             entry.seed_digest.clone_from(&mark.seed);
             entry.fragment_digest.clone_from(&mark.fragment);
             entry.reservations.clone_from(&mark.reservations);
-            found.push(entry);
-            found.extend(mark.volumes.iter().filter_map(|volume| {
+            found.extend(Some(entry).filter(is_news));
+            let volumes = mark.volumes.iter().filter_map(|volume| {
                 let object: ObjectRef = volume.name.parse().ok()?;
                 if object.kind != Kind::Volume {
                     return None;
@@ -42,17 +46,14 @@ pub fn complete(owned: &Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<E
                     owner,
                 });
                 Some(entry)
-            }));
+            });
+            found.extend(volumes.filter(is_news));
         }
         for network in state.networks.values() {
             let Some(mark) = network.doc.mark.as_ref().filter(|mark| mark.fleet == fleet) else { continue };
-            found.push(from_mark(mark, node, network.uuid, &network.name));
+            found.extend(Some(from_mark(mark, node, network.uuid, &network.name)).filter(is_news));
         }
     }
-    found.retain(|entry| match whole.entries.get(&entry.object) {
-        None => true,
-        Some(known) => entry.volume.is_some() && known.volume.is_none(),
-    });
     for entry in &found {
         whole.entries.entry(entry.object.clone()).or_insert_with(|| entry.clone());
     }

@@ -1,6 +1,7 @@
 //! Desired: what the manifests say, expanded over nodes and put in order. Plain values; the planner reads nothing else of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -47,7 +48,7 @@ pub struct Wanted {
     /// As written.
     pub spec: Spec,
     /// The authored leaves before any default, path → value (DECISIONS D2).
-    pub now: BTreeMap<String, Value>,
+    pub now: Arc<BTreeMap<String, Value>>,
     /// As written.
     pub labels: BTreeMap<String, String>,
     /// As written.

@@ -60,6 +60,8 @@ struct Expansion<'a> {
     fleet: Uid,
     out: Desired,
     problems: Vec<Problem>,
+    /// The objects that have a document of their own.
+    written: BTreeSet<&'a ObjectRef>,
     /// Nodes that a template is used on.
     used_on: BTreeMap<Name, BTreeSet<Name>>,
 }
@@ -72,6 +74,7 @@ pub fn expand(documents: &[Arc<Document>], sources: &SourceMap, fleet: Uid, impl
         fleet,
         out: Desired { fleet, ..Desired::default() },
         problems: Vec::new(),
+        written: documents.iter().map(|document| &document.object).collect(),
         used_on: BTreeMap::new(),
     };
     x.nodes(implied);
@@ -129,7 +132,7 @@ impl Expansion<'_> {
             node: node.cloned(),
             libvirt_name,
             spec: document.spec.clone(),
-            now: document.now.iter().map(|(path, value)| (path.clone(), value.clone())).collect(),
+            now: Arc::clone(&document.now),
             labels: document.metadata.labels.clone(),
             annotations: document.metadata.annotations.clone(),
             reclaim: document.lifecycle.reclaim_policy.unwrap_or_else(|| default_reclaim(object.kind)),
@@ -246,7 +249,7 @@ impl Expansion<'_> {
                 );
                 continue;
             };
-            if self.documents.iter().any(|document| document.object == object) {
+            if self.written.contains(&object) {
                 let path = format!("/disks/{}/claim", disk.name);
                 self.problem(
                     &vm.object,
@@ -265,13 +268,13 @@ impl Expansion<'_> {
                 libvirt_name: None,
             };
             let spec = Spec::Volume(volume);
-            let now = crate::manifest::path::leaves(Kind::Volume, &spec.to_value());
+            let now = Arc::new(crate::manifest::path::leaves(Kind::Volume, &spec.to_value()));
             self.put(Wanted {
                 uid: object.uid(self.fleet),
                 node: Some(node.clone()),
                 libvirt_name: volume_file(&object.name, claimed.format == Some(VolumeFormat::Raw)),
                 spec,
-                now: now.into_iter().map(|(path, value)| (path.clone(), value)).collect(),
+                now,
                 labels: BTreeMap::new(),
                 annotations: BTreeMap::new(),
                 reclaim: ReclaimPolicy::Retain,
@@ -354,13 +357,12 @@ impl Expansion<'_> {
 
     /// The node of a volume that no VM uses: that of its pool, where the pool stands on one.
     fn pool_node(&mut self, object: &ObjectRef, spec: &VolumeSpec) -> Option<Name> {
-        let nodes: BTreeSet<Name> = self
-            .out
-            .objects
-            .values()
-            .filter(|wanted| wanted.object.kind == Kind::StoragePool && Some(&wanted.object.name) == spec.pool.as_ref())
-            .filter_map(|wanted| wanted.node.clone())
-            .collect();
+        let first = spec.pool.clone().map(|pool| ObjectRef::new(Kind::StoragePool, pool));
+        let pools = first.iter().flat_map(|first| {
+            let is_pool = |object: &ObjectRef| (object.kind, &object.name) == (first.kind, &first.name);
+            self.out.objects.range(first..).take_while(move |(object, _)| is_pool(object))
+        });
+        let nodes: BTreeSet<Name> = pools.filter_map(|(_, wanted)| wanted.node.clone()).collect();
         if nodes.len() == 1 {
             return nodes.into_iter().next();
         }
@@ -428,13 +430,13 @@ impl Expansion<'_> {
             target: Some(crate::manifest::PoolTarget { path: Some(path) }),
             ..StoragePoolSpec::default()
         });
-        let now = crate::manifest::path::leaves(Kind::StoragePool, &spec.to_value());
+        let now = Arc::new(crate::manifest::path::leaves(Kind::StoragePool, &spec.to_value()));
         let implied = Wanted {
             uid: object.uid(self.fleet),
             node: Some(node.clone()),
             libvirt_name: format!("{}-templates", wanted.libvirt_name),
             spec,
-            now: now.into_iter().map(|(path, value)| (path.clone(), value)).collect(),
+            now,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             reclaim: wanted.reclaim,

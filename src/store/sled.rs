@@ -27,7 +27,7 @@ impl SledKv {
     }
 
     fn open_once(folder: &Path) -> Result<Self, KvError> {
-        let config = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(Some(500));
+        let config = sled::Config::new().path(folder).cache_capacity(4 << 20).flush_every_ms(Some(500));
         guarded(|| config.open()).map(Self)
     }
 }

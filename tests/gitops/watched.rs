@@ -101,6 +101,30 @@ async fn what_changes_nothing_gives_no_tick() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_beside_the_folder_holds_nothing_up() {
+    let ground = Ground::new();
+    let a = ground.path("site/a.yaml");
+    write(&a, key("a"));
+    let (checkout, mut watch) = watched(&ground, "site").await;
+    // A log that somebody writes to all the time and never closes.
+    let (mut log, (stop, stopped)) = (fs::File::create(ground.path("beside.log")).unwrap(), std::sync::mpsc::channel::<()>());
+    let writer = std::thread::spawn(move || {
+        while stopped.recv_timeout(QUIET / 10).is_err_and(|error| error == std::sync::mpsc::RecvTimeoutError::Timeout) {
+            log.write_all(b"a line\n").unwrap();
+        }
+    });
+    std::thread::sleep(QUIET);
+    write(&a, key("b"));
+    let saved = Instant::now();
+    assert_eq!(watch.tick().await.files, set(&["a.yaml"]));
+    assert_eq!(names(&read(&checkout).await), ["b"]);
+    let took = saved.elapsed();
+    drop(stop);
+    writer.join().unwrap();
+    assert!(took < LONG / 4, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_of_a_thousand_files_is_one_tick_on_all_of_it() {
     let ground = Ground::new();
     let repo = ground.repository("site");

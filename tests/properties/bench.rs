@@ -296,7 +296,7 @@ impl Bench {
 
     async fn look(&self) -> Seen {
         let observed = observe(&self.reached(), &Scope::Everything).await;
-        let (owned, rebuilt) = complete(&self.ledger().owned(), &observed, self.desired.fleet);
+        let (owned, rebuilt) = complete(self.ledger().owned(), &observed, self.desired.fleet);
         Seen { observed, owned, rebuilt, sources: self.sources.clone() }
     }
 

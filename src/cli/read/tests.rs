@@ -1,6 +1,7 @@
 //! A small world, and what is told of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::manifest::{Spec, VirtualMachineSpec};
@@ -76,7 +77,7 @@ fn vm(text: &str, node: &str, memory: &str) -> Wanted {
         node: Some(name(node)),
         object,
         spec: Spec::VirtualMachine(Box::new(spec)),
-        now: BTreeMap::new(),
+        now: Arc::default(),
         labels: [("app".to_owned(), "web".to_owned())].into(),
         annotations: BTreeMap::new(),
         reclaim: crate::manifest::ReclaimPolicy::Delete,

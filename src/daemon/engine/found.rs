@@ -17,12 +17,18 @@ use crate::plan::{Part, Plan};
 use crate::store::{ObjectStatus, StoreError};
 
 impl Daemon {
+    /// Takes what a look found. What is recorded of it, and what is begun, is part of how long it took.
     pub(super) fn looked(&mut self, looked: Looked) -> Result<(), StoreError> {
+        let (cause, began, everything) = (looked.cause, looked.began, looked.about == About::Everything);
+        let taken = self.take_look(looked);
+        self.shared.metrics.looked(cause, everything, began.elapsed());
+        taken
+    }
+
+    fn take_look(&mut self, looked: Looked) -> Result<(), StoreError> {
         let now = Instant::now();
-        let Looked { about, cause, generation, mark, took, found } = looked;
-        let everything = about == About::Everything;
-        self.shared.metrics.looked(cause, everything, took);
-        if everything {
+        let Looked { about, cause, generation, mark, found, .. } = looked;
+        if about == About::Everything {
             self.full.under_way = false;
         } else {
             self.looks -= 1;

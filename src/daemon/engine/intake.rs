@@ -29,8 +29,13 @@ impl Daemon {
             let why = format!("the Fleet's id became {new}, and what is there belongs to {old}; put it back, or start anew");
             return self.handle(Message::News(News::Trouble(why)));
         }
+        let known = self.current.as_ref().map(|current| (&current.workspace.desired.objects, &current.digests));
+        let digest_of = |object: &ObjectRef, wanted: &Wanted| {
+            let before = known.filter(|(objects, _)| objects.get(object) == Some(wanted));
+            before.and_then(|(_, digests)| digests.get(object).cloned()).unwrap_or_else(|| digest(wanted))
+        };
         let digests: BTreeMap<ObjectRef, String> =
-            desired.objects.iter().map(|(object, wanted)| (object.clone(), digest(wanted))).collect();
+            desired.objects.iter().map(|(object, wanted)| (object.clone(), digest_of(object, wanted))).collect();
         let ledger = match &self.current {
             Some(current) => current.ledger.clone(),
             None => self.store.ledger(desired.fleet),
@@ -83,7 +88,11 @@ impl Daemon {
         self.troubled = false;
         self.full.done = false;
         let workspace = Arc::new(workspace);
-        self.current = Some(Current { workspace, ledger, generation, revision, index, digests, _hold: Arc::from(hold) });
+        let current = Current { workspace, ledger, generation, revision, index, digests, _hold: Arc::from(hold) };
+        if let Some(before) = self.current.replace(current) {
+            // To free ten thousand objects takes longer than to look at the one that changed.
+            tokio::task::spawn_blocking(move || drop(before));
+        }
         Ok(())
     }
 

@@ -180,6 +180,12 @@ impl Calls {
         if connection::in_process(&self.uri) { 1 } else { AT_ONCE }
     }
 
+    /// How many share the reading of a node. More than there are processors only wake each other, where no network lies between.
+    pub(super) fn readers(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        if connection::is_local(&self.uri) { self.at_once().min(processors) } else { self.at_once() }
+    }
+
     /// Performs `job` on a thread that may block.
     ///
     /// # Guarantees

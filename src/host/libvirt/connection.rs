@@ -143,6 +143,13 @@ fn with(uri: &str, transports: &[&str], key: &str, value: &str) -> String {
     format!("{rest}{sign}{key}={value}{fragment}")
 }
 
+/// Whether the daemon is on this machine, as far as the URI tells.
+pub(super) fn is_local(uri: &str) -> bool {
+    let scheme = uri.split("://").next().unwrap_or_default();
+    let host = uri.split("://").nth(1).and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
+    host.is_empty() && scheme.split_once('+').is_none_or(|(_, transport)| transport == "unix")
+}
+
 /// Whether the driver lives in this process, where each connection may be a world of its own that ends with it.
 pub(super) fn in_process(uri: &str) -> bool {
     uri.starts_with("test:")
@@ -151,6 +158,17 @@ pub(super) fn in_process(uri: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_reached_over_a_network_is_not_local() {
+        for uri in ["qemu:///system", "qemu+unix:///system?socket=/run/libvirt/libvirt-sock", "test:///default"] {
+            assert!(is_local(uri), "{uri}");
+        }
+        for uri in ["qemu+ssh://root@kvm1/system", "qemu://kvm1/system", "qemu+tls://kvm1/system", "qemu+ext:///system?command=x"]
+        {
+            assert!(!is_local(uri), "{uri}");
+        }
+    }
 
     #[test]
     fn a_listener_is_let_go_of_when_it_is_refused_and_when_the_connection_ends() {

@@ -20,6 +20,12 @@ use super::ffi::{self, Callback, FileFunction, TimerFunction};
 const BELL: u64 = 0;
 /// Ready files that are taken at a time.
 const AT_ONCE: usize = 16;
+/// A wait that is over sooner than this didn't wait.
+const NO_TIME: Duration = Duration::from_micros(50);
+/// So many such waits in a row are no coincidence.
+const IN_A_ROW: u32 = 4;
+/// How long the loop then lets others go on.
+const BREATH: Duration = Duration::from_micros(500);
 
 /// libvirt's words for what is awaited of a file and what came, and the kernel's.
 const WORDS: [(u32, EventFlags); 4] = [
@@ -162,18 +168,26 @@ impl EventLoop {
     /// Runs it, for ever.
     pub(super) fn run(&self) {
         let mut ready = Vec::with_capacity(AT_ONCE);
+        let mut at_once = 0;
         loop {
             let gone = std::mem::take(&mut self.lock().gone);
             drop(gone);
             self.call_timers();
             let timeout = self.sleep().and_then(|time| Timespec::try_from(time).ok());
             ready.clear();
+            // A call that is handed the connection has its answer waiting there, and turns the watching off once it gets a core. Until
+            // then libvirt lets the answer lie, and to ask for it again and again would take the very core that the call waits for.
+            if at_once >= IN_A_ROW {
+                std::thread::sleep(BREATH);
+            }
+            let began = Instant::now();
             // Broken off by a signal, or by something that won't get better: in either case the clocks are next.
             if let Err(error) = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), timeout.as_ref())
                 && error != rustix::io::Errno::INTR
             {
                 std::thread::sleep(Duration::from_millis(100));
             }
+            at_once = if began.elapsed() < NO_TIME { at_once + 1 } else { 0 };
             for event in &ready {
                 let epoll::Event { data, flags } = *event;
                 match c_int::try_from(data.u64()) {
@@ -302,6 +316,21 @@ mod tests {
         watch.event_remove_handle().unwrap();
         assert_eq!(told.recv_timeout(SOON), Err(RecvTimeoutError::Disconnected), "what is removed is freed");
         assert!(!registered().unwrap().remove_file(watch.as_raw()), "only once");
+    }
+
+    #[test]
+    fn what_nobody_takes_is_told_again_but_costs_no_core() {
+        runtime::start().unwrap();
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (sender, told) = channel();
+        let tell = move |_, _, _, _: *mut std::ffi::c_void| sender.send(()).unwrap_or(());
+        let watch = event_add_handle(theirs.as_raw_fd(), sys::VIR_EVENT_HANDLE_READABLE, tell, std::ptr::null_mut()).unwrap();
+        rustix::io::write(&ours, b"x").unwrap();
+        std::thread::sleep(WHILE);
+        watch.event_remove_handle().unwrap();
+        let times = told.iter().count();
+        assert!(times > 4, "told {times} times");
+        assert!(times < 1_000, "told {times} times in {WHILE:?}");
     }
 
     #[test]

@@ -557,7 +557,22 @@ fn number(value: c_int) -> u32 {
     u32::try_from(value).unwrap_or(0)
 }
 
+/// Has the C library keep one heap for all threads, from here on. By itself it gives every few threads one of their own, and each of them
+/// keeps the most that it ever held.
+pub(super) fn one_heap() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// `M_ARENA_MAX` of malloc.h.
+        const ARENAS_AT_MOST: c_int = -8;
+        // SAFETY: it sets a number, and may be called at any time.
+        unsafe { mallopt(ARENAS_AT_MOST, 1) };
+    }
+}
+
 unsafe extern "C" {
     /// C's own, for arrays that libvirt allocated.
     fn free(pointer: *mut c_void);
+
+    #[cfg(target_env = "gnu")]
+    fn mallopt(what: c_int, value: c_int) -> c_int;
 }

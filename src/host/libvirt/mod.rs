@@ -104,3 +104,8 @@ impl Host for LibvirtHost {
 pub fn library_version() -> Option<u32> {
     virt::connect::Connect::version().ok()
 }
+
+/// Has the process keep one heap, for whoever runs for weeks. To be called before there are threads.
+pub fn one_heap() {
+    ffi::one_heap();
+}

@@ -125,7 +125,7 @@ async fn spread(
     connection: &Arc<Connection>,
     guests: bool,
 ) -> Result<Vec<Piece>, HostError> {
-    let share = items.len().div_ceil(calls.at_once()).max(FEW);
+    let share = items.len().div_ceil(calls.readers()).max(FEW);
     let mut items = items.into_iter();
     let mut jobs = tokio::task::JoinSet::new();
     loop {

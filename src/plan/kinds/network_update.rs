@@ -216,7 +216,7 @@ fn stop(
 /// Compares what is wanted with the definition, and with what runs.
 fn compared(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Found {
     let last = last_paths(p, wanted, network);
-    let mut now = wanted.now.clone();
+    let mut now = (*wanted.now).clone();
     if p.unfinished(wanted) {
         now.entry("/autostart".into()).or_insert(json!(true));
     }

@@ -100,7 +100,7 @@ pub(in crate::plan) fn observed(pool: &PoolState) -> BTreeMap<String, Value> {
 fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &PoolState) {
     let name = wanted.libvirt_name.clone();
     let lane = Lane::PoolExclusive(name.clone());
-    let mut now = wanted.now.clone();
+    let mut now = (*wanted.now).clone();
     if now.contains_key("/target/path") {
         now.insert("/target/path".into(), json!(path_of(spec)));
     }

@@ -222,7 +222,7 @@ fn observed(
 
 /// What a disk's claim means in leaves: its source, which is no leaf of the manifest.
 fn with_claims(wanted: &Wanted, spec: &VirtualMachineSpec) -> BTreeMap<String, Value> {
-    let mut now = wanted.now.clone();
+    let mut now = (*wanted.now).clone();
     for disk in spec.disks.iter().filter(|disk| disk.claim.is_some()) {
         if let Some(object) = claim(&wanted.object.name, disk.name.as_str()) {
             now.insert(format!("/disks/{}/volume", disk.name), json!(object.name));

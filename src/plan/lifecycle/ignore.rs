@@ -1,5 +1,7 @@
 //! `ignoreChanges`: fields that are used when an object is made, and are nobody's afterwards.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::super::fields::{Class, field};
@@ -48,7 +50,7 @@ fn conduct(wanted: &Wanted) -> Option<String> {
 /// Takes the ignored fields out of what is wanted.
 fn leave_out(wanted: &mut Wanted) {
     let Wanted { lifecycle, now, spec, object, .. } = wanted;
-    now.retain(|path, _| !lifecycle.ignores(path));
+    Arc::make_mut(now).retain(|path, _| !lifecycle.ignores(path));
     if let Some(less) = without(spec, object.kind, lifecycle) {
         *spec = less;
     }
