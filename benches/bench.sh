@@ -2,11 +2,13 @@
 # jvp's speed beside a floor: a program that asks of libvirt what any program must, through the same crate, in the same run.
 # Needs root, as the lab does. benches/README.md tells what is measured and keeps the figures.
 #
-#   bench.sh [--no-fail] [--runs N] [--vms N] [--keep]
+#   bench.sh [--no-fail] [--runs N] [--vms N] [--only commands|daemon] [--long] [--keep]
 #
 #   --no-fail   don't exit with 1 where an aim is missed
-#   --runs N    runs of each that count (5)
+#   --runs N    runs of each that count (4)
 #   --vms N     VMs, and volumes (1000)
+#   --only X    measure commands, or the daemon, alone
+#   --long      ten minutes each of rest and of events, instead of one
 #   --keep      leave the lab and its folder, and say where
 #
 # JVP and JVP_FLOOR are programs that were built before; else they are built.
@@ -16,11 +18,15 @@ usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "$0" >&2; exit 64; }
 say() { printf 'bench: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-fail=yes runs=5 vms=1000 keep=no
+fail=yes runs=4 vms=1000 keep=no long=no only=
 while [ $# -gt 0 ]; do
     case $1 in
         --no-fail) fail=no;;
         --keep) keep=yes;;
+        --long) long=yes;;
+        --only)
+            case ${2:-} in commands|daemon) only=$2;; *) usage;; esac
+            shift;;
         --runs|--vms)
             case ${2:-} in ''|0|*[!0-9]*) usage;; esac
             [ "$1" = --runs ] && runs=$2 || vms=$2
@@ -38,10 +44,13 @@ if [ -z "${JVP:-}" ] || [ -z "${JVP_FLOOR:-}" ]; then
     JVP=$release/jvp JVP_FLOOR=$release/jvp-floor
 fi
 
+daemon='' listeners=''
 work=$(mktemp -d "${TMPDIR:-/tmp}/jvp-bench.XXXXXX")
 leave() {
     code=$?
     trap - EXIT INT TERM HUP
+    # shellcheck disable=SC2086 # a list
+    [ -z "$daemon$listeners" ] || kill $daemon $listeners 2>/dev/null || :
     if [ $keep = yes ]; then
         say "kept: $work (JVP_LAB_DIR=$work/lab tests/lab/lab.sh down takes it away)"
     else
@@ -129,39 +138,44 @@ row() {
 # measure NAME COMMAND… : what the floor program prints, or the end
 measure() { (cd "$work/set" && "$JVP_FLOOR" measure "$@") || die "failed: $*"; }
 
-few=$((runs * 4 + 1))
-line=$(measure $few :: "$JVP_FLOOR" link :: "$JVP" version)
-row "version" 1.3 "$line"
-line=$(measure $few :: "$JVP_FLOOR" link :: "$JVP" validate -f "$work/small")
-row "validate, 6 objects" 1.3 "$line"
+commands() {
+    few=$((runs * 4 + 1))
+    line=$(measure $few :: "$JVP_FLOOR" link :: "$JVP" version)
+    row "version" 1.3 "$line"
+    line=$(measure $few :: "$JVP_FLOOR" link :: "$JVP" validate -f "$work/small")
+    row "validate, 6 objects" 1.3 "$line"
 
-line=$(measure "$runs" :: "$JVP_FLOOR" define "$uri" "$work/plan.json" :: "$JVP" --state-dir "$work/state" apply -f . -y :: "$work/reset")
-row "apply that defines $vms VMs" 1.3 "$line"
+    line=$(measure "$runs" :: "$JVP_FLOOR" define "$uri" "$work/plan.json" :: "$JVP" --state-dir "$work/state" apply -f . -y :: "$work/reset")
+    row "apply that defines $vms VMs" 1.3 "$line"
 
-# They are defined since the last of these runs.
-jvp plan -f . --detailed-exitcode >"$work/log" || { cat "$work/log"; die "a plan right after an apply is not empty"; }
-line=$(measure "$runs" :: "$JVP_FLOOR" read "$uri" :: "$JVP" --state-dir "$work/state" plan -f .)
-row "plan with nothing to do, $vms VMs" 1.4 "$line"
-peak=$((${line##* } / 1024))
-verdict=met
-if [ $peak -gt 120 ]; then verdict=missed missed=yes; fi
-printf '%-34s %6d MiB %10s %7s %3d MiB  %s\n' "  its memory at peak" $peak "" "" 120 $verdict
+    # They are defined since the last of these runs.
+    jvp plan -f . --detailed-exitcode >"$work/log" || { cat "$work/log"; die "a plan right after an apply is not empty"; }
+    line=$(measure "$runs" :: "$JVP_FLOOR" read "$uri" :: "$JVP" --state-dir "$work/state" plan -f .)
+    row "plan with nothing to do, $vms VMs" 1.4 "$line"
+    peak=$((${line##* } / 1024))
+    verdict=met
+    if [ $peak -gt 120 ]; then verdict=missed missed=yes; fi
+    printf '%-34s %6d MiB %10s %7s %3d MiB  %s\n' "  its memory at peak" $peak "" "" 120 $verdict
 
-# Each time another value, for the floor as for jvp, so that there is always something to be done.
-cp "$work/set/vms/00.yaml" "$work/first.yaml"
-echo 64 >"$work/count"
-cat >"$work/next" <<END
+    # Each time another value, for the floor as for jvp, so that there is always something to be done.
+    cp "$work/set/vms/00.yaml" "$work/first.yaml"
+    echo 64 >"$work/count"
+    cat >"$work/next" <<END
 #!/bin/sh
 set -e
 count=\$((\$(cat "$work/count") + 1))
 echo \$count >"$work/count"
 sed "0,/  memory: 64Mi/s//  memory: \${count}Mi/" "$work/first.yaml" >"$work/set/vms/00.yaml"
 END
-chmod +x "$work/next"
-line=$(measure "$runs" :: "$JVP_FLOOR" change "$uri" vm-0000 :: "$JVP" --state-dir "$work/state" apply -f . -y :: "$work/next")
-row "apply of one changed VM of $vms" 1.4 "$line"
-jvp plan -f . --detailed-exitcode >"$work/log" || { cat "$work/log"; die "a plan right after that apply is not empty"; }
-memory=$(JVP_LAB_DIR=$work/lab "$here/../tests/lab/lab.sh" exec a virsh -q dominfo vm-0000 | sed -n 's/^Max memory: *//p')
-[ "$memory" = "$(($(cat "$work/count") * 1024)) KiB" ] || die "the changed VM has $memory"
+    chmod +x "$work/next"
+    line=$(measure "$runs" :: "$JVP_FLOOR" change "$uri" vm-0000 :: "$JVP" --state-dir "$work/state" apply -f . -y :: "$work/next")
+    row "apply of one changed VM of $vms" 1.4 "$line"
+    jvp plan -f . --detailed-exitcode >"$work/log" || { cat "$work/log"; die "a plan right after that apply is not empty"; }
+    memory=$(JVP_LAB_DIR=$work/lab "$here/../tests/lab/lab.sh" exec a virsh -q dominfo vm-0000 | sed -n 's/^Max memory: *//p')
+    [ "$memory" = "$(($(cat "$work/count") * 1024)) KiB" ] || die "the changed VM has $memory"
+}
+if [ "$only" = daemon ]; then quietly jvp apply -f . -y; else commands; fi
+# shellcheck source=benches/daemon.sh
+[ "$only" = commands ] || . "$here/daemon.sh"
 
 if [ $missed = yes ] && [ $fail = yes ]; then exit 1; fi

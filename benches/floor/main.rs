@@ -6,10 +6,12 @@
 //! - `change URI NAME`: reads all that, and defines this one domain anew.
 //! - `undefine URI`: takes every domain away again; not measured.
 //! - `measure RUNS :: FLOOR… :: JVP… [:: PREPARE…]`: runs the two commands in turn, `PREPARE` before each.
+//! - `settled SOCKET SECONDS`, `resyncs RUNS SOCKET :: FLOOR…`, `rest PID SECONDS`, `stir URI SECONDS RATE PID FOLDER`: of a daemon.
 //!
 //! One thread, one connection, one call after the other. See `benches/README.md`.
 
 mod measure;
+mod service;
 
 use std::process::ExitCode;
 
@@ -29,8 +31,13 @@ fn main() -> ExitCode {
         ["define", uri, file] => define(uri, file),
         ["undefine", uri] => undefine(uri).map_err(Into::into),
         ["measure", rest @ ..] => measure::measure(rest),
+        ["settled", socket, seconds] => service::settled(socket, seconds),
+        ["resyncs", runs, socket, "::", floor @ ..] => service::resyncs(runs, socket, floor),
+        ["rest", pid, seconds] => service::rest(pid, seconds),
+        ["stir", uri, seconds, rate, pid, folder] => service::stir(uri, seconds, rate, pid, folder),
         _ => Err(
-            "link | read URI | change URI NAME | define URI FILE | undefine URI | measure RUNS :: FLOOR… :: JVP… [:: PREPARE…]"
+            "link | read URI | change URI NAME | define URI FILE | undefine URI | measure RUNS :: FLOOR… :: JVP… [:: PREPARE…] \
+             | settled | resyncs | rest | stir"
                 .into(),
         ),
     };

@@ -56,7 +56,7 @@ fn spawn(command: &[&str]) -> Fallible<Child> {
     Ok(Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
 }
 
-fn once(command: &[&str]) -> Fallible<Duration> {
+pub(super) fn once(command: &[&str]) -> Fallible<Duration> {
     let begun = Instant::now();
     let status = spawn(command)?.wait()?;
     let time = begun.elapsed();

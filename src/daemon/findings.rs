@@ -124,6 +124,13 @@ pub(super) fn told(before: &ObjectStatus, told: Told<'_>, found: Found<'_>) -> O
 
 /// Why a VM or something else that can run is ready by itself.
 const RUNS: &str = "Running";
+/// Why a VM that runs is not ready.
+const LACKS: &str = "GuestNotReady";
+
+/// Whether a VM ran when it was last looked at, and its guest was asked.
+pub(super) fn ran(before: &ObjectStatus) -> bool {
+    before.condition("Ready").is_some_and(|ready| [RUNS, LACKS].contains(&ready.reason.as_str()))
+}
 
 fn is_by_guest(condition: &Condition) -> bool {
     BY_GUEST.iter().any(|known| known.name() == condition.name)
@@ -173,7 +180,7 @@ fn readiness(ready: Finding, told: Told<'_>, found: Found<'_>, before: Option<&O
             all.push(is(finding));
         }
     }
-    let ready = if lacks.is_empty() { ready } else { ("Ready", False, "GuestNotReady", lacks.join(", ")) };
+    let ready = if lacks.is_empty() { ready } else { ("Ready", False, LACKS, lacks.join(", ")) };
     all.insert(0, is(ready));
     all
 }

@@ -60,8 +60,8 @@ pub(super) enum Told<'a> {
 pub(super) struct Guests(BTreeMap<ObjectRef, Guest>);
 
 impl Guests {
-    /// A VM was looked at. None where it isn't there.
-    pub(super) fn seen(&mut self, object: &ObjectRef, domain: Option<&DomainState>, was_there: bool, now: Instant) {
+    /// A VM was looked at; none where it isn't there. `ran` says that its guest was told of before this daemon began.
+    pub(super) fn seen(&mut self, object: &ObjectRef, domain: Option<&DomainState>, ran: bool, now: Instant) {
         let Some((domain, live)) = domain.and_then(|domain| Some((domain, domain.live.as_ref()?))) else {
             self.0.remove(object);
             return;
@@ -74,7 +74,7 @@ impl Guests {
                 }
             }
             known => {
-                let known_before = known.is_none() && was_there;
+                let known_before = known.is_none() && ran;
                 let guest = Guest { process, agent, told: None, known_before, due: Some(now + PAUSE), asked: 0 };
                 self.0.insert(object.clone(), guest);
             }

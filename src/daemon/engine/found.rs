@@ -189,7 +189,7 @@ impl Daemon {
         everything: bool,
     ) -> Result<(), StoreError> {
         let Some(current) = &self.current else { return Ok(()) };
-        let at = jiff::Timestamp::now().to_string();
+        let at = self.options.clock.now().to_string();
         let said = findings::Said::by(plan);
         let found = findings::Found { at: &at, revision: Some(&current.revision.id) };
         let look = findings::Look { said: &said, seen, found };
@@ -210,8 +210,7 @@ impl Daemon {
             if object.kind == Kind::VirtualMachine
                 && let Ok(domain) = findings::domain(object, wanted, seen)
             {
-                let there = |before: &ObjectStatus| before.condition("Ready").is_some_and(|ready| ready.reason != "Missing");
-                self.guests.seen(object, domain, before.is_some_and(there), Instant::now());
+                self.guests.seen(object, domain, before.is_some_and(findings::ran), Instant::now());
             }
             let status = findings::status(object, wanted, look, &known, self.guests.told(object), before);
             if status.is("Synced") {
