@@ -11,7 +11,7 @@ use crate::checkouts::{copy, images};
 use crate::support::{Lab, left_out, repository};
 
 /// Longer than anything on the page takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A reader of the page: where they are, and what they have running.
 struct Reader {
