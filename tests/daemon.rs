@@ -252,6 +252,37 @@ async fn what_libvirt_tells_is_healed_at_once_without_reading_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_runs_without_its_definition_is_defined_as_it_runs_and_goes_when_it_is_to() {
+    let all = network("lan", 1) + &vm("web", ", interfaces: [{name: lan, network: lan}]");
+    let mut bench = Bench::with(Options { prune_running: true, ..Options::default() }).begun(&(network("one", 2) + &all)).await;
+    let undefine = |bench: &Bench| {
+        bench.node.with(|state| {
+            state.make_transient("web");
+            state.network_undefine("lan").unwrap();
+        });
+    };
+    let live = |bench: &Bench| bench.node.state().domains["web"].live.clone();
+    let before = live(&bench);
+    undefine(&bench);
+    bench.until(|bench| bench.node.with(|state| state.domains["web"].autostart && state.networks["lan"].autostart)).await;
+    bench.until(Bench::is_synced).await;
+    bench.node.with(|state| assert!(state.domains["web"].persistent && state.networks["lan"].persistent));
+    assert_eq!((bench.times("domain-start web"), bench.times("network-start lan")), (1, 1));
+    assert_eq!(live(&bench), before);
+    // Where it is no longer wanted, it goes all the same.
+    bench.pass(90).await;
+    undefine(&bench);
+    bench.commit(&(network("one", 2) + &network("lan", 1)));
+    bench.until(|bench| bench.node.with(|state| !state.domains.contains_key("web"))).await;
+    bench.until(Bench::is_synced).await;
+    undefine(&bench);
+    bench.commit(&network("one", 2));
+    bench.until(|bench| bench.node.with(|state| !state.networks.contains_key("lan"))).await;
+    bench.until(Bench::is_synced).await;
+    assert_eq!(bench.end().await.out_of_sync, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn guests_of_a_network_that_somebody_stopped_are_plugged_in_again_at_once() {
     let manifests = network("lan", 1) + &vm("web", ", interfaces: [{name: lan, network: lan}]");
     let bench = Bench::new().begun(&manifests).await;
@@ -378,10 +409,13 @@ async fn a_commit_that_deletes_half_of_the_manifests_deletes_nothing() {
 async fn a_prune_takes_no_vm_that_runs_without_its_word() {
     for (word, gone) in [(false, false), (true, true)] {
         let options = Options { prune_running: word, max_deletes: MaxDeletes::Count(5), ..Options::default() };
-        let mut bench = Bench::with(options).begun(&(vm("old", "") + &vm("web", ""))).await;
+        let mut bench = Bench::with(options).begun(&(vm("old", "") + &vm("web", "") + &network("lan", 1))).await;
         bench.pass(120).await;
-        bench.commit(&vm("web", ""));
+        // What else is to be done is done, and what else is to go goes.
+        bench.commit(&vm("web", "").replace("Always", "Halted"));
         bench.pass(300).await;
+        assert!(!bench.runs("web"), "{:?}", bench.node.acts());
+        assert_eq!(bench.times("network-undefine lan"), 1);
         assert_eq!(bench.times("domain-undefine old") == 1, gone);
         assert_eq!(bench.runs("old"), !gone);
         bench.end().await;
@@ -429,6 +463,28 @@ async fn trouble_with_the_source_leaves_the_last_good_manifests_enforced() {
     assert_eq!(bench.work().shared.view().revision.as_ref().unwrap().id, "r1");
     bench.destroy("web");
     bench.until(|bench| bench.runs("web")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_is_kept_true_while_the_folder_is_gone() {
+    let bench = Bench::new().begun(&(network("lan", 1) + &vm("web", ""))).await;
+    std::fs::remove_dir_all(bench.folder.path().join("checkout")).unwrap();
+    bench.destroy("web");
+    bench.node.with(|state| state.network_stop("lan")).unwrap();
+    bench.until(|bench| bench.runs("web") && bench.times("network-start lan") == 2).await;
+    bench.until(Bench::is_synced).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_a_node_hangs_is_said_before_a_look_that_hangs_with_it_ends() {
+    let bench = Bench::new().begun(&network("lan", 1)).await;
+    // A look has just been; the next one that a hint asks for comes two seconds later.
+    let trouble = |bench: &Bench| bench.work().shared.view().nodes.values().flatten().next().cloned();
+    let looked = bench.reads_of_everything();
+    bench.until(|bench| bench.reads_of_everything() > looked).await;
+    bench.node.hint(&Hint::Node, "hung");
+    bench.until(|bench| trouble(bench).is_some_and(|why| why.contains("hangs"))).await;
+    bench.until(|bench| trouble(bench).is_none()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,5 +15,7 @@ mod fetched;
 mod ground;
 #[path = "gitops/hostile.rs"]
 mod hostile;
+#[path = "repo/mod.rs"]
+mod repo;
 #[path = "gitops/watched.rs"]
 mod watched;

@@ -222,6 +222,19 @@ fn pure_rooms_have_no_async_no_io_no_clock_and_no_environment() {
 }
 
 #[test]
+fn the_daemon_waits_by_no_clock_that_can_be_set() {
+    // Records say when something was. That no pause needs more than tokio's time, the tests of the daemon show: in them no other moves.
+    let (words, methods) = (["SystemTime", "SignedDuration", "Span"], [".since(", ".until(", ".as_second(", ".duration_until("]);
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.room() == "daemon" && !source.is_test()) {
+        let code = source.code();
+        let found = words.iter().filter(|word| names(&code, word)).chain(methods.iter().filter(|word| code.contains(**word)));
+        wrong.extend(found.map(|word| format!("src/{}: {word}", source.path)));
+    }
+    said(&wrong);
+}
+
+#[test]
 fn unsafe_code_stands_in_one_file() {
     let mut wrong = Vec::new();
     for source in sources() {

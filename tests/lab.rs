@@ -15,11 +15,17 @@
 mod by_hand;
 #[path = "lab_suite/checkout.rs"]
 mod checkout;
+#[path = "page/mod.rs"]
+mod page;
 #[path = "pty/mod.rs"]
 mod pty;
+#[path = "repo/mod.rs"]
+mod repo;
 #[path = "lab_suite/support.rs"]
 mod support;
 
+#[path = "lab_suite/acts.rs"]
+mod acts;
 #[path = "lab_suite/adoption.rs"]
 mod adoption;
 #[path = "lab_suite/bad_luck.rs"]
@@ -38,6 +44,8 @@ mod debian;
 mod dimms;
 #[path = "lab_suite/disruption.rs"]
 mod disruption;
+#[path = "lab_suite/gitops.rs"]
+mod gitops;
 #[path = "lab_suite/host_domains.rs"]
 mod host_domains;
 #[path = "lab_suite/host_events.rs"]
@@ -62,6 +70,8 @@ mod leaf_cases;
 mod leaves;
 #[path = "lab_suite/lifecycle_cases.rs"]
 mod lifecycle_cases;
+#[path = "lab_suite/luck.rs"]
+mod luck;
 #[path = "lab_suite/networks.rs"]
 mod networks;
 #[path = "lab_suite/proxy.rs"]

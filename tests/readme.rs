@@ -6,28 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
 
 mod checkout;
+mod page;
 
 use std::fs;
 
 use checkout::{Place, root};
-
-/// The commands of a document's `console` blocks, each with its line and what it prints.
-fn commands(text: &str) -> Vec<(usize, String, Vec<String>)> {
-    let mut found: Vec<(usize, String, Vec<String>)> = Vec::new();
-    let mut inside = false;
-    for (number, line) in text.lines().enumerate() {
-        match (inside, line) {
-            (false, "```console") => inside = true,
-            (true, "```") => inside = false,
-            (true, line) => match line.strip_prefix("$ ") {
-                Some(command) => found.push((number + 1, command.to_owned(), Vec::new())),
-                None => found.last_mut().unwrap().2.push(line.to_owned()),
-            },
-            (false, _) => {}
-        }
-    }
-    found
-}
+use page::commands;
 
 /// A line without what differs from run to run: how long a step took, when something was and how long ago, and the digest of a seed,
 /// which holds a key that was made just then. How far the columns of a table are apart follows from these.

@@ -105,6 +105,15 @@ impl Queue {
         }
     }
 
+    /// Somebody wants everything to be looked at: nothing is held back any longer.
+    pub(super) fn free(&mut self) {
+        for item in self.items.values_mut() {
+            item.failures = 0;
+            item.held_until = None;
+            item.idle_looks = 0;
+        }
+    }
+
     /// The number of the last trigger of all.
     pub(super) fn mark(&self) -> u64 {
         self.pokes
@@ -310,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_spaced_up_to_three_minutes_and_a_change_of_the_manifest_starts_anew() {
+    fn failures_are_spaced_up_to_three_minutes_and_a_change_of_the_manifest_or_a_word_starts_anew() {
         let (mut queue, mut now, a) = (Queue::default(), Instant::now(), vm("a"));
         let mut pauses = Vec::new();
         for _ in 0..8 {
@@ -326,11 +335,16 @@ mod tests {
         assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
         assert!(pauses[0] >= seconds(4) && pauses[0] <= seconds(6), "{pauses:?}");
         assert!(*pauses.last().unwrap() <= seconds(216) && *pauses.last().unwrap() >= seconds(144), "{pauses:?}");
-        queue.begin(&[a.clone()].into(), &BTreeSet::new(), now);
-        queue.end(&a, Ending::Failed, now);
-        queue.poke(&a, Cause::File, now);
-        assert_eq!(queue.may(&a, now), Ok(()));
-        assert_eq!(queue.failures(&a), 0);
+        let wishes: [fn(&mut Queue, &ObjectRef, Instant); 2] =
+            [|queue, a, now| queue.poke(a, Cause::File, now), |queue, _, _| queue.free()];
+        for wish in wishes {
+            queue.begin(&[a.clone()].into(), &BTreeSet::new(), now);
+            queue.end(&a, Ending::Failed, now);
+            assert!(queue.may(&a, now).is_err());
+            wish(&mut queue, &a, now);
+            assert_eq!(queue.may(&a, now), Ok(()));
+            assert_eq!(queue.failures(&a), 0);
+        }
     }
 
     #[test]

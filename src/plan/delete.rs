@@ -185,7 +185,11 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
             format!("a domain called `{}` is there that isn't ours; it is not touched", wanted.libvirt_name),
         );
     }
-    let domain = p.domain(wanted);
+    let undefined = match &verdict {
+        super::identity::Verdict::Undefined { uuid } => state.domains.values().find(|domain| domain.uuid == *uuid),
+        _ => None,
+    };
+    let domain = p.domain(wanted).or(undefined);
     if domain.is_some() && wanted.reclaim == ReclaimPolicy::Retain {
         return release(p, wanted, needs, "it stays as it is (reclaimPolicy: Retain)");
     }
@@ -213,6 +217,8 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
                 &[format!("if that may go: --discard-saved-state {}", wanted.object)],
             );
         }
+        // One without a definition would be gone when it is off, and nobody could tell how it ended.
+        row.drafts.extend(undefined.map(|domain| super::kinds::domain_defined_again(wanted, domain)));
         if domain.state != PowerState::Off {
             row.effect = Effect::Stop;
             row.drafts.extend(stop_drafts(p, wanted, &spec, domain));
@@ -424,8 +430,10 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     let Some(node) = wanted.node.clone() else { return };
     let Some(state) = p.node(&node) else { return };
     let verdict = p.verdict_network(wanted, state);
-    let super::identity::Verdict::Ours { uuid, other_writer } = verdict else {
-        return not_ours(p, wanted);
+    let (uuid, other_writer, undefined) = match verdict {
+        super::identity::Verdict::Ours { uuid, other_writer } => (uuid, other_writer, false),
+        super::identity::Verdict::Undefined { uuid } => (uuid, None, true),
+        _ => return not_ours(p, wanted),
     };
     if wanted.reclaim == ReclaimPolicy::Retain {
         return release(p, wanted, needs, "it stays defined and running (reclaimPolicy: Retain)");
@@ -453,6 +461,9 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     }
     let lane = Lane::Object(format!("network/{}", network.name));
     let ours = Precondition::Uuid(uuid);
+    if undefined {
+        row.drafts.push(super::kinds::network_defined_again(&network.name, uuid));
+    }
     if network.active {
         row.drafts.push(
             Draft::new(Op::NetworkStop { name: network.name.clone() }, lane.clone())

@@ -86,6 +86,11 @@ pub(super) enum Verdict {
         /// The object that it is, where it is another one of this fleet's.
         object: Option<ObjectRef>,
     },
+    /// Ours, and it runs, but somebody took its definition away.
+    Undefined {
+        /// Its UUID.
+        uuid: Uuid,
+    },
     /// It vanishes when it stops; never managed.
     Transient,
 }
@@ -112,6 +117,7 @@ pub(super) fn judge(
         object: found.mark.filter(|mark| mark.fleet == fleet).map(|mark| mark.object.clone()),
     };
     match (by_name, by_uuid) {
+        (Some(found), _) if !found.persistent && ours(&found) => Verdict::Undefined { uuid: found.uuid },
         (Some(found), _) if !found.persistent => Verdict::Transient,
         (Some(found), _) if ours(&found) => Verdict::Ours { uuid: found.uuid, other_writer: other_writer(&found) },
         (Some(found), _) => foreign(&found),

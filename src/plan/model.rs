@@ -28,6 +28,9 @@ pub struct Plan {
     /// Entries of objects that are as wanted, and that the ledger doesn't know so.
     #[serde(skip)]
     pub settled: Vec<super::Entry>,
+    /// Those of the actions that prune.
+    #[serde(skip)]
+    pub pruning: std::collections::BTreeSet<ActionId>,
     /// Hash of all that this was computed from.
     pub fingerprint: String,
 }

@@ -14,6 +14,8 @@ pub struct Part {
     pub plan: Plan,
     /// The objects that it changes.
     pub objects: BTreeSet<ObjectRef>,
+    /// Whether it prunes. Such a part comes after all others, and is none with them: whoever holds it back holds up nothing else.
+    pub prunes: bool,
 }
 
 impl Part {
@@ -82,17 +84,18 @@ impl Plan {
     /// Its parts, in the order of their first actions.
     pub fn parts(&self) -> Vec<Part> {
         let mut groups = Groups((0..self.actions.len()).collect());
-        let mut first: BTreeMap<Shared<'_>, usize> = BTreeMap::new();
+        let mut first: BTreeMap<(bool, Shared<'_>), usize> = BTreeMap::new();
+        let prunes = |id: &ActionId| self.pruning.contains(id);
         for action in &self.actions {
             let at = action.id.0;
-            for need in &action.needs {
+            for need in action.needs.iter().filter(|need| prunes(need) == prunes(&action.id)) {
                 groups.join(at, need.0);
             }
             let node = action.node.as_ref();
             let mut shared = vec![Shared::Object(&action.object), Shared::Lane(node, &action.lane)];
             shared.extend(action.op.target().map(|target| Shared::Target(node, target)));
             for shared in shared {
-                let other = *first.entry(shared).or_insert(at);
+                let other = *first.entry((prunes(&action.id), shared)).or_insert(at);
                 groups.join(at, other);
             }
         }
@@ -115,6 +118,7 @@ impl Plan {
     }
 
     fn part(&self, actions: &[&Action], changes: &[&Change]) -> Part {
+        let prunes = actions.iter().any(|action| self.pruning.contains(&action.id));
         let numbers: BTreeMap<ActionId, ActionId> =
             actions.iter().enumerate().map(|(at, action)| (action.id, ActionId(at))).collect();
         let renumbered = |id: &ActionId| numbers.get(id).copied();
@@ -133,7 +137,7 @@ impl Plan {
             .collect();
         let objects = actions.iter().map(|action| &action.object).chain(changes.iter().map(|change| &change.object));
         let objects = objects.cloned().collect();
-        Part { plan: Plan { changes, actions, fingerprint: self.fingerprint.clone(), ..Plan::default() }, objects }
+        Part { plan: Plan { changes, actions, fingerprint: self.fingerprint.clone(), ..Plan::default() }, objects, prunes }
     }
 }
 
@@ -185,6 +189,20 @@ mod tests {
         assert_eq!(last.actions.iter().map(|action| action.id.0).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(last.actions[1].needs, BTreeSet::from([ActionId(0)]));
         assert!(parts.iter().all(Part::is_light));
+    }
+
+    #[test]
+    fn what_prunes_is_a_part_of_its_own_whatever_it_shares_and_needs() {
+        let undefine = Op::DomainUndefine { name: "two".into(), uuid: uuid::Uuid::nil(), nvram: false, managed_save: false };
+        let network = || Op::NetworkStart { name: "lan".into() };
+        let actions =
+            vec![action(0, "one", network(), &[]), action(1, "two", network(), &[0]), action(2, "two", undefine, &[0, 1])];
+        let plan = Plan { actions, pruning: [ActionId(1), ActionId(2)].into(), ..Plan::default() };
+        let parts = plan.parts();
+        let of = |part: &Part| {
+            (part.prunes, part.plan.actions.len(), part.plan.actions.iter().map(|action| action.needs.len()).sum::<usize>())
+        };
+        assert_eq!(parts.iter().map(of).collect::<Vec<_>>(), [(false, 1, 0), (true, 2, 1)]);
     }
 
     #[test]

@@ -349,7 +349,7 @@ impl<'a> Planner<'a> {
         let state = self.node(wanted.node.as_ref()?)?;
         match self.verdict_domain(wanted, state) {
             Verdict::Ours { uuid, .. } | Verdict::Renamed { uuid, .. } => state.domains.values().find(|d| d.uuid == uuid),
-            Verdict::Absent | Verdict::Foreign { .. } | Verdict::Transient => None,
+            Verdict::Absent | Verdict::Foreign { .. } | Verdict::Undefined { .. } | Verdict::Transient => None,
         }
     }
 
@@ -429,7 +429,7 @@ impl<'a> Planner<'a> {
                 format!("the {what} called `{name}` is transient: it vanishes when it stops, and is never managed"),
                 &["make it persistent (`virsh define`) or stop it, then plan again".to_string()],
             ),
-            Verdict::Absent | Verdict::Ours { .. } | Verdict::Renamed { .. } => return false,
+            Verdict::Absent | Verdict::Ours { .. } | Verdict::Renamed { .. } | Verdict::Undefined { .. } => return false,
         }
         true
     }

@@ -72,6 +72,8 @@ pub(crate) fn request(name: &Name, spec: &TemplateSpec) -> Option<ImageRequest> 
 pub(crate) struct Roots {
     /// The checkout, where there is one.
     pub checkout: Option<Root>,
+    /// Why it can't be opened, where it was there when the manifests were read. What needs no file of it goes on.
+    pub lost: Option<GatherError>,
     /// `--secrets-dir`, where it was given.
     pub secrets: Option<Root>,
 }
@@ -82,9 +84,12 @@ impl Roots {
         let set = gathering.set;
         let folder = set.fleet_folder.clone().or_else(|| set.folders.values().next().cloned());
         let open = |path: &Path| Root::open(path).map_err(|source| GatherError::Root { path: path.to_owned(), source });
-        let checkout = folder.as_deref().map(open).transpose()?;
+        let (checkout, lost) = match folder.as_deref().map(open).transpose() {
+            Ok(checkout) => (checkout, None),
+            Err(error) => (None, Some(error)),
+        };
         let secrets = gathering.secrets_dir.map(open).transpose()?;
-        Ok(Self { checkout, secrets })
+        Ok(Self { checkout, lost, secrets })
     }
 }
 
@@ -126,7 +131,10 @@ pub fn gather(gathering: &Gathering<'_>, owned: &Owned) -> Result<Sources, Gathe
                 let found = match (request(name, spec), spec.source.as_ref().and_then(|source| source.file.as_ref())) {
                     (Some(request), _) => cache.known(&request),
                     (None, Some(file)) => {
-                        let Some(root) = &roots.checkout else { continue };
+                        let Some(root) = &roots.checkout else {
+                            sources.failed.extend(roots.lost.as_ref().map(|why| (name.clone(), why.to_string())));
+                            continue;
+                        };
                         let object = ObjectRef::new(Kind::Template, name.clone());
                         let folder = folder(set, &wanted.object);
                         let format = spec.format.unwrap_or(TemplateFormat::Qcow2);

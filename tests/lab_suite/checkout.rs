@@ -91,6 +91,11 @@ impl Checkout {
         self.root.path().join("state")
     }
 
+    /// Where a daemon's log goes.
+    pub fn log(&self) -> PathBuf {
+        self.root.path().join("daemon.log")
+    }
+
     /// Writes a file in the folder of the manifests.
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder().join(name), text).expect("a file can be written");

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::checkout::Checkout;
 use crate::support::{Lab, left_out, repository, tiny};
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder can be made");
     for entry in fs::read_dir(from).expect("a folder can be read").flatten() {
         let target = to.join(entry.file_name());
@@ -33,7 +33,7 @@ fn edit(folder: &Path, change: &dyn Fn(&str) -> String) {
 }
 
 /// Puts an image wherever a Template's `file` says that there is one.
-fn images(folder: &Path) {
+pub(crate) fn images(folder: &Path) {
     let sum = tiny(false).with_extension("qcow2.sha256");
     let sum = fs::read_to_string(sum).expect("the image has a checksum");
     let sum = sum.split_whitespace().next().expect("a checksum").to_owned();

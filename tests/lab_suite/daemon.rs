@@ -12,23 +12,27 @@ use crate::support::{Lab, domain_xml, left_out};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A daemon that is killed where a test ends before it does.
-struct Daemon<'a> {
+pub(crate) struct Daemon<'a> {
     checkout: &'a Checkout,
     child: Child,
 }
 
 impl<'a> Daemon<'a> {
-    fn start(checkout: &'a Checkout, more: &[&str]) -> Self {
-        let log = checkout.state().with_file_name("daemon.log");
-        let log = File::options().append(true).create(true).open(log).unwrap();
-        let mut command = checkout.command(&["daemon", "--source", "."]);
+    pub(crate) fn start(checkout: &'a Checkout, more: &[&str]) -> Self {
+        Self::on(checkout, ".", more)
+    }
+
+    /// On another source than the folder.
+    pub(crate) fn on(checkout: &'a Checkout, source: &str, more: &[&str]) -> Self {
+        let log = File::options().append(true).create(true).open(checkout.log()).unwrap();
+        let mut command = checkout.command(&["daemon", "--source", source]);
         let child = command.args(more).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { checkout, child }
     }
 
     /// Waits until something is so.
     #[track_caller]
-    fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut is_so: impl FnMut() -> bool) {
         let began = Instant::now();
         while !is_so() {
             let ended = self.child.try_wait().unwrap();
@@ -37,9 +41,25 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    fn log(&self) -> String {
-        let status = self.checkout.jvp(&["status"]).text;
-        let log = std::fs::read_to_string(self.checkout.state().with_file_name("daemon.log")).unwrap_or_default();
+    /// Waits until something is so or it ended by itself; tells whether it did.
+    #[track_caller]
+    pub(crate) fn until_ended_or(&mut self, what: &str, mut is_so: impl FnMut() -> bool) -> bool {
+        let began = Instant::now();
+        while !is_so() {
+            if self.child.try_wait().unwrap().is_some() {
+                return true;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: never\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        false
+    }
+
+    pub(crate) fn log(&self) -> String {
+        // Also where the folder is gone.
+        let status = self.checkout.command(&["status"]).current_dir("/").output().unwrap();
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let log = std::fs::read_to_string(self.checkout.log()).unwrap_or_default();
         format!("{status}\n{log}")
     }
 
@@ -47,10 +67,14 @@ impl<'a> Daemon<'a> {
         daemon_is_synced(self.checkout)
     }
 
-    /// Ends it as systemd does.
-    fn end(mut self) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Ends it as systemd does.
+    pub(crate) fn end(mut self) {
+        self.signal("-TERM");
         let began = Instant::now();
         while self.child.try_wait().unwrap().is_none() {
             assert!(began.elapsed() < PATIENCE, "it doesn't end\n{}", self.log());
@@ -59,7 +83,7 @@ impl<'a> Daemon<'a> {
         assert!(self.child.wait().unwrap().success());
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

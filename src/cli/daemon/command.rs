@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::hand::CommandLine;
@@ -99,6 +99,8 @@ impl DaemonArgs {
 }
 
 pub(in crate::cli) async fn daemon(args: &DaemonArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
+    // From here on no signal ends it in the middle of its start.
+    let heard = Signals::new();
     let source: SourceSpec =
         args.source.parse().map_err(|error: crate::gitops::InvalidSource| CommandError::new(Exit::Usage, error.to_string()))?;
     let state = StateDir::open(&state_path(global))?;
@@ -120,7 +122,7 @@ pub(in crate::cli) async fn daemon(args: &DaemonArgs, global: &Global, out: &Arc
     }
     let supply = FromCheckout::open(source, &state, args, global, store, shared.source_wanted())?;
     let (stop, stopped) = watch::channel(false);
-    let signals = tokio::spawn(listen(stop, daemon.asks()));
+    let signals = tokio::spawn(listen(heard, stop, daemon.asks()));
     let notifier = service::notify(shared.clone());
     let summary = daemon.run(Box::new(supply), stopped).await;
     drop(notifier);
@@ -159,10 +161,24 @@ fn exit(summary: Summary, once: bool) -> Exit {
     }
 }
 
+/// The signals that mean something to a daemon; they are kept from when this was made.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Option<Self> {
+        let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
+        let (Ok(interrupt), Ok(terminate), Ok(hangup)) = signals else { return None };
+        Some(Self { interrupt, terminate, hangup })
+    }
+}
+
 /// SIGINT and SIGTERM end it, SIGHUP has it look.
-async fn listen(stop: watch::Sender<bool>, asks: crate::daemon::Asks) {
-    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else { return };
+async fn listen(signals: Option<Signals>, stop: watch::Sender<bool>, asks: crate::daemon::Asks) {
+    let Some(Signals { mut interrupt, mut terminate, mut hangup }) = signals else { return };
     loop {
         tokio::select! {
             _ = interrupt.recv() => { stop.send_replace(true); }

@@ -33,6 +33,8 @@ pub(super) struct FromCheckout {
     ready: VecDeque<News>,
     begun: bool,
     troubles: u32,
+    /// The tree that was told last: its revision and its digest.
+    told: Option<(String, String)>,
 }
 
 impl FromCheckout {
@@ -53,7 +55,7 @@ impl FromCheckout {
         let checkout =
             Checkout::open(source, state, options).map_err(|failure| CommandError::new(Exit::Error, failure.to_string()))?;
         let (ready, global) = (VecDeque::new(), global.clone());
-        Ok(Self { checkout, watch: None, wanted, global, store, ready, begun: false, troubles: 0 })
+        Ok(Self { checkout, watch: None, wanted, global, store, ready, begun: false, troubles: 0, told: None })
     }
 
     /// Waits until the source may be another.
@@ -78,12 +80,14 @@ impl FromCheckout {
 
     async fn refresh(&mut self) {
         let trouble = match self.checkout.refresh().await {
+            Ok(tree) if self.troubles == 0 && self.told.as_ref() == Some(&identity(&tree)) => return,
             Ok(tree) => match self.judged(&tree) {
                 Ok(good) => {
                     if let Err(failure) = self.checkout.accept(&tree).await {
                         tracing::warn!(%failure, "the next start knows no last good tree");
                     }
                     self.troubles = 0;
+                    self.told = Some(identity(&tree));
                     self.ready.push_back(News::Tree(Box::new(good)));
                     return;
                 }
@@ -118,6 +122,11 @@ impl FromCheckout {
         };
         Ok(Tree { set, desired, revision, hold: Box::new(tree.clone()) })
     }
+}
+
+/// Two trees that have this in common are one.
+fn identity(tree: &gitops::Tree) -> (String, String) {
+    (tree.revision.id.clone(), tree.digest.clone())
 }
 
 #[async_trait]

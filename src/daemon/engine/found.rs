@@ -13,7 +13,7 @@ use super::{Current, Daemon, note_run};
 use crate::apply::{Seen, settle};
 use crate::name::{Kind, ObjectRef};
 use crate::observe::NodeView;
-use crate::plan::Plan;
+use crate::plan::{Part, Plan};
 use crate::store::{ObjectStatus, StoreError};
 
 impl Daemon {
@@ -128,7 +128,11 @@ impl Daemon {
         self.record(seen, plan, &all.difference(&busy).cloned().collect(), true)?;
         self.unwanted(plan);
         self.ask_guests(now, true);
-        for part in plan.parts() {
+        let (prunes, others): (Vec<Part>, Vec<Part>) = plan.parts().into_iter().partition(|part| part.prunes);
+        // Nothing goes before all else is done: what fails leaves everything there.
+        let waits = others.iter().any(|part| self.withheld(part, plan).is_none());
+        self.full.deferred |= waits && !prunes.is_empty();
+        for part in others.into_iter().chain(prunes.into_iter().filter(|_| !waits)) {
             if part.objects.is_disjoint(&overtaken) {
                 self.begin(part, plan, cause, mark, now)?;
             }

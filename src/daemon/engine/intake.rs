@@ -130,7 +130,14 @@ impl Daemon {
         let mut ours: Vec<ObjectRef> = Vec::new();
         for (hint, change) in hints {
             match hint {
-                Hint::Node => whole = true,
+                Hint::Node => {
+                    whole = true;
+                    // A look that hangs with it tells of it only once its time is up.
+                    if change.why.contains("hung") {
+                        let trouble = "libvirt hangs: it answers no pings".to_owned();
+                        self.shared.view().nodes.insert(node.clone(), Some(trouble));
+                    }
+                }
                 // What isn't ours is nobody's business here.
                 Hint::Object(target) => {
                     let object = current.index.object(node, target).cloned();

@@ -453,6 +453,7 @@ impl Daemon {
         match ask {
             Ask::Reconcile(objects) if objects.is_empty() => {
                 self.shared.source_wanted().notify_one();
+                self.queue.free();
                 self.want_full(Cause::Request, now);
             }
             Ask::Reconcile(objects) => {

@@ -10,7 +10,7 @@ use super::super::claims::Claims;
 use super::super::queue::Ending;
 use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
-use crate::name::{Kind, ObjectRef};
+use crate::name::ObjectRef;
 use crate::plan::{Op, Part, Plan, Verb};
 use crate::store::StoreError;
 
@@ -18,7 +18,7 @@ impl Daemon {
     /// Begins a run, where all of it may be done now.
     pub(super) fn begin(&mut self, part: Part, plan: &Plan, cause: Cause, mark: u64, now: Instant) -> Result<(), StoreError> {
         let Some(current) = &self.current else { return Ok(()) };
-        if let Some(why) = self.withheld(&part, plan, current) {
+        if let Some(why) = self.withheld(&part, plan) {
             tracing::debug!(objects = ?part.objects, why, "left as it is");
             return Ok(());
         }
@@ -85,7 +85,8 @@ impl Daemon {
     }
 
     /// Why a part of a plan is not carried out, by what the daemon was told.
-    pub(super) fn withheld(&self, part: &Part, plan: &Plan, current: &Current) -> Option<&'static str> {
+    pub(super) fn withheld(&self, part: &Part, plan: &Plan) -> Option<&'static str> {
+        let current = self.current.as_ref()?;
         if self.options.dry_run {
             return Some("nothing is done (--dry-run)");
         }
@@ -101,12 +102,11 @@ impl Daemon {
         }
         // A prune that was refused is refused as a whole, though its plan shows all that it would have done.
         let orphan = |object: &ObjectRef| !current.digests.contains_key(object);
-        if part.objects.iter().any(orphan) && plan.refusals.iter().any(|refusal| orphan(&refusal.object)) {
+        if part.prunes && plan.refusals.iter().any(|refusal| orphan(&refusal.object)) {
             return Some("the prune was refused");
         }
         let stops = |op: &Op| matches!(op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. });
-        let pruned = |object: &ObjectRef| object.kind == Kind::VirtualMachine && orphan(object);
-        let prunes_running = part.plan.actions.iter().any(|action| stops(&action.op) && pruned(&action.object));
+        let prunes_running = part.prunes && part.plan.actions.iter().any(|action| stops(&action.op));
         if prunes_running && !self.options.prune_running {
             return Some("it runs, and a prune takes no VM that runs without --prune-running");
         }

@@ -35,8 +35,27 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             Some(network) => super::network_update::update(p, wanted, spec, network, other_writer),
             None => p.ready(&wanted.object),
         },
+        Verdict::Undefined { uuid } => {
+            let (name, lane) = (wanted.libvirt_name.clone(), Lane::Object(format!("network/{}", wanted.libvirt_name)));
+            let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
+            row.fields = vec![super::virtual_machine::undefined()];
+            row.drafts.push(defined_again(&name, uuid));
+            if spec.autostart.unwrap_or(true) {
+                let ours = Precondition::Uuid(uuid);
+                row.drafts
+                    .push(Draft::new(Op::NetworkAutostart { name, on: true }, lane).when(ours).expect(Expect::Autostart(true)));
+            }
+            p.commit(row);
+        }
         Verdict::Foreign { .. } | Verdict::Transient => {}
     }
+}
+
+/// Has a network of ours that runs without a definition keep what it runs with.
+pub(in crate::plan) fn defined_again(name: &str, uuid: uuid::Uuid) -> Draft {
+    let op = Op::NetworkPatch { name: name.to_owned(), patch: Box::default(), was: BTreeMap::new() };
+    let there = Expect::Matches { uuid, leaves: BTreeMap::new(), disks: BTreeMap::new() };
+    Draft::new(op, Lane::Object(format!("network/{name}"))).when(Precondition::Uuid(uuid)).expect(there)
 }
 
 /// The bridge that a network has where none is written.

@@ -35,7 +35,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             Some(pool) => update(p, wanted, spec, pool),
             None => p.ready(&wanted.object),
         },
-        Verdict::Foreign { .. } | Verdict::Transient => {}
+        Verdict::Foreign { .. } | Verdict::Undefined { .. } | Verdict::Transient => {}
     }
 }
 

@@ -72,8 +72,35 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             );
             p.commit(row);
         }
+        Verdict::Undefined { uuid } => {
+            let Some(domain) = state.domains.values().find(|domain| domain.uuid == uuid) else { return };
+            let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
+            row.fields = vec![undefined()];
+            row.drafts.push(defined_again(wanted, domain));
+            if vm_create::autostart(spec) {
+                let op = Op::DomainAutostart { name: domain.name.clone(), uuid, on: true };
+                row.drafts.push(Draft::new(op, lane(wanted)).when(Precondition::Uuid(uuid)).expect(Expect::Autostart(true)));
+            }
+            p.commit(row);
+        }
         Verdict::Foreign { .. } | Verdict::Transient => {}
     }
+}
+
+/// Has a domain of ours that runs without a definition keep what it runs with. What differs in that is changed as in any other.
+pub(in crate::plan) fn defined_again(wanted: &Wanted, domain: &DomainState) -> Draft {
+    let (name, uuid) = (domain.name.clone(), domain.uuid);
+    let op = Op::DomainRedefine { name, uuid, patch: Box::default(), validate: false };
+    Draft::new(op, lane(wanted)).when(Precondition::Domain { uuid, running: true }).expect(Expect::Matches {
+        uuid,
+        leaves: BTreeMap::new(),
+        disks: BTreeMap::new(),
+    })
+}
+
+/// The field that stands for a definition.
+pub(super) fn undefined() -> FieldChange {
+    FieldChange { path: "/definition".into(), old: None, new: Some(Shown::Value("what runs".into())) }
 }
 
 pub(super) fn lane(wanted: &Wanted) -> Lane {
