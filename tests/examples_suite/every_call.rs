@@ -31,6 +31,7 @@ const CHANGES: &[(&str, &[Edit])] = &[
     ("examples/cdrom-install", &[("vm.yaml", "{name: tray, device: cdrom}", "{name: tray, device: cdrom, image: netinst}")]),
     ("examples/cloud-init", &[("vm.yaml", "capacity: 5Gi", "capacity: 6Gi")]),
     ("examples/console", &[("vms.yaml", "serial: false", "serial: true"), ("vms.yaml", "serial: true\n    vnc:\n", "vnc:\n")]),
+    ("examples/gitops", &[("network.yaml", "10.77.30.199", "10.77.30.198")]),
     (
         "examples/networks",
         &[("networks.yaml", "ip: 10.77.41.9}", "ip: 10.77.41.8}"), ("router.yaml", "10.77.41.2}", "10.77.41.3}")],
