@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use crate::checkout::Checkout;
 use crate::daemon::Daemon;
 use crate::repo::Repo;
-use crate::scenarios::{EMPTY, FLEET, checkout};
-use crate::support::{Lab, domain_xml, left_out};
+use crate::scenarios::{EMPTY, FLEET};
+use crate::support::{Lab, domain_xml, left_out, still};
 
 const ACTS: usize = 200;
 /// Where in a volume its pattern stands.
@@ -135,7 +135,7 @@ impl<'a> World<'a> {
             Machine::new(
                 "web",
                 "Always",
-                "{name: root, claim: {pool: main, source: {template: tiny}}}, {name: data, claim: {pool: main, capacity: 8Mi, format: raw}}",
+                "{name: root, claim: {pool: main, source: {template: still}}}, {name: data, claim: {pool: main, capacity: 8Mi, format: raw}}",
                 "main/web.data.img",
                 "lan",
             ),
@@ -173,13 +173,14 @@ impl<'a> World<'a> {
         let ground = format!(
             "apiVersion: jvp.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: lab}}\nspec: {{id: {FLEET}}}\n---\n\
              apiVersion: jvp.dev/v1alpha1\nkind: Node\nmetadata: {{name: host}}\nspec: {{uri: \"{}\", defaults: {{accelerator: TCG}}}}\n---\n\
-             {}---\n{}---\napiVersion: jvp.dev/v1alpha1\nkind: Template\nmetadata: {{name: tiny}}\n\
-             spec: {{pool: main, source: {{file: tiny.qcow2}}, format: qcow2}}\n",
+             {}---\n{}---\napiVersion: jvp.dev/v1alpha1\nkind: Template\nmetadata: {{name: still}}\n\
+             spec: {{pool: main, source: {{file: still.img}}, format: raw}}\n",
             self.lab.uri("a"),
             pool("main"),
             pool("more"),
         );
         self.checkout.write("all.yaml", &ground);
+        std::fs::write(self.checkout.folder().join("still.img"), still()).unwrap();
         self.others.insert("spare.yaml", pool("spare"));
         self.others.insert(
             "scratch.yaml",
@@ -564,7 +565,7 @@ fn run(seed: u64) {
     let lab = Lab::own(1);
     make_theirs(&lab);
     let before = theirs(&lab);
-    let checkout = checkout("", false);
+    let checkout = Checkout::new("");
     let mut world = World::new(&lab, &checkout, seed);
     if seed.is_multiple_of(2) {
         let repo = Repo::new(checkout.folder());
