@@ -80,15 +80,21 @@ impl Lock {
         let mut file = File::open(state.join(NAME)).ok()?;
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Err(Errno::WOULDBLOCK) => Some(told(&mut file)),
-            _ => None,
+            _ => {
+                let _ = flock(&file, FlockOperation::Unlock);
+                None
+            }
         }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // The name of a holder that is gone would only mislead; the kernel lets go of the lock itself when the file closes.
+        // The name of a holder that is gone would only mislead.
         let _ = self.0.set_len(0);
+        // By closing alone it would be let go of only once each child that was just forked, and runs no program of its own yet, has closed
+        // its copy too.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
@@ -101,4 +107,23 @@ fn told(file: &mut File) -> Holder {
         command: String::new(),
         since: Timestamp::UNIX_EPOCH,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_child_still_has_open_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = || Lock::take(folder.path(), "jvp apply", Timestamp::UNIX_EPOCH, Duration::ZERO).unwrap();
+        let lock = take();
+        // As a fork has it.
+        let copy = lock.0.try_clone().unwrap();
+        assert!(Lock::holder(folder.path()).is_some());
+        drop(lock);
+        assert_eq!(Lock::holder(folder.path()), None);
+        drop(take());
+        drop(copy);
+    }
 }
