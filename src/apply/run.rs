@@ -65,22 +65,11 @@ impl Outcome {
 
 /// Walks a plan, without the actions in `held` and all that needs them. What is told meanwhile stands in a span of the run, and in one of
 /// its step.
+#[tracing::instrument(
+    skip_all,
+    fields(id = run_id, cause = world.ledger.context().cause.as_deref(), revision = world.ledger.context().revision.as_deref())
+)]
 pub async fn run(
-    plan: &Plan,
-    world: &Arc<World>,
-    run_id: &str,
-    parallelism: usize,
-    held: &BTreeSet<ActionId>,
-    halt: &watch::Receiver<Halt>,
-    sink: &Sink,
-) -> Outcome {
-    let context = world.ledger.context();
-    let (cause, revision) = (context.cause.as_deref(), context.revision.as_deref());
-    let span = tracing::info_span!("run", id = run_id, cause, revision);
-    walk(plan, world, run_id, parallelism, held, halt, sink).instrument(span).await
-}
-
-async fn walk(
     plan: &Plan,
     world: &Arc<World>,
     run_id: &str,

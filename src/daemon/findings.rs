@@ -30,6 +30,8 @@ pub(super) struct Said<'a> {
     deferred: BTreeMap<&'a ObjectRef, &'a Deferred>,
     refusals: BTreeMap<&'a ObjectRef, Vec<&'a Refusal>>,
     notes: BTreeMap<&'a ObjectRef, Vec<&'a Note>>,
+    /// The first refusal of each Node.
+    closed: BTreeMap<&'a Name, &'a Refusal>,
     unreachable: Vec<(&'a Unreachable, BTreeSet<&'a ObjectRef>)>,
 }
 
@@ -42,10 +44,14 @@ impl<'a> Said<'a> {
             deferred: plan.deferred.iter().rev().map(|deferred| (&deferred.object, deferred)).collect(),
             refusals: BTreeMap::new(),
             notes: BTreeMap::new(),
+            closed: BTreeMap::new(),
             unreachable: plan.unreachable.iter().map(|node| (node, node.objects.iter().collect())).collect(),
         };
         for refusal in &plan.refusals {
             said.refusals.entry(&refusal.object).or_default().push(refusal);
+            if refusal.object.kind == Kind::Node {
+                said.closed.entry(&refusal.object.name).or_insert(refusal);
+            }
         }
         for note in &plan.notes {
             said.notes.entry(&note.object).or_default().push(note);
@@ -98,7 +104,7 @@ pub(super) fn status(
     told: Told<'_>,
     before: Option<&ObjectStatus>,
 ) -> ObjectStatus {
-    let synced = synced(object, node_of(object, wanted, look.seen).as_ref(), look.said, known);
+    let synced = synced(object, node_of(object, wanted, look.seen), look.said, known);
     let is_synced = synced.1 == ConditionStatus::True;
     let mut conditions = vec![condition(synced, look.found, before)];
     conditions.extend(readiness(ready(object, wanted, look.seen), told, look.found, before));
@@ -214,9 +220,9 @@ pub(super) fn failed(status: &mut ObjectStatus, why: &str, at: &str) {
 }
 
 /// The node that an object is on, or is to be.
-fn node_of(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Option<Name> {
+fn node_of<'a>(object: &ObjectRef, wanted: Option<&'a Wanted>, seen: &'a Seen) -> Option<&'a Name> {
     let entry = seen.owned.entries.get(object);
-    entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()))
+    entry.and_then(|entry| entry.node.as_ref()).or_else(|| wanted.and_then(|wanted| wanted.node.as_ref()))
 }
 
 fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Known) -> Finding {
@@ -226,7 +232,7 @@ fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Know
         return ("Synced", Unknown, "NodeUnreachable", format!("Node/{}: {}", node.node, node.message));
     }
     if let Some(node) = node
-        && let Some(refusal) = said.refusals(&ObjectRef::new(Kind::Node, node.clone())).first()
+        && let Some(refusal) = said.closed.get(node)
     {
         let help = refusal.help.first().map(|help| format!(" ({help})")).unwrap_or_default();
         return ("Synced", Unknown, "NodeRefused", format!("Node/{node}: {}{help}", refusal.message));
@@ -253,7 +259,7 @@ fn stands_on(object: &ObjectRef, node: &Name) -> bool {
 
 /// Where an object stands, and the state of its node. None where it stands on no node; an error where that is out of reach.
 fn state<'a>(object: &ObjectRef, wanted: Option<&Wanted>, seen: &'a Seen) -> Result<Option<&'a NodeState>, ()> {
-    match node_of(object, wanted, seen).map(|node| seen.observed.nodes.get(&node)) {
+    match node_of(object, wanted, seen).map(|node| seen.observed.nodes.get(node)) {
         Some(Some(NodeView::Reached(state))) => Ok(Some(state)),
         Some(_) => Err(()),
         None => Ok(None),

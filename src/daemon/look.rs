@@ -11,7 +11,7 @@ use super::guests::Asked;
 use super::near::{Near, desired_of, owned_of};
 use crate::apply::{Condition, Seen, Status, Subject, Workspace, observe, read, refresh};
 use crate::name::{Name, ObjectRef};
-use crate::observe::{NodeView, Observed, Scope};
+use crate::observe::{Observed, Scope};
 use crate::plan::{Plan, Policy, complete, plan};
 use crate::source::{Gathering, gather};
 use crate::store::Ledger;
@@ -136,20 +136,8 @@ impl Looker {
         for (node, targets) in &near.targets {
             let Some(host) = self.workspace.hosts.get(node) else { continue };
             let hosts: BTreeMap<Name, _> = [(node.clone(), host.clone())].into();
-            let (objects, facts) = (Scope::Objects(targets.clone()), Scope::Host);
-            let (objects, mut facts) = tokio::join!(observe(&hosts, &objects), observe(&hosts, &facts));
-            for (node, view) in objects.nodes {
-                // Which machine it is, and what it can, is asked each time: a connection may lead elsewhere than the last one.
-                let view = match (view, facts.nodes.remove(&node)) {
-                    (NodeView::Reached(mut state), Some(NodeView::Reached(facts))) => {
-                        state.host = facts.host;
-                        NodeView::Reached(state)
-                    }
-                    (NodeView::Reached(_), Some(facts)) => facts,
-                    (view, _) => view,
-                };
-                observed.nodes.insert(node, view);
-            }
+            // Which machine it is, and what it can, is asked each time: a connection may lead elsewhere than the last one.
+            observed.nodes.extend(observe(&hosts, &Scope::Near(targets.clone())).await.nodes);
         }
         let desired = desired_of(&self.workspace.desired, near);
         let inventory = self.ledger.pick(|owned| owned_of(owned, near));

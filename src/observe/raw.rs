@@ -15,6 +15,8 @@ pub enum Scope {
     Host,
     /// These objects, each by its name in libvirt; what isn't there is left out of the answer.
     Objects(BTreeSet<Target>),
+    /// These objects, and the host's own facts by the same connection: whose objects they are.
+    Near(BTreeSet<Target>),
     /// Everything, and what only guests and running networks know: leases and the agents' addresses.
     WithGuests,
     /// These objects, and what only guests and running networks know of them.

@@ -130,8 +130,8 @@ impl Daemon {
         self.ask_guests(now, true);
         let (prunes, others): (Vec<Part>, Vec<Part>) = plan.parts().into_iter().partition(|part| part.prunes);
         // Nothing goes before all else is done: what fails leaves everything there.
-        let waits = others.iter().any(|part| self.withheld(part, plan).is_none());
-        self.full.deferred |= waits && !prunes.is_empty();
+        let waits = !prunes.is_empty() && others.iter().any(|part| self.withheld(part, plan).is_none());
+        self.full.deferred |= waits;
         for part in others.into_iter().chain(prunes.into_iter().filter(|_| !waits)) {
             if part.objects.is_disjoint(&overtaken) {
                 self.begin(part, plan, cause, mark, now)?;

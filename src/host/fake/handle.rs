@@ -297,7 +297,7 @@ impl Host for FakeHost {
         let what = match scope {
             Scope::Everything | Scope::WithGuests => "everything",
             Scope::Host => "host",
-            Scope::Objects(_) => "objects",
+            Scope::Objects(_) | Scope::Near(_) => "objects",
             Scope::Guests(_) => "guests",
         };
         let index = self.begin("read", what);

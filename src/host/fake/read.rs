@@ -19,7 +19,10 @@ impl State {
                 node.networks = self.networks.iter().map(|(name, network)| raw_network(name, network, guests)).collect();
                 node.domains = self.domains.iter().map(|(name, domain)| raw_domain(name, domain, guests)).collect();
             }
-            Scope::Objects(targets) | Scope::Guests(targets) => {
+            Scope::Objects(targets) | Scope::Near(targets) | Scope::Guests(targets) => {
+                if matches!(scope, Scope::Near(_)) {
+                    node.host = self.host();
+                }
                 for target in targets {
                     self.one(target, scope.asks_guests(), &mut node);
                 }

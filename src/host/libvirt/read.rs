@@ -76,6 +76,10 @@ fn survey(cx: &Cx<'_>, scope: &Scope) -> Result<Survey, HostError> {
             survey.pools = pools;
             survey.items.extend(volumes.into_iter().map(Item::Volume));
         }
+        Scope::Near(targets) => {
+            survey.host = host(cx)?;
+            objects(cx, targets, &mut survey)?;
+        }
         Scope::Objects(targets) | Scope::Guests(targets) => objects(cx, targets, &mut survey)?,
     }
     if survey.items.len() <= FEW {

@@ -41,9 +41,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             row.fields = vec![super::virtual_machine::undefined()];
             row.drafts.push(defined_again(&name, uuid));
             if spec.autostart.unwrap_or(true) {
-                let ours = Precondition::Uuid(uuid);
-                row.drafts
-                    .push(Draft::new(Op::NetworkAutostart { name, on: true }, lane).when(ours).expect(Expect::Autostart(true)));
+                row.drafts.push(autostarted(name, uuid, lane));
             }
             p.commit(row);
         }
@@ -56,6 +54,12 @@ pub(in crate::plan) fn defined_again(name: &str, uuid: uuid::Uuid) -> Draft {
     let op = Op::NetworkPatch { name: name.to_owned(), patch: Box::default(), was: BTreeMap::new() };
     let there = Expect::Matches { uuid, leaves: BTreeMap::new(), disks: BTreeMap::new() };
     Draft::new(op, Lane::Object(format!("network/{name}"))).when(Precondition::Uuid(uuid)).expect(there)
+}
+
+/// Has a network of ours start with libvirt.
+fn autostarted(name: String, uuid: uuid::Uuid, lane: Lane) -> Draft {
+    let ours = Precondition::Uuid(uuid);
+    Draft::new(Op::NetworkAutostart { name, on: true }, lane).when(ours).expect(Expect::Autostart(true))
 }
 
 /// The bridge that a network has where none is written.
@@ -123,7 +127,6 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
     if spec.bridge.is_none() {
         row.fields.push(FieldChange { path: "/bridge".into(), old: None, new: Some(Shown::Value(bridge)) });
     }
-    let ours = Precondition::Uuid(wanted.uid);
     row.drafts.push(
         Draft::new(Op::NetworkDefine { name: name.clone(), xml: text }, lane.clone())
             .when(Precondition::Absent)
@@ -132,10 +135,10 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
     );
     if spec.running != Some(false) {
         let start = Draft::new(Op::NetworkStart { name: name.clone() }, lane.clone());
-        row.drafts.push(start.when(ours.clone()).expect(Expect::Active(true)));
+        row.drafts.push(start.when(Precondition::Uuid(wanted.uid)).expect(Expect::Active(true)));
     }
     if spec.autostart.unwrap_or(true) {
-        row.drafts.push(Draft::new(Op::NetworkAutostart { name, on: true }, lane).when(ours).expect(Expect::Autostart(true)));
+        row.drafts.push(autostarted(name, wanted.uid, lane));
     }
     if let Some(last) = row.drafts.last_mut() {
         last.record = Record::Settle(Box::new(entry));

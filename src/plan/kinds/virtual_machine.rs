@@ -78,8 +78,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             row.fields = vec![undefined()];
             row.drafts.push(defined_again(wanted, domain));
             if vm_create::autostart(spec) {
-                let op = Op::DomainAutostart { name: domain.name.clone(), uuid, on: true };
-                row.drafts.push(Draft::new(op, lane(wanted)).when(Precondition::Uuid(uuid)).expect(Expect::Autostart(true)));
+                row.drafts.push(autostarts(wanted, domain, true));
             }
             p.commit(row);
         }
@@ -96,6 +95,12 @@ pub(in crate::plan) fn defined_again(wanted: &Wanted, domain: &DomainState) -> D
         leaves: BTreeMap::new(),
         disks: BTreeMap::new(),
     })
+}
+
+/// Has a domain of ours start with libvirt, or not.
+fn autostarts(wanted: &Wanted, domain: &DomainState, on: bool) -> Draft {
+    let op = Op::DomainAutostart { name: domain.name.clone(), uuid: domain.uuid, on };
+    Draft::new(op, lane(wanted)).when(Precondition::Uuid(domain.uuid)).expect(Expect::Autostart(on))
 }
 
 /// The field that stands for a definition.
@@ -317,10 +322,7 @@ fn update(
     row.drafts.extend(reservations.drafts);
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
     if sides.inactive.changed.iter().any(|(field, _)| field.path == "/autostart") {
-        let on = vm_create::autostart(spec);
-        let ours = Precondition::Uuid(domain.uuid);
-        let op = Op::DomainAutostart { name: domain.name.clone(), uuid: domain.uuid, on };
-        row.drafts.push(Draft::new(op, lane(wanted)).when(ours).expect(Expect::Autostart(on)));
+        row.drafts.push(autostarts(wanted, domain, vm_create::autostart(spec)));
     }
     let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
     p.marks.insert(wanted.object.clone(), new_mark.clone());
