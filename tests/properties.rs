@@ -17,10 +17,16 @@ mod networks;
 mod rebuild;
 #[path = "properties/scene.rs"]
 mod scene;
+#[path = "properties/world.rs"]
+mod world;
+#[path = "properties/world_made.rs"]
+mod world_made;
+#[path = "properties/worlds.rs"]
+mod worlds;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bench::{Bench, Trouble, block_on};
+use bench::{Bench, block_on};
 use jvp::host::fake::{FakeHost, State};
 use jvp::name::Kind;
 use jvp::observe::OffReason;
@@ -168,19 +174,6 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_documents_says_nothing(scene in scenes(), seed: u64) {
-        let (bench, shuffled) = (Bench::new(&scene)?, Bench::shuffled(&scene, seed)?);
-        block_on(async {
-            let (one, other) = (bench.plan().await, shuffled.plan().await);
-            prop_assert_eq!(serde_json::to_string_pretty(&one).unwrap(), serde_json::to_string_pretty(&other).unwrap());
-            bench.apply().await?;
-            shuffled.apply().await?;
-            prop_assert_eq!(difference(&ends(&bench), &ends(&shuffled)), "");
-            Ok(())
-        })?;
-    }
-
-    #[test]
     fn every_need_stands_before_what_needs_it(scene in scenes()) {
         let mut bench = Bench::new(&scene)?;
         block_on(async {
@@ -221,38 +214,6 @@ proptest! {
                     }
                 }
             }
-            Ok(())
-        })?;
-    }
-
-    #[test]
-    fn whatever_breaks_the_next_run_ends_as_a_clean_one(
-        scene in scenes(),
-        step in 1_u32..60,
-        trouble in prop_oneof![
-            Just(Trouble::Fails), Just(Trouble::NoAnswer), Just(Trouble::Lost), Just(Trouble::Transient),
-            Just(Trouble::DiesBefore), Just(Trouble::DiesAfter), Just(Trouble::Unreachable),
-        ],
-        deleting: bool,
-    ) {
-        let (mut clean, mut bench) = (Bench::new(&scene)?, Bench::new(&scene)?);
-        block_on(async {
-            clean.apply().await?;
-            if deleting {
-                bench.apply().await?;
-                clean.delete(true);
-                clean.apply().await?;
-                bench.delete(true);
-            }
-            bench.trouble(step, trouble);
-            bench.troubled().await;
-            bench.heal();
-            bench.apply().await?;
-            prop_assert_eq!(difference(&ends(&clean), &ends(&bench)), "", "{:?} at step {} of\n{}", trouble, step, bench.text);
-            let plan = bench.plan().await;
-            prop_assert!(plan.is_empty() && plan.refusals.is_empty(), "{:#?}", plan);
-            prop_assert!(bench.ledger().open_intents().is_empty(), "{:#?}", bench.ledger().open_intents());
-            prop_assert_eq!(clean.entries(), bench.entries());
             Ok(())
         })?;
     }

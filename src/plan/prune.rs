@@ -70,11 +70,25 @@ pub(super) fn finish(p: &mut Planner<'_>) {
             refuse(p, Some(object), message.into(), format!("delete it by its name: jvp delete {object}"));
         }
     }
+    let mut refusals = Vec::new();
     let (changes, actions, before) = (p.plan.changes.len(), p.plan.actions.len(), last_actions(p));
     super::delete::plan(p, &taken, false);
     p.plan.pruning = p.plan.actions.iter().skip(actions).map(|action| action.id).collect();
     for change in p.plan.changes.iter_mut().skip(changes).filter(|change| change.reason.starts_with("asked for")) {
         change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
+    }
+    // What stays would be left without what it names.
+    for object in
+        p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete).map(|change| change.object.clone())
+    {
+        let named = |wanted: &&Wanted| wanted.references.iter().any(|reference| reference.object == object);
+        if let Some(by) = p.desired.objects.values().find(named).map(|wanted| wanted.object.clone()) {
+            let message = format!("it is no longer in the manifests, and {by}, which is, still names it");
+            refusals.push((object, message, format!("give it a manifest again, or take it out of {by}")));
+        }
+    }
+    for (object, message, help) in refusals {
+        refuse(p, Some(&object), message, help);
     }
     // What comes with a VM goes with it, and counts with it.
     let gone = |change: &&super::Change| change.verb == Verb::Delete && change.implied_by.is_none();

@@ -280,9 +280,12 @@ impl Ledger {
         let same = |owned: &Owned| {
             let this = owned.intents.iter().find(|intent| intent.id == id)?;
             let detail = |intent: &Intent, key: &str| intent.details.get(key).cloned();
+            // A pool's folder is all that a move of it can have left undone.
+            let ends = |op: &str| op == this.op || (op == "pool-retarget" && this.op == "pool-build");
             let same = owned.intents.iter().filter(|other| {
                 other.run != this.run
-                    && (&other.object, &other.op, &other.node) == (&this.object, &this.op, &this.node)
+                    && (&other.object, &other.node) == (&this.object, &this.node)
+                    && ends(&other.op)
                     && ["file", "path"].iter().all(|key| detail(other, key) == detail(this, key))
             });
             Some(same.map(|intent| intent.id.clone()).collect())

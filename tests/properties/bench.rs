@@ -19,6 +19,7 @@ use jvp::plan::{Consents, Entry, ImageFacts, Mode, Op, Plan, Policy, SecretRef, 
 use jvp::resolve::{Desired, Implied, check_document, check_set, expand};
 use jvp::store::{Ledger, Store, StoreError};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
@@ -26,7 +27,7 @@ use uuid::Uuid;
 use crate::scene::Scene;
 
 /// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// It fails and has no effect.
     Fails,
@@ -198,6 +199,8 @@ pub struct Bench {
     pub prune: bool,
     /// Words given beforehand.
     pub consents: Consents,
+    /// What is to be taken over, and nothing else done.
+    pub adopt: BTreeSet<ObjectRef>,
     pub hosts: BTreeMap<Name, FakeHost>,
     pub text: String,
     sources: Sources,
@@ -210,15 +213,35 @@ impl Bench {
         Self::of(scene, &scene.documents())
     }
 
-    /// With the documents in another order.
-    pub fn shuffled(scene: &Scene, seed: u64) -> Result<Self, TestCaseError> {
-        let mut documents = scene.documents();
-        documents.sort_by_key(|(name, _)| Uuid::new_v5(&Uuid::from_u64_pair(seed, 0), name.as_bytes()));
-        Self::of(scene, &documents)
-    }
-
     /// With these documents in the place of the scene's.
     pub fn of(scene: &Scene, documents: &[(String, String)]) -> Result<Self, TestCaseError> {
+        let (desired, text) = Self::read(documents)?;
+        let mut images = Sources::default();
+        for (i, raw) in scene.templates.iter().enumerate() {
+            images.images.insert(format!("t{i}").parse().unwrap(), IMAGES.1[usize::from(*raw)].clone());
+        }
+        let hosts = desired.nodes.keys().map(|name| {
+            let host = FakeHost::new(name.as_str());
+            host.with(|state| state.bridges.insert("br0".into()));
+            (name.clone(), host)
+        });
+        let hosts = hosts.collect();
+        Ok(Self {
+            desired,
+            mode: Mode::Apply,
+            prune: false,
+            consents: Consents::default(),
+            adopt: BTreeSet::new(),
+            hosts,
+            text,
+            sources: images,
+            store: Store::in_memory(),
+            fate: Arc::default(),
+        })
+    }
+
+    /// What the documents want, and their text.
+    pub fn read(documents: &[(String, String)]) -> Result<(Desired, String), TestCaseError> {
         let mut sources = SourceMap::default();
         for (name, text) in documents {
             sources.add(name.clone(), text.clone());
@@ -236,27 +259,7 @@ impl Bench {
         if !problems.is_empty() {
             return Err(TestCaseError::fail(format!("{problems:?}\n{text}")));
         }
-        let mut images = Sources::default();
-        for (i, raw) in scene.templates.iter().enumerate() {
-            images.images.insert(format!("t{i}").parse().unwrap(), IMAGES.1[usize::from(*raw)].clone());
-        }
-        let hosts = desired.nodes.keys().map(|name| {
-            let host = FakeHost::new(name.as_str());
-            host.with(|state| state.bridges.insert("br0".into()));
-            (name.clone(), host)
-        });
-        let hosts = hosts.collect();
-        Ok(Self {
-            desired,
-            mode: Mode::Apply,
-            prune: false,
-            consents: Consents::default(),
-            hosts,
-            text,
-            sources: images,
-            store: Store::in_memory(),
-            fate: Arc::default(),
-        })
+        Ok((desired, text))
     }
 
     pub fn ledger(&self) -> Ledger {
@@ -280,7 +283,7 @@ impl Bench {
             writer: Uuid::from_u128(7),
             mode: self.mode.clone(),
             targets: None,
-            adopt: BTreeSet::new(),
+            adopt: self.adopt.clone(),
             prune: self.prune,
             partial: false,
             consents: self.consents.clone(),
@@ -327,7 +330,7 @@ impl Bench {
     }
 
     /// All rounds of an apply or a delete, as the command line does them, whatever becomes of them.
-    async fn rounds_of(&self, seen: Seen, plan: Plan) -> Rounds {
+    pub async fn rounds_of(&self, seen: Seen, plan: Plan) -> Rounds {
         let mut rounds = self.rounds(seen, plan);
         loop {
             rounds.settle().unwrap();
@@ -340,18 +343,39 @@ impl Bench {
         rounds
     }
 
-    /// An apply (or a delete), which must go well.
-    pub async fn apply(&self) -> Result<(), TestCaseError> {
+    /// What is there, and the plan for it.
+    pub async fn seen(&self) -> (Seen, Plan) {
         let seen = self.look().await;
         let plan = Outlook::plan(self, &seen);
+        (seen, plan)
+    }
+
+    /// An apply (or a delete), which must go well.
+    pub async fn apply(&self) -> Result<(), TestCaseError> {
+        let (seen, plan) = self.seen().await;
+        self.carry_out(seen, plan).await
+    }
+
+    /// An apply of a plan, which must go well.
+    pub async fn carry_out(&self, seen: Seen, plan: Plan) -> Result<(), TestCaseError> {
         prop_assert!(plan.refusals.is_empty(), "{:#?}\n{}", plan.refusals, self.text);
         if plan.is_empty() {
             settle(&self.ledger(), now, &seen, &plan, &|_| true).unwrap();
             return Ok(());
         }
-        let rounds = self.rounds_of(seen, plan).await;
-        prop_assert!(rounds.failures().is_empty() && rounds.skipped() == 0, "{:#?}\n{}", rounds.failures(), self.text);
-        prop_assert_eq!(rounds.end(), &End::Done, "{:#?}\n{}", rounds.plan(), self.text);
+        self.went_well(&self.rounds_of(seen, plan).await)
+    }
+
+    /// Whether all rounds of an apply did what they were to do.
+    pub fn went_well(&self, rounds: &Rounds) -> Result<(), TestCaseError> {
+        let failures: Vec<_> = rounds
+            .failures()
+            .iter()
+            .map(|(action, failure)| format!("{} {}: {failure:?}", action.object, action.op.word()))
+            .collect();
+        prop_assert!(failures.is_empty() && rounds.skipped() == 0, "{:#?}\n{}", failures, self.text);
+        let plan = rounds.plan();
+        prop_assert_eq!(rounds.end(), &End::Done, "{:#?}\n{:#?}\n{}", plan.refusals, plan.deferred, self.text);
         Ok(())
     }
 
@@ -369,8 +393,7 @@ impl Bench {
     /// An apply that may go wrong, or die, at the step that was chosen.
     pub async fn troubled(&self) {
         let rounds = async {
-            let seen = self.look().await;
-            let plan = Outlook::plan(self, &seen);
+            let (seen, plan) = self.seen().await;
             let rounds = self.rounds_of(seen, plan).await;
             let failed: Vec<_> = rounds.failures().iter().map(|(action, _)| (&action.object, action.op.word())).collect();
             let once: BTreeSet<_> = failed.iter().collect();

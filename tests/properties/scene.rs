@@ -70,9 +70,14 @@ fn machine() -> impl Strategy<Value = Machine> {
 }
 
 pub fn scenes() -> impl Strategy<Value = Scene> {
+    scenes_of(0..3)
+}
+
+/// With so many machines.
+pub fn scenes_of(machines: std::ops::Range<usize>) -> impl Strategy<Value = Scene> {
     let mode = prop_oneof![Just("NAT"), Just("Isolated"), Just("Route"), Just("Open"), Just("Bridge")];
     let networks = prop::collection::vec(mode, 0..3);
-    (1_u8..4, 1_u8..3, networks, prop::collection::vec(any::<bool>(), 0..3), prop::collection::vec(machine(), 0..3))
+    (1_u8..4, 1_u8..3, networks, prop::collection::vec(any::<bool>(), 0..3), prop::collection::vec(machine(), machines))
         .prop_map(|(nodes, pools, networks, templates, machines)| Scene { nodes, pools, networks, templates, machines })
 }
 

@@ -20,7 +20,7 @@ use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::given;
 use crate::plan::record::entry_of;
 use crate::plan::suspension;
-use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Record, Side, running_guests, unplugged};
+use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Side, running_guests, unplugged};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::Mark;
@@ -84,7 +84,7 @@ pub(super) fn update(
         return refuse_suspended(p, wanted, &suspended);
     }
     if off && network.active {
-        return stop(p, wanted, network, &found, guests, other_writer);
+        return stop(p, wanted, spec, network, &found, guests, other_writer);
     }
     let starts = restart || (!network.active && !off);
     if starts && (subnet_taken(p, wanted, spec) || bridge_taken(p, wanted, spec)) {
@@ -114,11 +114,7 @@ pub(super) fn update(
     let defined = (starts || !network.active) && found.definition.changed.iter().any(|(row, _)| row.path != "/autostart");
     let defined = defined || found.defines(When::Disconnect);
     if defined {
-        let patch = patch_of(wanted, spec, network, &found.definition, mark.clone());
-        let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
-        let expect = NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone };
-        let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: was(wanted, network, &found) };
-        row.drafts.push(draft(op).expect(Expect::Network(Box::new(expect))));
+        row.drafts.push(define(wanted, spec, network, &found, mark.clone()));
     }
     if starts || !network.active {
         if restart {
@@ -167,17 +163,36 @@ pub(super) fn update(
         row.effect = Effect::Disconnect(guests.into_iter().collect());
     }
     if found.definition.changed.iter().any(|(row, _)| row.path == "/autostart") {
-        let on = spec.autostart.unwrap_or(true);
-        row.drafts.push(draft(Op::NetworkAutostart { name, on }).expect(Expect::Autostart(on)));
+        row.drafts.push(autostart(spec, network));
     }
     row.settle(entry_of(p, wanted, Some(network.uuid)));
     p.commit(row);
+}
+
+/// The definition as it is wanted, and nothing of what runs.
+fn define(wanted: &Wanted, spec: &NetworkSpec, network: &NetworkState, found: &Found, mark: Mark) -> Draft {
+    let patch = patch_of(wanted, spec, network, &found.definition, mark);
+    let gone = patch.drop.iter().map(|path| path.trim_end_matches("/address").to_owned()).collect();
+    let expect = NetworkExpect { uuid: network.uuid, side: Side::Definition, leaves: managed(wanted), gone };
+    let op = Op::NetworkPatch { name: network.name.clone(), patch: Box::new(patch), was: was(wanted, network, found) };
+    Draft::new(op, Lane::Object(format!("network/{}", network.name)))
+        .when(Precondition::Uuid(network.uuid))
+        .expect(Expect::Network(Box::new(expect)))
+}
+
+/// What libvirt starts together with itself.
+fn autostart(spec: &NetworkSpec, network: &NetworkState) -> Draft {
+    let on = spec.autostart.unwrap_or(true);
+    Draft::new(Op::NetworkAutostart { name: network.name.clone(), on }, Lane::Object(format!("network/{}", network.name)))
+        .when(Precondition::Uuid(network.uuid))
+        .expect(Expect::Autostart(on))
 }
 
 /// Stops a network that is not to run.
 fn stop(
     p: &mut Planner<'_>,
     wanted: &Wanted,
+    spec: &NetworkSpec,
     network: &NetworkState,
     found: &Found,
     guests: BTreeSet<String>,
@@ -203,13 +218,16 @@ fn stop(
     let precondition = Precondition::NetworkGuests { uuid: network.uuid, guests };
     row.drafts
         .push(Draft::new(op, Lane::Object(format!("network/{}", network.name))).when(precondition).expect(Expect::Active(false)));
-    row.settle(entry_of(p, wanted, Some(network.uuid)));
-    if let (false, Some(last)) = (found.definition.changed.is_empty(), row.drafts.last_mut())
-        && let Record::Settle(entry) = &last.record
-    {
-        // What else differs is changed by the next plan, which must know what was ours.
-        last.record = Record::Put(entry.clone());
+    // Its definition as well, which nothing waits for.
+    row.fields.extend(shown(p, wanted, found, false, false));
+    if found.definition.changed.iter().any(|(row, _)| !matches!(row.path, "/autostart" | "/running")) {
+        let mark = mark(p, wanted, network);
+        row.drafts.push(define(wanted, spec, network, found, mark));
     }
+    if found.definition.changed.iter().any(|(row, _)| row.path == "/autostart") {
+        row.drafts.push(autostart(spec, network));
+    }
+    row.settle(entry_of(p, wanted, Some(network.uuid)));
     p.commit(row);
 }
 

@@ -104,11 +104,11 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
     if now.contains_key("/target/path") {
         now.insert("/target/path".into(), json!(path_of(spec)));
     }
-    // A pool that is not said to be stopped runs: what is made on it needs it.
-    if !wanted.lifecycle.ignores("/running") {
-        now.entry("/running".into()).or_insert(json!(true));
-    }
     let unfinished = p.unfinished(wanted);
+    // A pool that is not said to be stopped runs: what is made on it needs it.
+    if unfinished || !wanted.lifecycle.ignores("/running") {
+        now.entry("/running".into()).or_insert(json!(spec.running.unwrap_or(true)));
+    }
     if unfinished {
         now.entry("/autostart".into()).or_insert(json!(true));
     }
@@ -120,13 +120,23 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
     let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
     row.fields = found.shown();
     row.fields.extend(p.inventory_changes(wanted));
-    if row.fields.is_empty() {
+    // A creation or a move that broke off may not have made its folder; a folder that was made ends these intents.
+    let folder = |op: &str| matches!(op, "pool-build" | "pool-retarget");
+    let broken = p.owned.intents.iter().any(|intent| intent.object == wanted.object && folder(&intent.op));
+    let builds = (unfinished || broken) && !pool.active;
+    if row.fields.is_empty() && !builds {
         return p.settled(wanted, Some(pool.uuid));
     }
     let ours = Precondition::Uuid(pool.uuid);
+    if row.fields.is_empty() {
+        row.reason = "a run broke off before its folder was known to be there".into();
+    }
     let moves = found.changed.iter().any(|(field, _)| field.path == "/target/path");
     if moves && !relocate(p, &mut row, wanted, spec, pool) {
         return;
+    }
+    if builds && !moves {
+        row.drafts.push(Draft::new(Op::PoolBuild { name: name.clone() }, lane.clone()).when(ours.clone()));
     }
     for (field, _) in &found.changed {
         match field.path {
@@ -141,11 +151,6 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
             }
             "/running" if moves => {}
             "/running" => {
-                // A move that broke off may not have made its folder.
-                let broken = p.owned.intents.iter().any(|i| i.object == wanted.object && i.op.starts_with("pool-"));
-                if unfinished || broken {
-                    row.drafts.push(Draft::new(Op::PoolBuild { name: name.clone() }, lane.clone()).when(ours.clone()));
-                }
                 row.drafts.push(
                     Draft::new(Op::PoolStart { name: name.clone() }, lane.clone())
                         .when(ours.clone())
@@ -220,8 +225,8 @@ fn relocate(p: &mut Planner<'_>, row: &mut Row<'_>, wanted: &Wanted, spec: &Stor
         row.drafts.push(stop(pool));
     }
     row.drafts.push(draft(Op::PoolRetarget { name: name.clone(), path }).expect(expect));
+    row.drafts.push(draft(Op::PoolBuild { name: name.clone() }));
     if spec.running != Some(false) {
-        row.drafts.push(draft(Op::PoolBuild { name: name.clone() }));
         row.drafts.push(draft(Op::PoolStart { name }).expect(Expect::Active(true)));
     }
     true

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::virtual_machine::{disk_object, lane};
 use super::vm_address::mac_of;
-use super::vm_create::{Stop, disk_wanted};
+use super::vm_create::{Stop, disk_wanted, plugged};
 use super::vm_expect::{disk_expect, fields, nic_expect, source};
 use super::vm_limits;
 use crate::manifest::{Console, Cpu, Disk, Interface, LinkState, VirtualMachineSpec, Vnc};
@@ -66,6 +66,11 @@ impl Unit {
     /// Whether a leaf of it differs in the definition.
     pub(super) fn differs(&self, leaf: &str) -> bool {
         self.inactive.iter().any(|(_, difference)| difference.path.ends_with(leaf))
+    }
+
+    /// Whether a leaf of it differs in any of the two documents.
+    fn moves(&self, leaf: &str) -> bool {
+        self.inactive.iter().chain(&self.live).any(|(_, difference)| difference.path.ends_with(leaf))
     }
 
     /// Whether the whole unit goes, in one document.
@@ -175,8 +180,7 @@ impl Bench<'_, '_> {
             return self.change_disk(disk, name, unit);
         }
         if let Some(interface) = name.strip_prefix("/interfaces/") {
-            self.change_interface(interface, name, unit);
-            return Ok(());
+            return self.change_interface(interface, name, unit);
         }
         match name {
             "/cpu/count" => self.vcpus(unit),
@@ -425,13 +429,17 @@ impl Bench<'_, '_> {
         Ok(new)
     }
 
-    fn change_interface(&mut self, name: &str, path: &str, unit: &Unit) {
+    fn change_interface(&mut self, name: &str, path: &str, unit: &Unit) -> Result<(), Stop> {
         let domain = self.domain;
         let defined = domain.doc.interface(name);
         let running = domain.live.as_ref().and_then(|live| live.interface(name));
         let Some(interface) = self.interface(name).cloned() else {
-            return self.unplug(path, unit, true);
+            self.unplug(path, unit, true);
+            return Ok(());
         };
+        if let Some(network) = interface.network.as_ref().filter(|_| unit.moves("/network")) {
+            self.all.needs.extend(plugged(self.p, &interface, network, self.node)?);
+        }
         let wanted = self.nic_wanted(&interface, defined.or(running), unit);
         if self.running() && running.is_none() && self.ports > 0 {
             self.ports -= 1;
@@ -442,7 +450,7 @@ impl Bench<'_, '_> {
             let op = self.device(Plug::Attach, path, patch, config);
             self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
             if config {
-                return;
+                return Ok(());
             }
         } else if let Some(running) = running.filter(|running| NicWanted::from_doc(running).is_some()).filter(|_| {
             let live = |field: &str| unit.live.iter().any(|(_, difference)| difference.path.ends_with(field));
@@ -467,12 +475,13 @@ impl Bench<'_, '_> {
             self.show(unit, Some(&Effect::NextStart));
         }
         if unit.inactive.is_empty() {
-            return;
+            return Ok(());
         }
         let wanted = self.nic_wanted(&interface, defined.or(running), unit);
         self.all.expect.extend(nic_expect(path, &wanted, unit.differs("/linkState")));
         self.all.patch.interfaces.push(wanted);
         self.all.touched.insert(path.to_owned());
+        Ok(())
     }
 
     fn nic_wanted(&self, interface: &Interface, doc: Option<&InterfaceDoc>, unit: &Unit) -> NicWanted {

@@ -8,13 +8,13 @@ use super::vm_address::{mac_of, reserved};
 use super::vm_fragment::fragment;
 use super::vm_power::start_drafts;
 use crate::manifest::{
-    Accelerator, CloudInit, Cpu, Disk, DiskBus, DiskDevice, Firmware, FirmwareType, RunStrategy, VirtualMachineSpec,
+    Accelerator, CloudInit, Cpu, Disk, DiskBus, DiskDevice, Firmware, FirmwareType, Interface, RunStrategy, VirtualMachineSpec,
 };
 use crate::name::{ByteSize, Kind, Name, ObjectRef};
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::{Entry, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource, VolumeRecord};
+use crate::plan::{ActionId, Entry, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::seed::{Seed, SeedInput};
 use crate::xml::domain::{DiskWanted, DomainWanted, NicSource, NicWanted};
@@ -346,6 +346,15 @@ pub(super) fn stop(p: &mut Planner<'_>, wanted: &Wanted, why: Stop, fields: Vec<
     }
 }
 
+/// What has to be done before an interface can be plugged into its network, which has to be somewhere.
+pub(super) fn plugged(p: &Planner<'_>, interface: &Interface, network: &Name, node: &Name) -> Result<BTreeSet<ActionId>, Stop> {
+    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+    if !p.desired.objects.contains_key(&object) && p.network(network, node).is_none() {
+        return Err(Stop::Missing(format!("/interfaces/{}/network", interface.name), object));
+    }
+    p.standing_of(&object).map_err(Stop::Hold)
+}
+
 /// Plans a VM that isn't there.
 pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMachineSpec, node: &Name) {
     if p.node_closed(node) {
@@ -371,13 +380,9 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     let mut interfaces = Vec::new();
     for interface in &spec.interfaces {
         let Some(network) = &interface.network else { continue };
-        let object = ObjectRef::on(Kind::Network, network.clone(), node);
-        match p.standing_of(&object) {
+        match plugged(p, interface, network, node) {
             Ok(ids) => needs.extend(ids),
-            Err(hold) => return p.hold(wanted, hold, Verb::Create, fields),
-        }
-        if !p.desired.objects.contains_key(&object) && p.network(network, node).is_none() {
-            return p.refuse_missing(wanted, &format!("/interfaces/{}/network", interface.name), &object);
+            Err(why) => return stop(p, wanted, why, fields),
         }
         interfaces.push(NicWanted {
             name: interface.name.clone(),
