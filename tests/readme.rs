@@ -6,12 +6,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
 
 mod checkout;
+#[path = "page/follow.rs"]
+mod follow;
 mod page;
 
 use std::fs;
 
 use checkout::{Place, root};
-use page::{blocks, follow};
+use follow::follow;
+use page::blocks;
 
 #[test]
 fn the_tour_of_the_readme_prints_what_it_says() {

@@ -67,6 +67,7 @@ fn the_manual_pages_in_the_checkout_are_those_of_the_command_line() {
 }
 
 /// The pages of a command and of those below it.
+#[expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
 fn manual(command: &clap::Command, above: &str, pages: &mut BTreeMap<String, Vec<u8>>) {
     let name = if above.is_empty() { command.get_name().to_owned() } else { format!("{above}-{}", command.get_name()) };
     let subcommands = command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help");
