@@ -7,6 +7,8 @@
 mod conditions;
 #[path = "daemon/guests.rs"]
 mod guests;
+#[path = "daemon/newest.rs"]
+mod newest;
 #[path = "daemon/restarts.rs"]
 mod restarts;
 

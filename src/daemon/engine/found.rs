@@ -9,6 +9,7 @@ use super::super::findings;
 use super::super::findings::Known;
 use super::super::look::{About, Looked};
 use super::super::near::{Verdict, judge};
+use super::runs::Basis;
 use super::{Current, Daemon, note_run};
 use crate::apply::{Seen, settle};
 use crate::name::{Kind, ObjectRef};
@@ -38,6 +39,7 @@ impl Daemon {
             match about {
                 About::Everything => self.want_full(cause, now),
                 About::Object(object) => self.queue.poke(&object, cause, now),
+                About::Again(_) => {}
             }
             return Ok(());
         }
@@ -53,6 +55,17 @@ impl Daemon {
             (About::Object(object), Err(error)) => {
                 tracing::error!(%object, %error, "it could not be looked at");
                 self.want_full(cause, now);
+                Ok(())
+            }
+            (About::Again(objects), Ok((_, plan))) => {
+                let by = Basis { plan: &plan, cause, mark, whole: None };
+                for part in plan.parts().into_iter().filter(|part| part.objects.is_subset(&objects)) {
+                    self.begin(part, by, now)?;
+                }
+                Ok(())
+            }
+            (About::Again(_), Err(error)) => {
+                tracing::error!(%error, "what was told of meanwhile could not be looked at again");
                 Ok(())
             }
         }
@@ -82,7 +95,7 @@ impl Daemon {
             Verdict::Act(parts) => {
                 self.record(seen, plan, &[object.clone()].into(), false)?;
                 for part in parts {
-                    self.begin(part, plan, cause, mark, now)?;
+                    self.begin(part, Basis { plan, cause, mark, whole: None }, now)?;
                 }
                 Ok(())
             }
@@ -134,7 +147,7 @@ impl Daemon {
         self.full.deferred |= waits;
         for part in others.into_iter().chain(prunes.into_iter().filter(|_| !waits)) {
             if part.objects.is_disjoint(&overtaken) {
-                self.begin(part, plan, cause, mark, now)?;
+                self.begin(part, Basis { plan, cause, mark, whole: Some(&seen.observed) }, now)?;
             }
         }
         if self.prunes_from.is_none() && plan.unreachable.is_empty() {

@@ -29,7 +29,7 @@ use super::supply::{News, Supply};
 use super::view::Shared;
 use super::{Options, Revision};
 use crate::apply::{Halt, Workspace};
-use crate::host::{Connector, Hints, Host};
+use crate::host::{Connector, Ear, Hints, Host};
 use crate::name::{Name, ObjectRef};
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
@@ -46,7 +46,8 @@ const SPACE: Duration = Duration::from_secs(2);
 const PUBLISH: Duration = Duration::from_secs(10);
 /// How long runs may go on once the daemon is to end; then only the steps in flight are left to end by themselves.
 const GRACE: Duration = Duration::from_secs(9);
-/// Times that an object's part is put off since something was told of it meanwhile; then its own precondition alone decides.
+/// Times that an object's part is put off since something was told of it meanwhile; then it is done by the smallest look that there is,
+/// and its steps read again whatever is told of it.
 const PUT_OFF: u32 = 3;
 
 /// What reaches the engine.
@@ -110,7 +111,7 @@ pub struct Daemon {
     full: Full,
     runs: u64,
     began: jiff::Timestamp,
-    listeners: BTreeMap<Name, (Arc<dyn Host>, JoinHandle<()>)>,
+    listeners: BTreeMap<Name, Listening>,
     paused: Option<oneshot::Receiver<()>>,
     pause_wanted: Vec<oneshot::Sender<oneshot::Sender<()>>>,
     published: Instant,
@@ -118,6 +119,13 @@ pub struct Daemon {
     /// for whoever reads the list.
     prunes_from: Option<Instant>,
     troubled: bool,
+}
+
+/// A node that is listened to.
+struct Listening {
+    host: Arc<dyn Host>,
+    task: JoinHandle<()>,
+    ear: Ear,
 }
 
 /// The manifests as they are kept true.
@@ -221,8 +229,8 @@ impl Daemon {
         });
         let ended = self.turns(&mut stop).await;
         supplier.abort();
-        for (_, (_, listener)) in std::mem::take(&mut self.listeners) {
-            listener.abort();
+        for listener in std::mem::take(&mut self.listeners).into_values() {
+            listener.task.abort();
         }
         self.wind_up().await;
         let summary = self.summary();
@@ -414,7 +422,7 @@ impl Daemon {
 
     fn look_at(&mut self, object: ObjectRef, cause: Cause, now: Instant) {
         let Some(looker) = self.looker(cause) else { return };
-        let near = looker.ledger.pick(|owned| near(&object, &looker.workspace.desired, owned));
+        let near = looker.ledger.pick(|owned| near([&object], &looker.workspace.desired, owned));
         let Some(near) = near else {
             self.want_full(cause, now);
             return;
