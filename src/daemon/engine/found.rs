@@ -13,7 +13,6 @@ use super::runs::Basis;
 use super::{Current, Daemon, note_run};
 use crate::apply::{Seen, settle};
 use crate::name::{Kind, ObjectRef};
-use crate::observe::NodeView;
 use crate::plan::{Part, Plan};
 use crate::store::{ObjectStatus, StoreError};
 
@@ -47,6 +46,7 @@ impl Daemon {
             (About::Everything, Ok((seen, plan))) => self.looked_at_everything(&seen, &plan, cause, mark, now),
             (About::Everything, Err(error)) => {
                 tracing::error!(%error, "everything could not be looked at");
+                self.sees_nothing(&error, now);
                 self.full.ended = Some(now);
                 self.full.done = true;
                 Ok(())
@@ -123,7 +123,7 @@ impl Daemon {
         self.full.deferred = !plan.deferred.is_empty();
         self.full.done = true;
         self.full.mark = mark;
-        self.nodes(seen);
+        self.nodes(seen, now);
         let Some(current) = &self.current else { return Ok(()) };
         let mut all: BTreeSet<ObjectRef> = current.digests.keys().cloned().collect();
         all.extend(plan.changes.iter().map(|change| change.object.clone()));
@@ -171,17 +171,6 @@ impl Daemon {
         self.shared.view().unwanted = left;
     }
 
-    pub(super) fn nodes(&mut self, seen: &Seen) {
-        let nodes = seen.observed.nodes.iter().map(|(name, view)| {
-            let trouble = match view {
-                NodeView::Reached(_) => None,
-                NodeView::Unreachable { message, .. } => Some(message.clone()),
-            };
-            (name.clone(), trouble)
-        });
-        self.shared.view().nodes = nodes.collect();
-    }
-
     pub(super) fn settle(&mut self, seen: &Seen, plan: &Plan, among: &dyn Fn(&ObjectRef) -> bool) -> Result<(), StoreError> {
         let Some(Current { workspace, ledger, index, .. }) = &mut self.current else { return Ok(()) };
         if self.options.dry_run {
@@ -220,6 +209,10 @@ impl Daemon {
                 digest: current.digests.get(object).cloned(),
             };
             let before = self.statuses.get(object);
+            if let Some(node) = findings::unread(object, wanted, look).filter(|node| self.aways.know(node)) {
+                changed.extend(self.aways.status(object, node, found, before).filter(|status| before != Some(status)));
+                continue;
+            }
             if object.kind == Kind::VirtualMachine
                 && let Ok(domain) = findings::domain(object, wanted, seen)
             {

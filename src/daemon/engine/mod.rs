@@ -3,6 +3,7 @@
 //! Looks and runs are tasks that send what came of them back. So nothing here is shared, and what holds one object up holds up no
 //! other.
 
+mod away;
 mod found;
 mod guests;
 mod intake;
@@ -33,6 +34,7 @@ use crate::host::{Connector, Ear, Hints, Host};
 use crate::name::{Name, ObjectRef};
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
+use away::Aways;
 
 /// Small looks that are under way at most.
 const LOOKS: usize = 8;
@@ -107,6 +109,7 @@ pub struct Daemon {
     running: BTreeMap<u64, Running>,
     /// Objects that wait for a run's end.
     blocked: BTreeSet<ObjectRef>,
+    aways: Aways,
     looks: usize,
     full: Full,
     runs: u64,
@@ -199,6 +202,7 @@ impl Daemon {
             asking: BTreeSet::new(),
             running: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            aways: Aways::default(),
             looks: 0,
             full: Full { due: None, under_way: false, mark: 0, ended: None, resync: now, deferred: false, done: false },
             runs: 0,
@@ -315,7 +319,7 @@ impl Daemon {
         let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
         let window = self.restarts.next(self.options.clock.now()).map(|pause| Instant::now() + pause);
         let guests = self.guests.next(|object| self.may_ask(object));
-        [full, looks, resync, window, guests, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
+        [full, looks, resync, window, guests, self.aways.next(), Some(publish)].into_iter().flatten().min().unwrap_or(publish)
     }
 
     fn is_paused(&self) -> bool {
@@ -340,6 +344,7 @@ impl Daemon {
             self.full.resync = now + self.options.resync;
             self.want_full(Cause::Resync, now);
         }
+        self.say_away(now)?;
         // A clock that is put forward is noticed by the next turn, and there is one every few seconds.
         if self.restarts.opened(self.options.clock.now()) {
             self.want_full(Cause::Window, now);
