@@ -48,6 +48,11 @@ impl Events {
         Arc::new(Hub::default()).subscribe()
     }
 
+    /// Where others subscribe to the same.
+    pub fn ear(&self) -> Ear {
+        Ear(Arc::clone(&self.hub))
+    }
+
     /// Waits until something is pending, and takes all of it. Nothing is lost where nobody waits for the answer any more.
     pub async fn next(&mut self) -> Hints {
         loop {
@@ -74,6 +79,17 @@ impl Events {
     pub fn pending(&self, target: &Target) -> bool {
         let state = self.mailbox.lock();
         state.hints.contains_key(&Hint::Node) || state.hints.contains_key(&Hint::Object(target.clone()))
+    }
+}
+
+/// Where further subscriptions to the same hints are made, without a word about it.
+#[derive(Debug, Clone)]
+pub struct Ear(Arc<Hub>);
+
+impl Ear {
+    /// A subscription with nothing pending.
+    pub fn listen(&self) -> Events {
+        self.0.subscribe()
     }
 }
 
@@ -257,7 +273,10 @@ mod tests {
         drop(one);
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
-        drop(two);
+        let third = two.ear().listen();
+        hub.hint(&object("web"), "stopped");
+        assert!(third.pending(&domain("web")) && two.take().len() == 1);
+        drop((two, third));
         waits.await.unwrap();
         assert!(hub.is_deserted());
         assert!(Events::never().take().is_empty());

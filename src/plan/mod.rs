@@ -47,7 +47,7 @@ pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
 pub use usage::{pool_users, running_disks, running_users, users};
-pub use verify::{domain_leaves, fields_moved, verify};
+pub use verify::{domain_leaves, fields_moved, life_moved, verify};
 
 use crate::manifest::{Management, Spec};
 use crate::name::{Kind, ObjectRef};

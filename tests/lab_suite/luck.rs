@@ -72,7 +72,24 @@ fn a_node_that_is_away_or_hangs_is_noticed_and_holds_up_no_other() {
     daemon.until("what stands on the other node comes to be", || lab.virsh("a", &["pool-list", "--name"]).contains("main"));
     daemon.until("it is said which node is out of reach", || says(&checkout, "Node/other is out of reach"));
     lab.script(&["start", "b"]);
-    daemon.until("a node that came back is kept", || runs(&lab, "b", "two") && runs(&lab, "a", "one") && is_synced(&checkout));
+    let kept = || runs(&lab, "b", "two") && runs(&lab, "a", "one") && is_synced(&checkout) && !says(&checkout, "Unknown");
+    daemon.until("a node that came back is kept", kept);
+    // It goes away again: what is on it is unknown, since when and why, and nothing else is.
+    lab.script(&["stop", "b"]);
+    let unknown = "(NodeUnreachable: Node/other can't be read since ";
+    daemon.until("what is on it is unknown", || says(&checkout, unknown));
+    let text = checkout.jvp(&["status"]).text;
+    assert!(
+        text.lines().any(|line| line.starts_with("VirtualMachine/two ") && line.contains("Synced, Ready (NodeUnreachable")),
+        "{text}"
+    );
+    assert!(text.lines().any(|line| line.starts_with("VirtualMachine/one ") && line.contains("True     True")), "{text}");
+    assert!(
+        checkout.jvp(&["describe", "vm/one"]).text.contains("True")
+            && !checkout.jvp(&["describe", "vm/one"]).text.contains(unknown)
+    );
+    lab.script(&["start", "b"]);
+    daemon.until("and known again once it is back", kept);
     // It hangs.
     let before = lab.virsh("b", &["domid", "two"]);
     lab.signal("a", "-STOP");

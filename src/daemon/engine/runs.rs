@@ -7,16 +7,30 @@ use tokio::time::Instant;
 use super::super::act::{Ended, Running};
 use super::super::cause::Cause;
 use super::super::claims::Claims;
+use super::super::near::near;
 use super::super::queue::Ending;
 use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
 use crate::name::ObjectRef;
+use crate::observe::Observed;
 use crate::plan::{Op, Part, Plan, Verb};
 use crate::store::StoreError;
 
+/// What a run is begun by.
+#[derive(Clone, Copy)]
+pub(super) struct Basis<'a> {
+    pub plan: &'a Plan,
+    pub cause: Cause,
+    /// The last trigger before the look that it was planned from.
+    pub mark: u64,
+    /// What was seen, where that was everything, and read in as long as that takes.
+    pub whole: Option<&'a Observed>,
+}
+
 impl Daemon {
     /// Begins a run, where all of it may be done now.
-    pub(super) fn begin(&mut self, part: Part, plan: &Plan, cause: Cause, mark: u64, now: Instant) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self, part: Part, by: Basis<'_>, now: Instant) -> Result<(), StoreError> {
+        let Basis { plan, cause, mark, whole } = by;
         let Some(current) = &self.current else { return Ok(()) };
         if let Some(why) = self.withheld(&part, plan) {
             tracing::debug!(objects = ?part.objects, why, "left as it is");
@@ -50,7 +64,14 @@ impl Daemon {
             if most.max().unwrap_or_default() <= PUT_OFF {
                 return Ok(());
             }
+            // A look at everything takes long: these objects are read once more by themselves.
+            if let Some(whole) = whole
+                && self.look_again(claims.own.iter().chain(&part.objects).cloned().collect(), whole, cause)
+            {
+                return Ok(());
+            }
         }
+        let Some(current) = &self.current else { return Ok(()) };
         for object in &part.objects {
             self.put_off.remove(object);
             self.restarts.restarted(object);
@@ -69,8 +90,9 @@ impl Daemon {
         let (workspace, ledger) = (current.workspace.clone(), current.ledger_for(cause));
         let (outbox, halt, parallelism) = (self.outbox.clone(), self.halt.subscribe(), self.options.parallelism);
         let run_id = format!("{}-{number}", self.began.as_millisecond());
+        let ears = self.listeners.iter().map(|(name, listener)| (name.clone(), listener.ear.clone())).collect();
         let objects = part.objects.clone();
-        let task = act::carry_out(number, run_id, part, workspace, ledger, parallelism, halt);
+        let task = act::carry_out(number, run_id, part, workspace, (ledger, ears), parallelism, halt);
         tokio::spawn(async move {
             let ended = task.await;
             let _ = outbox.send(Message::Ended(ended)).await;
@@ -82,6 +104,20 @@ impl Daemon {
         }
         self.show_running();
         Ok(())
+    }
+
+    /// Reads some objects once more, among all that was seen just now. False where something of them is yet to be made.
+    fn look_again(&mut self, objects: BTreeSet<ObjectRef>, whole: &Observed, cause: Cause) -> bool {
+        let Some(looker) = self.looker(cause) else { return false };
+        let near = looker.ledger.pick(|owned| near(&objects, &looker.workspace.desired, owned));
+        let Some(near) = near else { return false };
+        self.looks += 1;
+        let (outbox, before) = (self.outbox.clone(), whole.clone());
+        tokio::spawn(async move {
+            let looked = looker.again(objects, near, before, cause).await;
+            let _ = outbox.send(Message::Looked(Box::new(looked))).await;
+        });
+        true
     }
 
     /// Why a part of a plan is not carried out, by what the daemon was told.
