@@ -19,6 +19,8 @@ use crate::store::Ledger;
 pub(super) struct Running {
     pub claims: Claims,
     pub objects: BTreeSet<ObjectRef>,
+    /// VMs that it stops, to start them again or not.
+    pub stops: BTreeSet<ObjectRef>,
     pub cause: Cause,
 }
 

@@ -91,6 +91,20 @@ pub(super) struct Found<'a> {
 
 type Finding<'n> = (&'n str, ConditionStatus, &'static str, String);
 
+/// The conditions that an object may have.
+pub const CONDITIONS: &[&str] = &[
+    "Synced",
+    "Ready",
+    "RestartRequired",
+    "Drifted",
+    "Suspended",
+    "Flapping",
+    "Blocked",
+    "AddressAssigned",
+    "AgentConnected",
+    "CloudInitDone",
+];
+
 /// What only a guest tells.
 const BY_GUEST: &[guest::Condition] =
     &[guest::Condition::AddressAssigned, guest::Condition::AgentConnected, guest::Condition::CloudInitDone];

@@ -13,6 +13,9 @@ use crate::observe::Target;
 /// Distinct objects that may be pending; one more, and the whole node is to be looked at instead.
 const MOST: usize = 1024;
 
+/// What a hint of a guest's reboot is called. No look shows one afterwards, so it is never lost among too many.
+pub const REBOOTED: &str = "rebooted";
+
 /// Where something may have changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hint {
@@ -151,21 +154,28 @@ struct Pending {
     latest: u64,
 }
 
+impl Pending {
+    fn note(&mut self, hint: &Hint, why: &'static str, number: u64) {
+        let change = self.hints.entry(hint.clone()).or_default();
+        change.number = number;
+        change.why.insert(why);
+    }
+}
+
 impl Mailbox {
     fn put(&self, hint: &Hint, why: &'static str) {
         let mut state = self.lock();
         state.latest += 1;
         let number = state.latest;
-        let (hint, why) = match hint {
-            Hint::Object(_) if !state.hints.contains_key(hint) && state.hints.len() >= MOST => {
-                state.hints.retain(|hint, _| *hint == Hint::Node);
-                (&Hint::Node, "too-many")
-            }
-            hint => (hint, why),
-        };
-        let change = state.hints.entry(hint.clone()).or_default();
-        change.number = number;
-        change.why.insert(why);
+        let is_one_more = matches!(hint, Hint::Object(_)) && !state.hints.contains_key(hint) && state.hints.len() >= MOST;
+        if is_one_more {
+            // At most one a domain stays.
+            state.hints.retain(|hint, change| *hint == Hint::Node || change.why.contains(REBOOTED));
+            state.note(&Hint::Node, "too-many", number);
+        }
+        if !is_one_more || why == REBOOTED {
+            state.note(hint, why, number);
+        }
         drop(state);
         self.wake.notify_one();
     }
@@ -224,6 +234,32 @@ mod tests {
         }
         let hints = events.take();
         assert!(hints.len() <= MOST + 1 && hints.contains_key(&Hint::Node));
+    }
+
+    #[test]
+    fn a_reboot_is_not_lost_among_too_many() {
+        let (hub, mut events) = hub();
+        hub.hint(&object("early"), REBOOTED);
+        for number in 0..5000 {
+            hub.hint(&object(&number.to_string()), "defined");
+            if number == 3000 {
+                hub.hint(&object("amid"), REBOOTED);
+            }
+        }
+        hub.hint(&object("late"), REBOOTED);
+        let hints = events.take();
+        for name in ["early", "amid", "late"] {
+            assert!(hints[&object(name)].why.contains(REBOOTED), "{name}");
+        }
+        assert!(hints.contains_key(&Hint::Node) && hints.len() <= MOST + 4, "{}", hints.len());
+        // Also where there is no room for anything but reboots.
+        for number in 0..2000 {
+            hub.hint(&object(&number.to_string()), REBOOTED);
+        }
+        hub.hint(&object("other"), "defined");
+        let hints = events.take();
+        assert_eq!(hints.values().filter(|change| change.why.contains(REBOOTED)).count(), 2000);
+        assert!(hints.contains_key(&Hint::Node) && !hints.contains_key(&object("other")));
     }
 
     #[test]

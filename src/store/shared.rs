@@ -26,6 +26,7 @@ pub(super) const FOLDER: &str = "ledger";
 const DATABASE: &str = "db";
 const HEAD: &str = "HEAD";
 const MARKER: &str = "open";
+const PROBE: &str = "probe";
 
 /// How an opened ledger was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,7 @@ impl Store {
         let marker = folder.join(MARKER);
         std::fs::write(&marker, b"").map_err(StoreError::io("failed to write", &marker))?;
         let database = folder.join(DATABASE);
+        has_room(&folder)?;
         let head = read_head(&folder);
         let disk = Disk { folder: folder.clone(), _lock: lock };
 
@@ -99,6 +101,7 @@ impl Store {
             (Ok(head), Loaded::Damaged(reason)) => (reason, Some(*head)),
             (Err(_), Loaded::Damaged(reason)) => (reason, None),
         };
+        may_be_written(&folder)?;
         let aside = set_aside(&database, now)?;
         // Only a copy that is known to be as new as the last durable write may stand in for what was lost.
         let copy = copy.filter(|copy| least.is_some_and(|least| copy.revision >= least));
@@ -293,6 +296,30 @@ fn check(kv: Box<dyn Kv>, head: u64) -> Result<Loaded, StoreError> {
     }
     let (content, history) = Content::read(&records)?;
     Ok(Loaded::Whole(Whole { kv, content, history, sums, revision: meta.revision }))
+}
+
+/// What sled takes of a disk at a time, twice.
+const ROOM: usize = 1 << 20;
+
+/// Whether there is room where the ledger lies. sled that is opened on a full disk leaves half of what it begins there.
+fn has_room(folder: &Path) -> Result<(), StoreError> {
+    let found = rustix::fs::statvfs(folder)
+        .map_err(std::io::Error::from)
+        .map_err(StoreError::io("failed to look at the disk of", folder))?;
+    let blocks = if rustix::process::geteuid().is_root() { found.f_bfree } else { found.f_bavail };
+    // Some file systems don't tell.
+    if found.f_blocks > 0 && blocks.saturating_mul(found.f_frsize) < ROOM as u64 {
+        return Err(KvError::Full.into());
+    }
+    Ok(())
+}
+
+/// Whether what sled has to say of its files may be believed: it takes a disk that it can't write to for damage.
+fn may_be_written(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join(PROBE);
+    let written = write_whole(&path, &vec![0; ROOM], 0o600);
+    let removed = std::fs::remove_file(&path);
+    written.and(removed).map_err(StoreError::io("failed to write", &path))
 }
 
 /// Moves the database away under a name that tells when.

@@ -105,7 +105,7 @@ impl Daemon {
                 if !(known && plan.actions.is_empty() && cause == Cause::Event) {
                     self.want_full(cause, now);
                 }
-                self.queue.idle(object, now);
+                self.queue.looked(object, now);
                 Ok(())
             }
         }

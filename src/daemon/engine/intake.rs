@@ -8,11 +8,10 @@ use tokio::time::Instant;
 
 use super::super::cause::Cause;
 use super::super::claims::Index;
-use super::super::restarts::REBOOTED;
 use super::super::supply::{News, Tree};
 use super::{Current, Daemon, Listening, Message};
 use crate::apply::Workspace;
-use crate::host::{Hint, Hints};
+use crate::host::{Hint, Hints, REBOOTED};
 use crate::name::{Name, ObjectRef};
 use crate::resolve::Wanted;
 use crate::store::StoreError;

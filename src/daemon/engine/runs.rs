@@ -74,7 +74,6 @@ impl Daemon {
         let Some(current) = &self.current else { return Ok(()) };
         for object in &part.objects {
             self.put_off.remove(object);
-            self.restarts.restarted(object);
         }
         let foreign: BTreeSet<ObjectRef> = if cause.finds_drift() {
             healed(&part).filter(|object| self.was_synced(object, current)).cloned().collect()
@@ -92,13 +91,15 @@ impl Daemon {
         let run_id = format!("{}-{number}", self.began.as_millisecond());
         let ears = self.listeners.iter().map(|(name, listener)| (name.clone(), listener.ear.clone())).collect();
         let objects = part.objects.clone();
+        let stopped = part.plan.actions.iter().filter(|action| stops(&action.op));
+        let stops = stopped.map(|action| action.object.clone()).collect();
         let task = act::carry_out(number, run_id, part, workspace, (ledger, ears), parallelism, halt);
         tokio::spawn(async move {
             let ended = task.await;
             let _ = outbox.send(Message::Ended(ended)).await;
         });
         let flaps = self.queue.begin(&objects, &foreign, now);
-        self.running.insert(number, Running { claims, objects, cause });
+        self.running.insert(number, Running { claims, objects, stops, cause });
         for object in flaps {
             self.tell(&object, "flapping", "somebody keeps changing it; it is healed more slowly from now on")?;
         }
@@ -141,7 +142,6 @@ impl Daemon {
         if part.prunes && plan.refusals.iter().any(|refusal| orphan(&refusal.object)) {
             return Some("the prune was refused");
         }
-        let stops = |op: &Op| matches!(op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. });
         let prunes_running = part.prunes && part.plan.actions.iter().any(|action| stops(&action.op));
         if prunes_running && !self.options.prune_running {
             return Some("it runs, and a prune takes no VM that runs without --prune-running");
@@ -181,6 +181,10 @@ impl Daemon {
                 }
                 Ending::Done => {
                     self.failures.remove(&object);
+                    // A guest's reboot is good for one restart. What failed may be tried again for as long as it counts.
+                    if run.stops.contains(&object) {
+                        self.restarts.restarted(&object);
+                    }
                     if !ended.deleted.contains(&object) {
                         // What was done is looked at once more, as anybody else's doing is.
                         self.queue.poke(&object, Cause::Awaited, now);
@@ -210,6 +214,11 @@ impl Daemon {
         findings::failed(&mut status, why, &self.options.clock.now().to_string());
         self.keep_statuses(vec![status], Vec::new())
     }
+}
+
+/// Whether it stops a VM.
+fn stops(op: &Op) -> bool {
+    matches!(op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. })
 }
 
 /// The objects of a part that are changed back. What only waited for a restart is as its manifest says.
