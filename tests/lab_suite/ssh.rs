@@ -47,7 +47,8 @@ impl Server {
             ),
         );
         // ssh takes nothing of the user's own.
-        script(&folder.join("bin/ssh"), &format!("#!/bin/sh\nexec /usr/bin/ssh -F {dir}/config \"$@\"\n"));
+        let interrupted = format!("if [ -e {dir}/interrupted ]; then rm {dir}/interrupted; kill -INT $$; fi");
+        script(&folder.join("bin/ssh"), &format!("#!/bin/sh\n{interrupted}\nexec /usr/bin/ssh -F {dir}/config \"$@\"\n"));
         let config = format!(
             "Host kvm1\n  HostName 127.0.0.1\n  Port 2222\n  HostKeyAlias kvm1\n  UserKnownHostsFile {dir}/known_hosts\n  \
              GlobalKnownHostsFile none\n  IdentityFile none\n  IdentityAgent none\n"
@@ -120,8 +121,14 @@ fn a_node_by_ssh_is_known_by_its_key_and_ctrl_c_leaves_nothing_half_done() {
         assert!(!answer.text.contains("@@@") && !answer.text.contains("group libvirt"), "{}", answer.text);
     }
 
-    // Ctrl-C at its terminal, at one moment after another of what is left to do.
+    // One that comes while ssh is on its way out of the terminal's reach.
     set(&lab, &checkout, &keyfile);
+    let interrupted = server.folder.join("interrupted");
+    std::fs::write(&interrupted, "").unwrap();
+    checkout.jvp(&EMPTY).exits(2);
+    assert!(!interrupted.exists());
+
+    // Ctrl-C at its terminal, at one moment after another of what is left to do.
     let mut stopped = 0;
     for point in (3..).step_by(4) {
         let (child, there) = held(&checkout, point);
@@ -134,7 +141,9 @@ fn a_node_by_ssh_is_known_by_its_key_and_ctrl_c_leaves_nothing_half_done() {
         run("kill", &["-INT", "--", &group]);
         run("kill", &["-CONT", "--", &group]);
         let answer = Answer::from(child.wait_with_output().expect("it ends"));
-        let answer = answer.exits(5).says("finishing the steps in flight").says("stopped as asked");
+        let answer = answer.says("finishing the steps in flight");
+        // Where these were the last, nothing is left.
+        let answer = if answer.code == Some(0) { answer } else { answer.exits(5).says("stopped as asked") };
         assert!(!answer.text.contains("error:"), "at point {point}: {}", answer.text);
         let events = checkout.jvp(&["history", "--limit", "0", "-o", "json"]).exits(0).text;
         let events: serde_json::Value = serde_json::from_str(&events).expect("JSON");
