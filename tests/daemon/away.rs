@@ -66,6 +66,20 @@ async fn a_libvirt_that_is_restarted_is_nobodys_trouble() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_wanted_otherwise_since_then_is_not_said_to_be_as_wanted() {
+    let mut bench = Bench::new().begun(&(network("lan", 1) + &vm("web", ""))).await;
+    bench.node.set_reachable(false);
+    bench.pass(3).await;
+    bench.commit(&(network("lan", 1) + &vm("web", ", title: hello")));
+    bench.pass(5).await;
+    assert_eq!(bench.one("vm/web", "Synced").status, ConditionStatus::Unknown);
+    assert!(bench.is("network/lan@host", "Synced"), "nothing else was wanted of it");
+    bench.node.set_reachable(true);
+    bench.until(Bench::is_synced).await;
+    assert_eq!(bench.times("domain-metadata web"), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_no_look_succeeds_nothing_is_known() {
     let mut bench = Bench::new();
     let secrets = bench.folder.path().join("secrets");

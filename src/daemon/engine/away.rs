@@ -45,17 +45,20 @@ impl Aways {
         self.nodes.contains_key(node)
     }
 
-    /// How an object on a node out of reach stands, which a look could tell nothing of; none where what stood before still does.
+    /// How an object on a node out of reach stands, which a look could tell nothing of; none where what stood before still does: for a
+    /// while, unless its manifest is another by now.
     pub(super) fn status(
         &mut self,
         object: &ObjectRef,
         node: &Name,
         found: findings::Found<'_>,
         before: Option<&ObjectStatus>,
+        changed: bool,
     ) -> Option<ObjectStatus> {
         let away = self.nodes.get_mut(node)?;
         away.objects.insert(object.clone());
-        (away.said || before.is_none()).then(|| findings::unknown(object, findings::UNREACHABLE, &away.message, found, before))
+        (away.said || changed || before.is_none())
+            .then(|| findings::unknown(object, findings::UNREACHABLE, &away.message, found, before))
     }
 }
 

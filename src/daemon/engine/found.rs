@@ -210,7 +210,8 @@ impl Daemon {
             };
             let before = self.statuses.get(object);
             if let Some(node) = findings::unread(object, wanted, look).filter(|node| self.aways.know(node)) {
-                changed.extend(self.aways.status(object, node, found, before).filter(|status| before != Some(status)));
+                let other = self.pending.contains(object);
+                changed.extend(self.aways.status(object, node, found, before, other).filter(|status| before != Some(status)));
                 continue;
             }
             if object.kind == Kind::VirtualMachine

@@ -89,6 +89,13 @@ fn a_file_beside_a_manifest_is_hashed_once_and_kept_for_the_upload() {
     let kept = place.cache().keep(&object(), &facts).unwrap();
     assert_eq!(kept.local_path.metadata().unwrap().mode() & 0o777, 0o600);
     assert_eq!(fs::read(&kept.local_path).unwrap(), disk());
+    let mut rotten = disk();
+    *rotten.last_mut().unwrap() ^= 1;
+    fs::write(&kept.local_path, rotten).unwrap();
+    let error = place.cache().keep(&object(), &facts).unwrap_err().to_string();
+    assert!(error.contains("no longer held what was fetched"), "{error}");
+    assert_eq!(place.kept(), [""; 0], "it is fetched or copied anew");
+    fs::write(&kept.local_path, disk()).unwrap();
     fs::remove_file(&kept.local_path).unwrap();
     fs::write(&facts.local_path, "something else").unwrap();
     let error = place.cache().keep(&object(), &facts).unwrap_err().to_string();
