@@ -2,12 +2,12 @@
 # jvp's speed beside a floor: a program that asks of libvirt what any program must, through the same crate, in the same run.
 # Needs root, as the lab does. benches/README.md tells what is measured and keeps the figures.
 #
-#   bench.sh [--no-fail] [--runs N] [--vms N] [--only commands|daemon] [--long] [--keep]
+#   bench.sh [--no-fail] [--runs N] [--vms N] [--only commands|daemon|nodes] [--long] [--keep]
 #
 #   --no-fail   don't exit with 1 where an aim is missed
 #   --runs N    runs of each that count (4)
 #   --vms N     VMs, and volumes (1000)
-#   --only X    measure commands, or the daemon, alone
+#   --only X    measure commands, the daemon, or nodes that are far away, alone
 #   --long      ten minutes each of rest and of events, instead of one
 #   --keep      leave the lab and its folder, and say where
 #
@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
         --keep) keep=yes;;
         --long) long=yes;;
         --only)
-            case ${2:-} in commands|daemon) only=$2;; *) usage;; esac
+            case ${2:-} in commands|daemon|nodes) only=$2;; *) usage;; esac
             shift;;
         --runs|--vms)
             case ${2:-} in ''|0|*[!0-9]*) usage;; esac
@@ -174,8 +174,10 @@ END
     memory=$(JVP_LAB_DIR=$work/lab "$here/../tests/lab/lab.sh" exec a virsh -q dominfo vm-0000 | sed -n 's/^Max memory: *//p')
     [ "$memory" = "$(($(cat "$work/count") * 1024)) KiB" ] || die "the changed VM has $memory"
 }
-if [ "$only" = daemon ]; then quietly jvp apply -f . -y; else commands; fi
+case $only in ''|commands) commands;; *) quietly jvp apply -f . -y;; esac
+# shellcheck source=benches/nodes.sh
+case $only in ''|nodes) . "$here/nodes.sh";; esac
 # shellcheck source=benches/daemon.sh
-[ "$only" = commands ] || . "$here/daemon.sh"
+case $only in ''|daemon) . "$here/daemon.sh";; esac
 
 if [ $missed = yes ] && [ $fail = yes ]; then exit 1; fi

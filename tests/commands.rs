@@ -12,6 +12,8 @@ mod console;
 mod daemon;
 #[path = "commands/history.rs"]
 mod history;
+#[path = "commands/machines.rs"]
+mod machines;
 #[path = "commands/suspend.rs"]
 mod suspend;
 #[path = "commands/wait.rs"]

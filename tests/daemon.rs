@@ -3,10 +3,14 @@
 #![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests: what fails must be loud")]
 
+#[path = "daemon/away.rs"]
+mod away;
 #[path = "daemon/conditions.rs"]
 mod conditions;
 #[path = "daemon/guests.rs"]
 mod guests;
+#[path = "daemon/newest.rs"]
+mod newest;
 #[path = "daemon/restarts.rs"]
 mod restarts;
 
@@ -49,6 +53,7 @@ struct Bench {
     connector: Arc<dyn Connector>,
     uri: String,
     options: Options,
+    secrets: Option<std::path::PathBuf>,
     work: Option<Work>,
     commits: u32,
 }
@@ -70,7 +75,7 @@ impl Bench {
         let node = connector.node("host");
         node.with(|state| state.folders.insert("/srv".into()));
         let uri = "qemu+ssh://host/system".into();
-        Self { folder, node, connector, uri, options: Options::default(), work: None, commits: 0 }
+        Self { folder, node, connector, uri, options: Options::default(), secrets: None, work: None, commits: 0 }
     }
 
     fn with(options: Options) -> Self {
@@ -82,7 +87,8 @@ impl Bench {
         let state = StateDir::open(&path).unwrap();
         let (store, _) = Store::open(&state, "jvp daemon", jiff::Timestamp::now(), Duration::from_secs(5)).unwrap();
         let shared = Shared::new(&self.options.source, jiff::Timestamp::now());
-        let daemon = Daemon::new(self.options.clone(), state, store.clone(), self.connector.clone(), None, shared.clone());
+        let daemon =
+            Daemon::new(self.options.clone(), state, store.clone(), self.connector.clone(), self.secrets.clone(), shared.clone());
         let asks = daemon.asks();
         let (news, handed) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);

@@ -44,6 +44,8 @@ mod debian;
 mod dimms;
 #[path = "lab_suite/disruption.rs"]
 mod disruption;
+#[path = "lab_suite/far.rs"]
+mod far;
 #[path = "lab_suite/gitops.rs"]
 mod gitops;
 #[path = "lab_suite/host_domains.rs"]
@@ -74,10 +76,14 @@ mod lifecycle_cases;
 mod luck;
 #[path = "lab_suite/networks.rs"]
 mod networks;
+#[path = "lab_suite/nodes.rs"]
+mod nodes;
 #[path = "lab_suite/proxy.rs"]
 mod proxy;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;
+#[path = "lab_suite/ssh.rs"]
+mod ssh;
 #[path = "lab_suite/volumes.rs"]
 mod volumes;
 #[path = "lab_suite/wait.rs"]

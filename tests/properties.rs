@@ -30,7 +30,7 @@ use bench::{Bench, block_on};
 use jvp::host::fake::{FakeHost, State};
 use jvp::name::Kind;
 use jvp::observe::OffReason;
-use jvp::plan::{ActionId, Consents, Mode, Op, Plan, RefusalKind};
+use jvp::plan::{ActionId, Consents, Mode, Op, Plan, Precondition, RefusalKind};
 use proptest::prelude::*;
 use scene::{Machine, Scene, scenes};
 
@@ -108,6 +108,10 @@ fn difference<T: std::fmt::Debug + PartialEq>(
 
 /// Every need stands before what needs it, and an object's actions come after one of each object that it refers to.
 fn ordered(bench: &Bench, plan: &Plan) -> Result<(), TestCaseError> {
+    for action in &plan.actions {
+        let read_again = action.op.target().is_none() || action.precondition != Precondition::None;
+        prop_assert!(read_again, "nothing is read right before it: {action:#?}\n{}", bench.text);
+    }
     let mut behind: Vec<BTreeSet<ActionId>> = Vec::new();
     for (place, action) in plan.actions.iter().enumerate() {
         prop_assert_eq!(action.id.0, place);
@@ -174,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn every_need_stands_before_what_needs_it(scene in scenes()) {
+    fn every_need_stands_before_what_needs_it_and_every_step_reads_its_object_again(scene in scenes()) {
         let mut bench = Bench::new(&scene)?;
         block_on(async {
             for _ in 0..4 {

@@ -6,11 +6,17 @@
 //! - `change URI NAME`: reads all that, and defines this one domain anew.
 //! - `undefine URI`: takes every domain away again; not measured.
 //! - `measure RUNS :: FLOOR… :: JVP… [:: PREPARE…]`: runs the two commands in turn, `PREPARE` before each.
+//! - `once COMMAND…`: runs it and prints how many microseconds that took.
+//! - `far SOCKET DAEMON MILLISECONDS [BYTES]`: puts a libvirtd far away, behind a socket of its own: each message is so long on its way,
+//!   over a link of so many bytes a second; ends with its standard input, and tells what went over.
 //! - `settled SOCKET SECONDS`, `resyncs RUNS SOCKET :: FLOOR…`, `rest PID SECONDS`, `stir URI SECONDS RATE PID FOLDER`: of a daemon.
 //!
 //! One thread, one connection, one call after the other. See `benches/README.md`.
 
 mod measure;
+#[expect(dead_code, unreachable_pub, clippy::expect_used, reason = "the lab's own, which does more than is needed here")]
+#[path = "../../tests/lab_suite/proxy.rs"]
+mod proxy;
 mod service;
 
 use std::process::ExitCode;
@@ -31,13 +37,15 @@ fn main() -> ExitCode {
         ["define", uri, file] => define(uri, file),
         ["undefine", uri] => undefine(uri).map_err(Into::into),
         ["measure", rest @ ..] => measure::measure(rest),
+        ["far", socket, daemon, milliseconds, rate @ ..] => far(socket, daemon, milliseconds, rate.first()),
+        ["once", command @ ..] => measure::once(command).map(|time| measure::print(&format!("{}\n", time.as_micros()))),
         ["settled", socket, seconds] => service::settled(socket, seconds),
         ["resyncs", runs, socket, "::", floor @ ..] => service::resyncs(runs, socket, floor),
         ["rest", pid, seconds] => service::rest(pid, seconds),
         ["stir", uri, seconds, rate, pid, folder] => service::stir(uri, seconds, rate, pid, folder),
         _ => Err(
             "link | read URI | change URI NAME | define URI FILE | undefine URI | measure RUNS :: FLOOR… :: JVP… [:: PREPARE…] \
-             | settled | resyncs | rest | stir"
+             | once | far | settled | resyncs | rest | stir"
                 .into(),
         ),
     };
@@ -80,6 +88,18 @@ fn read(connect: &Connect) -> Fallible<()> {
     }
     let bytes: usize = documents.iter().map(String::len).sum();
     measure::print(&format!("{} documents, {bytes} bytes\n", documents.len()));
+    Ok(())
+}
+
+fn far(socket: &str, daemon: &str, milliseconds: &str, rate: Option<&&str>) -> Fallible<()> {
+    let delay = std::time::Duration::from_millis(milliseconds.parse()?);
+    let rate = rate.map(|rate| rate.parse()).transpose()?;
+    let proxy = proxy::Proxy::far(socket.as_ref(), daemon.as_ref(), proxy::Link { delay, rate });
+    measure::print(&format!("{}\n", proxy.uri()));
+    for line in std::io::stdin().lines() {
+        line?;
+        measure::print(&format!("{:?}\n", proxy.traffic()));
+    }
     Ok(())
 }
 

@@ -5,9 +5,38 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::host::{ErrorKind, Host};
+use crate::host::{ErrorKind, Host, HostError};
 use crate::name::Name;
 use crate::observe::{NodeState, NodeView, Observed, Scope};
+
+/// What ssh is said to have said, and what to do about it.
+const SSH: &[(&str, &str)] = &[
+    (
+        "ssh doesn't know the host's key",
+        "connect to it once by hand with ssh, compare the fingerprint that it shows with the host's own, and accept it",
+    ),
+    (
+        "the host's key has changed",
+        "if that machine was set up anew, take its old key out with `ssh-keygen -R HOST` and connect once by hand; \
+         if it wasn't, somebody else answers in its place",
+    ),
+    (
+        "ssh was not let in",
+        "name a private key with `keyfile=` in the `uri` or in ssh's configuration, and put its public half into authorized_keys \
+         there; nobody is asked for a password",
+    ),
+];
+
+/// What to do about a node that couldn't be read.
+fn advice(error: &HostError) -> &'static str {
+    match SSH.iter().find(|(words, _)| error.message.starts_with(words)) {
+        Some((_, advice)) => advice,
+        None if error.kind == ErrorKind::Denied => {
+            "be root or in the group libvirt, or use a libvirt of your own: -c qemu:///session"
+        }
+        None => "look whether libvirt runs there, and whether its `uri` is right",
+    }
+}
 
 /// Reads all hosts.
 pub async fn observe(hosts: &BTreeMap<Name, Arc<dyn Host>>, scope: &Scope) -> Observed {
@@ -18,13 +47,8 @@ pub async fn observe(hosts: &BTreeMap<Name, Arc<dyn Host>>, scope: &Scope) -> Ob
             let view = match host.read(&scope).await {
                 Ok(raw) => NodeView::Reached(Box::new(NodeState::read(raw))),
                 Err(error) => {
-                    let denied = error.kind == ErrorKind::Denied;
-                    let advice = if denied {
-                        "; be root or in the group libvirt, or use a libvirt of your own: -c qemu:///session"
-                    } else {
-                        "; look whether libvirt runs there, and whether its `uri` is right"
-                    };
-                    NodeView::Unreachable { message: format!("{}{advice}", error.message), denied }
+                    let message = format!("{}; {}", error.message, advice(&error));
+                    NodeView::Unreachable { message, denied: error.kind == ErrorKind::Denied }
                 }
             };
             (name, view)

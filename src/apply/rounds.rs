@@ -15,9 +15,7 @@ use super::step::{Failure, World};
 use crate::host::{Host, NoProgress};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, Observed};
-use crate::plan::{
-    Action, ActionId, Change, Entry, NEW_HOST_UUID, NodeRecord, Note, Op, Owned, Plan, RefusalKind, Sources, Verb,
-};
+use crate::plan::{Action, ActionId, Change, Entry, NEW_HOST_UUID, NodeRecord, Note, Op, Owned, Plan, Sources, Verb};
 use crate::store::{self, Ledger, StoreError};
 
 /// Rounds after which an apply ends, whatever is still deferred.
@@ -170,7 +168,7 @@ impl Rounds {
         let seen = outlook.look().await?;
         let next = outlook.plan(&seen);
         self.seen = seen;
-        if next.refusals.iter().any(|refusal| refusal.kind != RefusalKind::Unreachable) {
+        if next.refusals.iter().any(|refusal| refusal.kind.stops_all()) {
             self.plan = next;
             self.end = End::Refused;
             return Ok(false);
@@ -264,6 +262,7 @@ pub fn settle(
         let Some(host_uuid) = state.host.uuid else { continue };
         let met_again = |note: &Note| note.condition == NEW_HOST_UUID && note.object == ObjectRef::new(Kind::Node, name.clone());
         match ledger.node(name) {
+            None if plan.leaves_alone(name) => {}
             None => ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: now() })?,
             Some(known) if known.host_uuid != host_uuid && plan.notes.iter().any(met_again) => {
                 ledger.put_node(NodeRecord { host_uuid, ..known })?;
@@ -271,7 +270,8 @@ pub fn settle(
             Some(_) => {}
         }
     }
-    for entry in seen.rebuilt.iter().chain(&plan.settled).filter(|entry| among(&entry.object)) {
+    let alone = |node: Option<&Name>| node.is_some_and(|node| plan.leaves_alone(node));
+    for entry in seen.rebuilt.iter().chain(&plan.settled).filter(|entry| among(&entry.object) && !alone(entry.node.as_ref())) {
         let known = ledger.entry(&entry.object);
         let mut entry = entry.clone();
         entry.date(known.as_ref(), now);
@@ -285,7 +285,8 @@ pub fn settle(
             || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
             || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
             || plan.notes.iter().any(|note| note.object == intent.object && note.condition == "Suspended")
-            || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref());
+            || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref())
+            || alone(intent.node.as_ref());
         if !open {
             ledger.complete(&intent.id, store::Outcome::Settled, Vec::new())?;
         }
@@ -307,11 +308,15 @@ pub async fn refresh(hosts: &BTreeMap<Name, Arc<dyn Host>>, plan: &Plan) -> bool
             _ => None,
         })
         .collect();
-    for (node, pool) in &pools {
-        let Some(host) = hosts.get(*node) else { continue };
-        if let Err(error) = host.act(&Op::PoolRefresh { name: (*pool).to_owned() }, &NoProgress).await {
-            tracing::warn!(%node, pool, %error, "the pool was not refreshed");
-        }
-    }
+    // Side by side, so that a node that hangs holds up no other's.
+    let refreshed = pools.iter().filter_map(|(node, pool)| {
+        let host = hosts.get(*node)?;
+        Some(async move {
+            if let Err(error) = host.act(&Op::PoolRefresh { name: (*pool).to_owned() }, &NoProgress).await {
+                tracing::warn!(%node, pool, %error, "the pool was not refreshed");
+            }
+        })
+    });
+    futures_util::future::join_all(refreshed).await;
     !pools.is_empty()
 }

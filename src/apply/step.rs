@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::progress::{Event, Sink};
-use crate::host::{ErrorKind, Host, HostError, Progress};
+use crate::host::{Ear, ErrorKind, Events, Host, HostError, Progress};
 use crate::name::Name;
 use crate::observe::{DomainState, NodeState, Scope, Target};
 use crate::plan::{
-    Action, ActionId, Begins, Entry, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved, verify,
+    Action, ActionId, Begins, Entry, Expect, Fields, Intent, Op, Plug, Precondition, Record, UploadSource, fields_moved,
+    life_moved, verify,
 };
 use crate::store::{Change, Ending, Ledger, Outcome};
 
@@ -17,6 +18,8 @@ use crate::store::{Change, Ending, Ledger, Outcome};
 pub struct World {
     /// The hosts of the set.
     pub hosts: BTreeMap<Name, Arc<dyn Host>>,
+    /// Where it is heard what the hosts tell; empty where nobody listens.
+    pub ears: BTreeMap<Name, Ear>,
     /// The ledger.
     pub ledger: Ledger,
     /// Deeds of the controller's.
@@ -88,6 +91,10 @@ impl From<HostError> for Failure {
 
 /// How often what is transient is tried, and how long between: 0.2 s doubling to 3.2 s.
 const TRIES: u32 = 6;
+
+/// How often a step reads its object again because something was told of it while it did. A guest can have libvirt tell of it without a
+/// pause, and must not hold up what is done to it for ever.
+const READS: u32 = 8;
 
 /// The id of an action's intent.
 fn intent_id(action: &Action, run_id: &str) -> String {
@@ -228,8 +235,16 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
     let Some(host) = action.node.as_ref().and_then(|node| world.hosts.get(node)) else {
         return Err(Failure::new(FailureKind::Unreachable, "its node is not in the set"));
     };
-    let seen = precondition(action, host.as_ref()).await?;
-    let made = super::fresh::made(action, seen.as_ref(), host.as_ref()).await?;
+    let mut heard = action.node.as_ref().and_then(|node| world.ears.get(node)).map(Ear::listen);
+    let mut reads = 1;
+    let made = loop {
+        let seen = precondition(action, host.as_ref()).await?;
+        let made = super::fresh::made(action, seen.as_ref(), host.as_ref()).await?;
+        if reads == READS || !told(heard.as_mut(), action) {
+            break made;
+        }
+        reads += 1;
+    };
     let op = with_secrets(action, made.as_ref(), world)?.or(made).or(with_image(action, world).await?);
     super::failpoint::hit("before", action);
     let acted = act(host.as_ref(), op.as_ref().unwrap_or(&action.op), &progress).await;
@@ -245,6 +260,14 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether something was told of what an action is about since this was last asked.
+fn told(heard: Option<&mut Events>, action: &Action) -> bool {
+    let (Some(heard), Some(target)) = (heard, action.op.target()) else { return false };
+    let told = heard.pending(&target);
+    heard.take();
+    told
 }
 
 /// The operation with its secrets in it; none where it has none. `made` is the operation where a patch made it.
@@ -334,6 +357,15 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeSta
             // What is to be stopped may have stopped by itself.
             let running = *running && (!stops || domain.is_active());
             match fields_moved(&Fields { uuid: *uuid, running, ..Fields::default() }, domain) {
+                Ok(()) => Ok(Some(state)),
+                Err(moved) => conflict(moved),
+            }
+        }
+        life @ (Precondition::Process { .. } | Precondition::OffBy { .. }) => {
+            let state = read_target(host, target.clone()).await?;
+            let Target::Domain(name) = &target else { return Ok(None) };
+            let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };
+            match life_moved(life, domain) {
                 Ok(()) => Ok(Some(state)),
                 Err(moved) => conflict(moved),
             }

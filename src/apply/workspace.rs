@@ -12,7 +12,7 @@ use super::rounds::Seen;
 use super::step::World;
 use crate::host::Host;
 use crate::name::{Name, ObjectRef};
-use crate::observe::Scope;
+use crate::observe::{Observed, Scope};
 use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, plan};
 use crate::resolve::Desired;
 use crate::source::{GatherError, Gathering, ManifestSet, gather};
@@ -54,7 +54,11 @@ impl Workspace {
 
     /// Looks at every node side by side, and at what is known of sources; makes the inventory whole from the marks.
     pub async fn look(&self, scope: &Scope, inventory: Owned) -> Result<Seen, GatherError> {
-        let observed = observe(&self.hosts, scope).await;
+        self.seen(observe(&self.hosts, scope).await, inventory)
+    }
+
+    /// The same, of nodes that were looked at already.
+    pub fn seen(&self, observed: Observed, inventory: Owned) -> Result<Seen, GatherError> {
         let (owned, rebuilt) = complete(inventory, &observed, self.desired.fleet);
         let sources = gather(&self.gathering(), &owned)?;
         Ok(Seen { observed, owned, rebuilt, sources })
@@ -84,6 +88,6 @@ impl Workspace {
     /// What the steps of a run reach.
     pub fn world(&self, ledger: Ledger) -> World {
         let local = Arc::new(Controller::of(&self.gathering()));
-        World { hosts: self.hosts.clone(), ledger, local, clock: jiff::Timestamp::now }
+        World { hosts: self.hosts.clone(), ears: BTreeMap::new(), ledger, local, clock: jiff::Timestamp::now }
     }
 }

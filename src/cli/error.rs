@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::exit::Exit;
 use crate::source::GatherError;
-use crate::store::StoreError;
+use crate::store::{KvError, StoreError};
 
 /// A command's end without its work done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,16 +53,16 @@ impl CommandError {
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
+        const READ_ONLY: &str = "have the state directory writable, or choose another with --state-dir";
+        const FULL: &str = "make room where the state directory lies, or choose another with --state-dir";
         let help = match &error {
             StoreError::Io { source, .. } => match source.kind() {
-                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-                    Some("have the state directory writable, or choose another with --state-dir")
-                }
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    Some("make room where the state directory lies, or choose another with --state-dir")
-                }
+                ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => Some(READ_ONLY),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(FULL),
                 _ => None,
             },
+            StoreError::Kv(KvError::ReadOnly) => Some(READ_ONLY),
+            StoreError::Kv(KvError::Full) => Some(FULL),
             _ => None,
         };
         Self { help: help.map(str::to_owned).into_iter().collect(), ..Self::new(Exit::Error, error.to_string()) }

@@ -8,6 +8,7 @@ use clap::Args;
 use super::error::CommandError;
 use super::exit::{self, Exit};
 use super::output::Out;
+use super::reference;
 use crate::diag::{self, Code};
 use crate::name::Kind;
 use crate::plan::explain::{Explained, class_words, effect, effect_words, explain as look_up, removal_words, what_a_change_does};
@@ -60,7 +61,13 @@ pub(super) fn explain(args: &ExplainArgs, out: &Out) -> Result<Exit, CommandErro
 
 /// The documents that are made of tables in the program, by their names below `docs/`.
 pub fn documents() -> Vec<(&'static str, String)> {
-    vec![("diagnostics.md", diag::page()), ("exit-codes.md", exit::page()), ("what-a-change-does.md", what_a_change_does())]
+    vec![
+        ("commands.md", reference::commands()),
+        ("diagnostics.md", diag::page()),
+        ("exit-codes.md", exit::page()),
+        ("kinds.md", reference::kinds()),
+        ("what-a-change-does.md", what_a_change_does()),
+    ]
 }
 
 /// Whether a word is of the form of a code.
@@ -140,7 +147,7 @@ fn tree(found: &Explained) -> String {
     format!("{}\n{}", found.path, super::read::columns(&rows))
 }
 
-fn type_of(found: &Explained) -> String {
+pub(super) fn type_of(found: &Explained) -> String {
     if found.values.is_empty() { found.type_words.clone() } else { choice(found) }
 }
 

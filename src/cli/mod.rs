@@ -18,6 +18,7 @@ mod output;
 mod plan;
 mod progress;
 mod read;
+mod reference;
 
 mod run;
 mod saved;
@@ -40,6 +41,7 @@ use exit::Exit;
 use output::Out;
 
 pub use explain::documents;
+pub use reference::command;
 
 /// Runs the command line that this process was started with.
 pub fn main() -> ExitCode {

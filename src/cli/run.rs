@@ -32,7 +32,7 @@ pub(super) fn judge(plan: &Plan) -> Exit {
     let refusals = plan.refusals.iter().fold(Exit::Ok, |exit, refusal| {
         exit.or(match refusal.kind {
             RefusalKind::Invalid => Exit::Invalid,
-            RefusalKind::Guard => Exit::Refused,
+            RefusalKind::Guard | RefusalKind::Machine => Exit::Refused,
             RefusalKind::Unreachable => Exit::Unreachable,
         })
     });
@@ -75,7 +75,7 @@ pub(super) async fn carry_out(
     if manner.dry_run {
         return Ok(exit);
     }
-    if matches!(exit, Exit::Refused | Exit::Invalid) {
+    if plan.refusals.iter().any(|refusal| refusal.kind.stops_all()) {
         if !plan.is_empty() {
             out.say("nothing was done, since something was refused; `--target` leaves it out\n");
         }

@@ -1,19 +1,23 @@
 //! `jvp wait`, and the waiting of `jvp apply --wait`: until objects are as far as was asked for, or time is up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::args::{Files, Global};
+use super::daemon::{Kept, Standing, standing};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::session::Session;
 use crate::apply::{Condition, Status, Subject, read};
+use crate::daemon::CONDITIONS;
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NodeState;
 use crate::plan::Owned;
@@ -24,8 +28,10 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// A condition of each.
+    /// A condition of each, which a look at the nodes tells.
     Condition(Condition),
+    /// A condition of each, which the daemon keeps.
+    Kept(Kept),
     /// That each is gone.
     Gone,
 }
@@ -34,19 +40,24 @@ pub(super) enum Goal {
 #[command(
     after_help = "Conditions of VMs: Running, AddressAssigned (the agent tells an address, or DHCP gave one), AgentConnected, \
 CloudInitDone (cloud-init ended without an error; the agent tells), and Ready: all of these that apply. Networks and pools are Running, \
-volumes and templates Ready. Exit code 5 says that time was up, and what was missing is named.
+volumes and templates Ready. These are looked for on the nodes. Synced, RestartRequired, Drifted, Suspended, Flapping and Blocked are \
+what the daemon finds, as `jvp status` shows them; so is any condition that is to be something else than True. Without a daemon they are \
+what the last one found, and nothing changes them. Exit code 5 says that time was up or that waiting doesn't help, and what was missing \
+is named.
 
 Examples:
   jvp wait vm/web-1 --for=condition=Ready
   jvp wait vm/web-1 vm/web-2 --for=condition=AddressAssigned --timeout 10m
+  jvp wait vm/web-1 --for=condition=Synced
+  jvp wait vm/web-1 --for=condition=RestartRequired=False
   jvp wait vm/web-1 --for=delete"
 )]
 pub(super) struct WaitArgs {
     /// Objects, such as `vm/web-1`
     #[arg(required = true, value_name = "REF")]
     pub objects: Vec<String>,
-    /// What is waited for: `condition=Ready`, another condition, or `delete`
-    #[arg(long = "for", value_name = "WHAT", default_value = "condition=Ready", value_parser = goals(), ignore_case = true)]
+    /// What is waited for: `condition=Ready`, another condition, `condition=NAME=False`, or `delete`
+    #[arg(long = "for", value_name = "WHAT", default_value = "condition=Ready", value_parser = Goals)]
     pub goal: Goal,
     /// How long, such as `90s`, `5m` or `1h30m`
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
@@ -62,36 +73,51 @@ const GOALS: &[&str] = &[
     "condition=AgentConnected",
     "condition=CloudInitDone",
     "condition=Ready",
+    "condition=Synced",
+    "condition=RestartRequired=False",
+    "condition=Drifted=False",
+    "condition=Suspended=False",
+    "condition=Flapping=False",
+    "condition=Blocked=False",
     "delete",
 ];
 
-/// What kubectl takes too.
-const ALSO: &[&str] = &[
-    "condition=Running=true",
-    "condition=AddressAssigned=true",
-    "condition=AgentConnected=true",
-    "condition=CloudInitDone=true",
-    "condition=Ready=true",
-];
+/// Reads goals, and has the most usual ones be completed.
+#[derive(Clone)]
+struct Goals;
 
-fn goals() -> impl TypedValueParser<Value = Goal> {
-    let shown = GOALS.iter().map(|text| PossibleValue::new(*text));
-    let also = ALSO.iter().map(|text| PossibleValue::new(*text).hide(true));
-    PossibleValuesParser::new(shown.chain(also)).try_map(|text| goal(&text))
+impl TypedValueParser for Goals {
+    type Value = Goal;
+
+    fn parse_ref(&self, cmd: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<Goal, clap::Error> {
+        StringValueParser::new().try_map(|text| goal(&text)).parse_ref(cmd, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(GOALS.iter().map(|text| PossibleValue::new(*text))))
+    }
 }
 
-/// Reads `condition=Ready` (also with `=true` after it, as kubectl has it) and `delete`.
+/// Reads `condition=Ready`, also with `=True`, `=False` or `=Unknown` after it, and `delete`.
 fn goal(text: &str) -> Result<Goal, String> {
     if text.eq_ignore_ascii_case("delete") {
         return Ok(Goal::Gone);
     }
-    let names: Vec<&str> = Condition::ALL.iter().map(|condition| condition.name()).collect();
-    let wrong = || format!("it is `delete` or `condition=` and one of {}", names.join(", "));
-    let lower = text.to_ascii_lowercase();
-    let name = lower.strip_prefix("condition=").ok_or_else(wrong)?;
-    let name = name.strip_suffix("=true").unwrap_or(name);
-    let found = Condition::ALL.iter().find(|condition| condition.name().eq_ignore_ascii_case(name));
-    found.map(|condition| Goal::Condition(*condition)).ok_or_else(wrong)
+    let looked: Vec<&str> = Condition::ALL.iter().map(|condition| condition.name()).collect();
+    let wrong = || {
+        let others = CONDITIONS.iter().filter(|name| !looked.contains(name)).copied();
+        let names: Vec<&str> = looked.iter().copied().chain(others).collect();
+        format!("it is `delete` or `condition=` and one of {}; also `=False` or `=Unknown` after it", names.join(", "))
+    };
+    let rest =
+        text.get(..10).filter(|head| head.eq_ignore_ascii_case("condition=")).and_then(|_| text.get(10..)).ok_or_else(wrong)?;
+    let (name, value) = rest.split_once('=').unwrap_or((rest, "True"));
+    let by_look = Condition::ALL.iter().find(|condition| condition.name().eq_ignore_ascii_case(name));
+    match by_look {
+        Some(condition) if value.eq_ignore_ascii_case("true") => Ok(Goal::Condition(*condition)),
+        Some(Condition::Running) => Err("`Running` is waited for until it is so; that it isn't, only a look can tell".to_owned()),
+        _ => Kept::read(rest).map(Goal::Kept).ok_or_else(wrong),
+    }
 }
 
 /// Reads `90s`, `5m`, `1h30m`.
@@ -104,6 +130,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) async fn wait(args: &WaitArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let session = Session::open_or_bare(&args.files, global, out)?;
     let owned = session.owned(out)?;
+    if let Goal::Kept(kept) = args.goal {
+        let mut objects = Vec::new();
+        for text in &args.objects {
+            objects.extend(session.objects(text, &owned)?);
+        }
+        let by = By::Daemon { global, fleet: session.desired.fleet, kept };
+        return until(&by, &objects, args.timeout, out).await;
+    }
     let mut subjects = Vec::new();
     for text in &args.objects {
         if args.goal == Goal::Gone && is_unknown(&session, &owned, text)? {
@@ -120,7 +154,7 @@ pub(super) async fn wait(args: &WaitArgs, global: &Global, out: &Arc<Out>) -> Re
             }
         }
     }
-    until(&session, &subjects, args.goal, args.timeout, out).await
+    until_looked(&session, &subjects, args.goal, args.timeout, out).await
 }
 
 /// Whether neither the manifests nor the inventory know an object.
@@ -164,48 +198,77 @@ pub(super) async fn after_apply(
             subjects.extend(Subject::new(object, &session.desired, &owned));
         }
     }
-    until(&session, &subjects, Goal::Condition(Condition::Ready), timeout, out).await
+    until_looked(&session, &subjects, Goal::Condition(Condition::Ready), timeout, out).await
 }
 
-/// How one subject stands.
+/// How one object stands.
+#[derive(Default)]
 struct Progress {
     /// Conditions that were told to be so, or not to be waited for.
     told: BTreeSet<Condition>,
     /// What is missing still.
     lacks: Vec<String>,
-    /// Whether waiting helps.
+    /// Whether waiting helps no longer.
     hopeless: bool,
+    /// Whether a daemon told of it before.
+    by_daemon: bool,
     done: bool,
 }
 
-async fn until(
+/// Who tells how objects stand.
+enum By<'a> {
+    /// The nodes, which are looked at.
+    Look { session: &'a Session, subjects: &'a [Subject], goal: Goal },
+    /// The daemon.
+    Daemon { global: &'a Global, fleet: Uuid, kept: Kept },
+}
+
+impl By<'_> {
+    /// Looks once at all that is open, and tells what came.
+    async fn look(&self, objects: &[ObjectRef], all: &mut [Progress], out: &Arc<Out>) {
+        match self {
+            By::Look { session, subjects, goal } => look(session, subjects, all, *goal, out).await,
+            By::Daemon { global, fleet, kept } => {
+                let found = standing(global, *fleet).await;
+                for (object, progress) in objects.iter().zip(all).filter(|(_, progress)| !progress.done) {
+                    kept_stands(object, *kept, &found, progress, out);
+                }
+            }
+        }
+    }
+}
+
+async fn until_looked(
     session: &Session,
     subjects: &[Subject],
     goal: Goal,
     timeout: Duration,
     out: &Arc<Out>,
 ) -> Result<Exit, CommandError> {
+    let objects: Vec<ObjectRef> = subjects.iter().map(|subject| subject.object.clone()).collect();
+    until(&By::Look { session, subjects, goal }, &objects, timeout, out).await
+}
+
+async fn until(by: &By<'_>, objects: &[ObjectRef], timeout: Duration, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let began = Instant::now();
-    let mut all: Vec<Progress> =
-        subjects.iter().map(|_| Progress { told: BTreeSet::new(), lacks: Vec::new(), hopeless: false, done: false }).collect();
+    let mut all: Vec<Progress> = objects.iter().map(|_| Progress::default()).collect();
     let mut pause = PAUSE.0;
     let interrupted = super::signals::interrupted();
     tokio::pin!(interrupted);
     let mut said = BTreeMap::new();
     loop {
-        let open: Vec<&Subject> = subjects.iter().zip(&all).filter(|(_, p)| !p.done && !p.hopeless).map(|(s, _)| s).collect();
-        if open.is_empty() {
+        if all.iter().all(|progress| progress.done || progress.hopeless) {
             break;
         }
         tokio::select! {
-            () = look(session, &open, subjects, &mut all, goal, out) => {}
+            () = by.look(objects, &mut all, out) => {}
             () = &mut interrupted => return Ok(stopped(out)),
         }
-        for (subject, progress) in subjects.iter().zip(&all).filter(|(_, p)| !p.done) {
+        for (object, progress) in objects.iter().zip(&all).filter(|(_, p)| !p.done) {
             let lacks = progress.lacks.join(", ");
-            if said.get(&subject.object) != Some(&lacks) {
-                tell(out, &subject.object, "waiting for", &lacks);
-                said.insert(subject.object.clone(), lacks);
+            if said.get(object) != Some(&lacks) {
+                tell(out, object, "waiting for", &lacks);
+                said.insert(object, lacks);
             }
         }
         if all.iter().all(|progress| progress.done || progress.hopeless) {
@@ -222,12 +285,12 @@ async fn until(
         pause = (pause * 2).min(PAUSE.1);
     }
     let mut exit = Exit::Ok;
-    for (subject, progress) in subjects.iter().zip(&all).filter(|(_, progress)| !progress.done) {
+    for (object, progress) in objects.iter().zip(&all).filter(|(_, progress)| !progress.done) {
         let lacks = progress.lacks.join(", ");
         let words = if progress.hopeless {
-            format!("error: {}: waiting does not help: {lacks}\n", subject.object)
+            format!("error: {object}: waiting does not help: {lacks}\n")
         } else {
-            format!("error: {}: not within {}: {lacks}\n", subject.object, short(timeout))
+            format!("error: {object}: not within {}: {lacks}\n", short(timeout))
         };
         out.say(&words);
         exit = exit.or(Exit::Partly);
@@ -240,9 +303,9 @@ fn stopped(out: &Out) -> Exit {
     Exit::Partly
 }
 
-/// Looks once at all that is open, and tells what came.
-async fn look(session: &Session, open: &[&Subject], subjects: &[Subject], all: &mut [Progress], goal: Goal, out: &Arc<Out>) {
-    let states = read(&session.hosts, open).await;
+async fn look(session: &Session, subjects: &[Subject], all: &mut [Progress], goal: Goal, out: &Arc<Out>) {
+    let open: Vec<&Subject> = subjects.iter().zip(&*all).filter(|(_, p)| !p.done && !p.hopeless).map(|(s, _)| s).collect();
+    let states = read(&session.hosts, &open).await;
     for (subject, progress) in subjects.iter().zip(all).filter(|(_, progress)| !progress.done && !progress.hopeless) {
         progress.lacks.clear();
         let Some(node) = &subject.node else {
@@ -262,7 +325,33 @@ async fn look(session: &Session, open: &[&Subject], subjects: &[Subject], all: &
         match goal {
             Goal::Gone => gone(subject, state, progress, out),
             Goal::Condition(condition) => conditions(session, subject, node, state, progress, condition, out).await,
+            // The daemon tells.
+            Goal::Kept(_) => {}
         }
+    }
+}
+
+/// Whether a condition is as it is to be, by what the daemon tells.
+fn kept_stands(object: &ObjectRef, kept: Kept, found: &Result<Standing, CommandError>, progress: &mut Progress, out: &Out) {
+    progress.lacks.clear();
+    let found = match found {
+        Ok(found) => found,
+        // It may be starting anew.
+        Err(error) => return progress.lacks.push(error.message.clone()),
+    };
+    progress.by_daemon |= found.by_daemon;
+    let Some(lacks) = kept.lacks(found.objects.get(object)) else {
+        if !found.by_daemon {
+            out.say(&format!("{object}: as the last daemon found it; none holds the state directory now\n"));
+        }
+        progress.done = true;
+        return out.print(&format!("{object} is {}\n", kept.words()));
+    };
+    progress.lacks.push(lacks);
+    if !found.by_daemon {
+        progress.lacks.push("no daemon holds the state directory, and nothing else changes its conditions".into());
+        // One that was there a moment ago is being started again.
+        progress.hopeless = !progress.by_daemon;
     }
 }
 
@@ -339,23 +428,30 @@ fn short(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::ConditionStatus;
 
     #[test]
     fn what_is_waited_for_is_written_as_kubectl_has_it() {
+        let kept = |name, status| Ok(Goal::Kept(Kept { name, status }));
         assert_eq!(goal("delete"), Ok(Goal::Gone));
         assert_eq!(goal("condition=Ready"), Ok(Goal::Condition(Condition::Ready)));
         assert_eq!(goal("condition=agentconnected=true"), Ok(Goal::Condition(Condition::AgentConnected)));
+        assert_eq!(goal("condition=Synced"), kept("Synced", ConditionStatus::True));
+        assert_eq!(goal("condition=drifted=false"), kept("Drifted", ConditionStatus::False));
+        assert_eq!(goal("condition=Ready=Unknown"), kept("Ready", ConditionStatus::Unknown));
         assert!(goal("Ready").unwrap_err().contains("AddressAssigned"));
-        assert!(goal("condition=Redy").is_err());
+        assert!(["condition=Redy", "condition=Synced=maybe", "condition=Running=False"].iter().all(|text| goal(text).is_err()));
     }
 
     #[test]
     fn every_condition_is_completed() {
-        for condition in Condition::ALL {
-            let text = format!("condition={}", condition.name());
-            assert!(GOALS.contains(&text.as_str()) && ALSO.contains(&format!("{text}=true").as_str()), "{text}");
+        for name in Condition::ALL.iter().map(|condition| condition.name()).chain(CONDITIONS.iter().copied()) {
+            assert!(
+                GOALS.iter().any(|goal| goal.strip_prefix("condition=").is_some_and(|goal| goal.starts_with(name))),
+                "{name}"
+            );
         }
-        assert!(GOALS.iter().chain(ALSO).all(|text| goal(text).is_ok()));
+        assert!(GOALS.iter().all(|text| goal(text).is_ok()));
     }
 
     #[test]

@@ -9,8 +9,9 @@ use super::cause::Cause;
 use super::claims::Claims;
 use super::queue::Ending;
 use crate::apply::progress::Sink;
-use crate::apply::{Halt, Workspace, run};
-use crate::name::ObjectRef;
+use crate::apply::{Halt, Workspace, World, run};
+use crate::host::Ear;
+use crate::name::{Name, ObjectRef};
 use crate::plan::{ActionId, Part};
 use crate::store::Ledger;
 
@@ -18,6 +19,8 @@ use crate::store::Ledger;
 pub(super) struct Running {
     pub claims: Claims,
     pub objects: BTreeSet<ObjectRef>,
+    /// VMs that it stops, to start them again or not.
+    pub stops: BTreeSet<ObjectRef>,
     pub cause: Cause,
 }
 
@@ -39,11 +42,11 @@ pub(super) async fn carry_out(
     run_id: String,
     part: Part,
     workspace: Arc<Workspace>,
-    ledger: Ledger,
+    (ledger, ears): (Ledger, BTreeMap<Name, Ear>),
     parallelism: usize,
     halt: watch::Receiver<Halt>,
 ) -> Ended {
-    let world = Arc::new(workspace.world(ledger));
+    let world = Arc::new(World { ears, ..workspace.world(ledger) });
     let outcome = run(&part.plan, &world, &run_id, parallelism, &BTreeSet::new(), &halt, &Sink::none()).await;
     let action = |id: &ActionId| part.plan.actions.get(id.0);
     let mut objects: BTreeMap<ObjectRef, (Ending, Option<String>)> =

@@ -89,7 +89,21 @@ pub(super) struct Found<'a> {
     pub revision: Option<&'a str>,
 }
 
-type Finding = (&'static str, ConditionStatus, &'static str, String);
+type Finding<'n> = (&'n str, ConditionStatus, &'static str, String);
+
+/// The conditions that an object may have.
+pub const CONDITIONS: &[&str] = &[
+    "Synced",
+    "Ready",
+    "RestartRequired",
+    "Drifted",
+    "Suspended",
+    "Flapping",
+    "Blocked",
+    "AddressAssigned",
+    "AgentConnected",
+    "CloudInitDone",
+];
 
 /// What only a guest tells.
 const BY_GUEST: &[guest::Condition] =
@@ -115,6 +129,37 @@ pub(super) fn status(
         conditions,
         synced: digest.or_else(|| before.and_then(|before| before.synced.clone())),
     }
+}
+
+/// Why an object on a node out of reach is known no better.
+pub(super) const UNREACHABLE: &str = "NodeUnreachable";
+/// What is known whether anything can be looked at or not: the daemon's own affairs, and those of its ledger.
+const OWN: &[&str] = &["Suspended", "Flapping"];
+
+/// The node out of reach because of which a look tells nothing of an object.
+pub(super) fn unread<'a>(object: &ObjectRef, wanted: Option<&'a Wanted>, look: Look<'a>) -> Option<&'a Name> {
+    let lost = look.said.unreachable.iter().find(|(node, objects)| objects.contains(object) || stands_on(object, &node.node));
+    let on = || node_of(object, wanted, look.seen).filter(|_| state(object, wanted, look.seen).is_err());
+    lost.map(|(node, _)| &node.node).or_else(on)
+}
+
+/// How an object stands that can't be looked at: what was so before is so no longer for sure.
+pub(super) fn unknown(
+    object: &ObjectRef,
+    reason: &'static str,
+    message: &str,
+    found: Found<'_>,
+    before: Option<&ObjectStatus>,
+) -> ObjectStatus {
+    let known = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+    let names = known.iter().map(|condition| condition.name.as_str());
+    let names = if known.is_empty() { vec!["Synced", "Ready"] } else { names.collect() };
+    let unknown = |name: &str| match known.iter().find(|condition| condition.name == name) {
+        Some(own) if OWN.contains(&name) => own.clone(),
+        _ => condition((name, ConditionStatus::Unknown, reason, message.to_owned()), found, before),
+    };
+    let conditions = names.into_iter().map(unknown).collect();
+    ObjectStatus { object: object.clone(), conditions, synced: before.and_then(|before| before.synced.clone()) }
 }
 
 /// How a VM stands that runs, once its guest has told more.
@@ -143,9 +188,9 @@ fn is_by_guest(condition: &Condition) -> bool {
 }
 
 /// Whether an object is ready, and what its guest tells, where it has one: a VM that runs is ready once all is so that applies to it.
-fn readiness(ready: Finding, told: Told<'_>, found: Found<'_>, before: Option<&ObjectStatus>) -> Vec<Condition> {
+fn readiness(ready: Finding<'_>, told: Told<'_>, found: Found<'_>, before: Option<&ObjectStatus>) -> Vec<Condition> {
     use ConditionStatus::{False, True, Unknown};
-    let is = |finding: Finding| condition(finding, found, before);
+    let is = |finding: Finding<'_>| condition(finding, found, before);
     if ready.2 != RUNS {
         return vec![is(ready)];
     }
@@ -157,6 +202,7 @@ fn readiness(ready: Finding, told: Told<'_>, found: Found<'_>, before: Option<&O
                 .into_iter()
                 .flat_map(|before| &before.conditions)
                 .filter(|condition| condition.name == "Ready" || is_by_guest(condition))
+                .filter(|condition| condition.status != Unknown)
                 .cloned()
                 .collect();
             if !kept.is_empty() {
@@ -192,7 +238,7 @@ fn readiness(ready: Finding, told: Told<'_>, found: Found<'_>, before: Option<&O
 }
 
 /// A condition as it is recorded: with since when it is so. What only another revision found alike is not written anew.
-fn condition(finding: Finding, found: Found<'_>, before: Option<&ObjectStatus>) -> Condition {
+fn condition(finding: Finding<'_>, found: Found<'_>, before: Option<&ObjectStatus>) -> Condition {
     let (name, status, reason, message) = finding;
     match before.and_then(|before| before.condition(name)) {
         Some(old) if old.status == status && old.reason == reason && old.message == message => old.clone(),
@@ -225,12 +271,8 @@ fn node_of<'a>(object: &ObjectRef, wanted: Option<&'a Wanted>, seen: &'a Seen) -
     entry.and_then(|entry| entry.node.as_ref()).or_else(|| wanted.and_then(|wanted| wanted.node.as_ref()))
 }
 
-fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Known) -> Finding {
+fn synced(object: &ObjectRef, node: Option<&Name>, said: &Said<'_>, known: &Known) -> Finding<'static> {
     use ConditionStatus::{False, True, Unknown};
-    let lost = said.unreachable.iter().find(|(node, objects)| objects.contains(object) || stands_on(object, &node.node));
-    if let Some((node, _)) = lost {
-        return ("Synced", Unknown, "NodeUnreachable", format!("Node/{}: {}", node.node, node.message));
-    }
     if let Some(node) = node
         && let Some(refusal) = said.closed.get(node)
     {
@@ -278,10 +320,10 @@ pub(super) fn domain<'a>(object: &ObjectRef, wanted: Option<&Wanted>, seen: &'a 
     Ok(state.zip(libvirt_name(object, wanted, seen)).and_then(|(state, name)| state.domains.get(name)))
 }
 
-fn ready(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Finding {
+fn ready(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Finding<'static> {
     use ConditionStatus::{False, True, Unknown};
     let (entry, name) = (seen.owned.entries.get(object), libvirt_name(object, wanted, seen));
-    let Ok(state) = state(object, wanted, seen) else { return ("Ready", Unknown, "NodeUnreachable", String::new()) };
+    let Ok(state) = state(object, wanted, seen) else { return ("Ready", Unknown, UNREACHABLE, String::new()) };
     let (is_there, runs) = match (object.kind, name, state) {
         (Kind::VirtualMachine, Some(name), Some(state)) => {
             let domain = state.domains.get(name);
@@ -314,7 +356,7 @@ fn ready(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Finding {
 }
 
 /// Conditions that stand only where they are so.
-fn flags(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Vec<Finding> {
+fn flags(object: &ObjectRef, said: &Said<'_>, known: &Known) -> Vec<Finding<'static>> {
     use ConditionStatus::True;
     let mut found = Vec::new();
     for name in ["RestartRequired", "Suspended", "Blocked"] {

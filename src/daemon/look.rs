@@ -1,6 +1,6 @@
 //! Looking: at everything, or at one object and what it needs. Each is a task of its own; what it found goes to the engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::guests::Asked;
 use super::near::{Near, desired_of, owned_of};
 use crate::apply::{Condition, Seen, Status, Subject, Workspace, observe, read, refresh};
 use crate::name::{Name, ObjectRef};
-use crate::observe::{Observed, Scope};
+use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Plan, Policy, complete, plan};
 use crate::source::{Gathering, gather};
 use crate::store::Ledger;
@@ -26,6 +26,8 @@ pub(super) enum About {
     Everything,
     /// One object with what it needs.
     Object(ObjectRef),
+    /// Everything as it was seen before, but for these objects and what they need, which were read once more.
+    Again(BTreeSet<ObjectRef>),
 }
 
 /// What a look found.
@@ -116,6 +118,10 @@ impl Looker {
 
     async fn full_once(&self) -> Result<(Seen, Plan), String> {
         let seen = self.workspace.look(&Scope::Everything, self.ledger.owned()).await.map_err(|error| error.to_string())?;
+        self.planned(seen).await
+    }
+
+    async fn planned(&self, seen: Seen) -> Result<(Seen, Plan), String> {
         let (workspace, policy) = (self.workspace.clone(), self.policy.clone());
         let planned = tokio::task::spawn_blocking(move || {
             let plan = workspace.plan(&seen, &policy);
@@ -131,7 +137,29 @@ impl Looker {
         self.looked(About::Object(object), cause, began, found)
     }
 
-    async fn near(&self, near: &Near) -> Result<(Seen, Plan), String> {
+    /// Reads some objects once more, and plans from everything as it was seen before, with them as they are now.
+    pub(super) async fn again(self, objects: BTreeSet<ObjectRef>, near: Near, before: Observed, cause: Cause) -> Looked {
+        let began = Instant::now();
+        let found = self.renewed(&near, before).await;
+        self.looked(About::Again(objects), cause, began, found)
+    }
+
+    async fn renewed(&self, near: &Near, before: Observed) -> Result<(Seen, Plan), String> {
+        let mut observed = before;
+        for (name, later) in self.read_near(near).await.nodes {
+            let Some(view) = observed.nodes.get_mut(&name) else { continue };
+            match (view, later, near.targets.get(&name)) {
+                (NodeView::Reached(state), NodeView::Reached(later), Some(targets)) => state.renew(targets, *later),
+                (view, later @ NodeView::Unreachable { .. }, _) => *view = later,
+                // Of a node that was not seen as a whole a few objects tell too little.
+                _ => {}
+            }
+        }
+        let seen = self.workspace.seen(observed, self.ledger.owned()).map_err(|error| error.to_string())?;
+        self.planned(seen).await
+    }
+
+    async fn read_near(&self, near: &Near) -> Observed {
         let mut observed = Observed::default();
         for (node, targets) in &near.targets {
             let Some(host) = self.workspace.hosts.get(node) else { continue };
@@ -139,6 +167,11 @@ impl Looker {
             // Which machine it is, and what it can, is asked each time: a connection may lead elsewhere than the last one.
             observed.nodes.extend(observe(&hosts, &Scope::Near(targets.clone())).await.nodes);
         }
+        observed
+    }
+
+    async fn near(&self, near: &Near) -> Result<(Seen, Plan), String> {
+        let observed = self.read_near(near).await;
         let desired = desired_of(&self.workspace.desired, near);
         let inventory = self.ledger.pick(|owned| owned_of(owned, near));
         let (owned, rebuilt) = complete(inventory, &observed, desired.fleet);

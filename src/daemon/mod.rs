@@ -31,6 +31,7 @@ mod view;
 pub use api::{Api, ApiError, Command, Hand, Piece, SOCKET};
 pub use cause::Cause;
 pub use engine::{Ask, Asks, Daemon, Summary};
+pub use findings::CONDITIONS;
 pub use metrics::Metrics;
 pub use options::{Clock, Options};
 pub use supply::{News, Revision, Supply, Tree};

@@ -19,10 +19,10 @@ pub(super) struct Near {
     pub targets: BTreeMap<Name, BTreeSet<Target>>,
 }
 
-/// The surroundings of an object; none where there is no saying what to read, or nothing of it was made yet.
-pub(super) fn near(object: &ObjectRef, desired: &Desired, owned: &Owned) -> Option<Near> {
+/// The surroundings of objects; none where there is no saying what to read, or nothing of one was made yet.
+pub(super) fn near<'o>(objects: impl IntoIterator<Item = &'o ObjectRef>, desired: &Desired, owned: &Owned) -> Option<Near> {
     let mut near = Near { objects: BTreeSet::new(), targets: BTreeMap::new() };
-    let mut open = vec![(object.clone(), None)];
+    let mut open: Vec<_> = objects.into_iter().map(|object| (object.clone(), None)).collect();
     while let Some((object, from)) = open.pop() {
         if object.kind == Kind::Node || !near.objects.insert(object.clone()) {
             continue;

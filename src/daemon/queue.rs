@@ -172,11 +172,17 @@ impl Queue {
         }
     }
 
-    /// A look found nothing to do for an object.
-    pub(super) fn idle(&mut self, object: &ObjectRef, now: Instant) {
+    /// A look at an object alone did nothing about it. What failed before is no better for that.
+    pub(super) fn looked(&mut self, object: &ObjectRef, now: Instant) {
         let Some(item) = self.items.get_mut(object) else { return };
         item.idle_looks = item.idle_looks.saturating_add(1);
         item.looked = Some(now);
+    }
+
+    /// A look found nothing to do for an object.
+    pub(super) fn idle(&mut self, object: &ObjectRef, now: Instant) {
+        self.looked(object, now);
+        let Some(item) = self.items.get_mut(object) else { return };
         item.failures = 0;
         item.held_until = item.held_until.filter(|_| item.flapping);
     }

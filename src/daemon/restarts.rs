@@ -11,8 +11,6 @@ use crate::manifest::{Opens, Spec};
 use crate::name::ObjectRef;
 use crate::resolve::Wanted;
 
-/// How libvirt's word for it is.
-pub(super) const REBOOTED: &str = "rebooted";
 /// So long after a guest's reboot it may be restarted for that: what comes later is no longer the same interruption.
 const FRESH: Duration = Duration::from_mins(2);
 

@@ -13,6 +13,9 @@ use crate::observe::Target;
 /// Distinct objects that may be pending; one more, and the whole node is to be looked at instead.
 const MOST: usize = 1024;
 
+/// What a hint of a guest's reboot is called. No look shows one afterwards, so it is never lost among too many.
+pub const REBOOTED: &str = "rebooted";
+
 /// Where something may have changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hint {
@@ -48,6 +51,11 @@ impl Events {
         Arc::new(Hub::default()).subscribe()
     }
 
+    /// Where others subscribe to the same.
+    pub fn ear(&self) -> Ear {
+        Ear(Arc::clone(&self.hub))
+    }
+
     /// Waits until something is pending, and takes all of it. Nothing is lost where nobody waits for the answer any more.
     pub async fn next(&mut self) -> Hints {
         loop {
@@ -74,6 +82,17 @@ impl Events {
     pub fn pending(&self, target: &Target) -> bool {
         let state = self.mailbox.lock();
         state.hints.contains_key(&Hint::Node) || state.hints.contains_key(&Hint::Object(target.clone()))
+    }
+}
+
+/// Where further subscriptions to the same hints are made, without a word about it.
+#[derive(Debug, Clone)]
+pub struct Ear(Arc<Hub>);
+
+impl Ear {
+    /// A subscription with nothing pending.
+    pub fn listen(&self) -> Events {
+        self.0.subscribe()
     }
 }
 
@@ -135,21 +154,28 @@ struct Pending {
     latest: u64,
 }
 
+impl Pending {
+    fn note(&mut self, hint: &Hint, why: &'static str, number: u64) {
+        let change = self.hints.entry(hint.clone()).or_default();
+        change.number = number;
+        change.why.insert(why);
+    }
+}
+
 impl Mailbox {
     fn put(&self, hint: &Hint, why: &'static str) {
         let mut state = self.lock();
         state.latest += 1;
         let number = state.latest;
-        let (hint, why) = match hint {
-            Hint::Object(_) if !state.hints.contains_key(hint) && state.hints.len() >= MOST => {
-                state.hints.retain(|hint, _| *hint == Hint::Node);
-                (&Hint::Node, "too-many")
-            }
-            hint => (hint, why),
-        };
-        let change = state.hints.entry(hint.clone()).or_default();
-        change.number = number;
-        change.why.insert(why);
+        let is_one_more = matches!(hint, Hint::Object(_)) && !state.hints.contains_key(hint) && state.hints.len() >= MOST;
+        if is_one_more {
+            // At most one a domain stays.
+            state.hints.retain(|hint, change| *hint == Hint::Node || change.why.contains(REBOOTED));
+            state.note(&Hint::Node, "too-many", number);
+        }
+        if !is_one_more || why == REBOOTED {
+            state.note(hint, why, number);
+        }
         drop(state);
         self.wake.notify_one();
     }
@@ -211,6 +237,32 @@ mod tests {
     }
 
     #[test]
+    fn a_reboot_is_not_lost_among_too_many() {
+        let (hub, mut events) = hub();
+        hub.hint(&object("early"), REBOOTED);
+        for number in 0..5000 {
+            hub.hint(&object(&number.to_string()), "defined");
+            if number == 3000 {
+                hub.hint(&object("amid"), REBOOTED);
+            }
+        }
+        hub.hint(&object("late"), REBOOTED);
+        let hints = events.take();
+        for name in ["early", "amid", "late"] {
+            assert!(hints[&object(name)].why.contains(REBOOTED), "{name}");
+        }
+        assert!(hints.contains_key(&Hint::Node) && hints.len() <= MOST + 4, "{}", hints.len());
+        // Also where there is no room for anything but reboots.
+        for number in 0..2000 {
+            hub.hint(&object(&number.to_string()), REBOOTED);
+        }
+        hub.hint(&object("other"), "defined");
+        let hints = events.take();
+        assert_eq!(hints.values().filter(|change| change.why.contains(REBOOTED)).count(), 2000);
+        assert!(hints.contains_key(&Hint::Node) && !hints.contains_key(&object("other")));
+    }
+
+    #[test]
     fn a_look_that_began_before_a_hint_is_told_from_one_that_began_after() {
         let (hub, mut events) = hub();
         hub.hint(&object("web"), "stopped");
@@ -257,7 +309,10 @@ mod tests {
         drop(one);
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
-        drop(two);
+        let third = two.ear().listen();
+        hub.hint(&object("web"), "stopped");
+        assert!(third.pending(&domain("web")) && two.take().len() == 1);
+        drop((two, third));
         waits.await.unwrap();
         assert!(hub.is_deserted());
         assert!(Events::never().take().is_empty());

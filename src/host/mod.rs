@@ -16,7 +16,7 @@ use crate::name::Name;
 use crate::observe::{RawNode, Scope};
 use crate::plan::Op;
 
-pub use events::{Change, Events, Hint, Hints};
+pub use events::{Change, Ear, Events, Hint, Hints, REBOOTED};
 
 /// A node as jvp reaches it.
 #[async_trait]

@@ -86,3 +86,29 @@ fn a_volume_is_in_use_by_domains_live_or_inactive_through_chains_and_by_pool() {
     assert_eq!(children, ["mid", "top"]);
     assert_eq!(observed.volume_by_path(&name, "/p/mid").map(|(pool, _)| pool), Some("p"));
 }
+
+#[test]
+fn what_was_read_later_of_some_objects_takes_the_place_of_what_was_read_of_them_before() {
+    let mut state = NodeState::read(node());
+    let of = |name: &str| Target::Volume { pool: "p".to_owned(), name: name.to_owned() };
+    let targets =
+        BTreeSet::from([Target::Domain("a".to_owned()), Target::Domain("b".to_owned()), of("mid"), of("bad"), of("new")]);
+    let mut later = node();
+    later.domains = vec![domain("b", on("/p/base"), None)];
+    later.pools[0].autostart = false;
+    later.pools[0].volumes = Some(vec![volume("mid", None), volume("new", None)]);
+    state.renew(&targets, NodeState::read(later));
+    assert_eq!(state.domains.keys().collect::<Vec<_>>(), ["b", "c"], "one is gone");
+    assert!(state.domains["b"].live.is_none());
+    let volumes = state.pools["p"].volumes.as_ref().expect("volumes");
+    assert_eq!(volumes.keys().collect::<Vec<_>>(), ["base", "mid", "new", "top"], "what wasn't read again stays");
+    assert!(volumes["mid"].backing.is_none() && volumes["top"].backing.is_some() && !state.pools["p"].autostart);
+    assert_eq!(state.unreadable.len(), 1, "what can be read now, or is gone, is no longer listed");
+    // A pool that was stopped meanwhile shows no volumes, and one that is gone isn't there.
+    let mut later = node();
+    (later.pools[0].active, later.pools[0].volumes) = (false, None);
+    state.renew(&targets, NodeState::read(later));
+    assert!(state.pools["p"].volumes.is_none() && !state.pools["p"].active);
+    state.renew(&targets, NodeState::default());
+    assert!(state.pools.is_empty());
+}

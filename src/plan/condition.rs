@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::action::Side;
 use crate::name::{ObjectRef, Uid};
+use crate::observe::OffReason;
 
 /// What must still be so right before an effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +51,20 @@ pub enum Precondition {
         uuid: Uuid,
         /// Whether it runs.
         running: bool,
+    },
+    /// The domain with this UUID, in the process that it ran in; or off by now, where it is to be stopped.
+    Process {
+        /// Its UUID.
+        uuid: Uuid,
+        /// libvirt's number of the process.
+        process: u32,
+    },
+    /// The domain with this UUID, which is off for this reason.
+    OffBy {
+        /// Its UUID.
+        uuid: Uuid,
+        /// Why it is off.
+        reason: OffReason,
     },
     /// The domain, with these fields as they were.
     Fields(Box<Fields>),

@@ -120,6 +120,10 @@ fn one(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_dat
         let message = format!("Node/{node} is out of reach");
         return p.refuse(wanted, RefusalKind::Unreachable, message, &[]);
     }
+    if let Some(node) = node.as_ref().filter(|node| p.closed_nodes.contains(*node)) {
+        // Its absence there says nothing of where it was made.
+        return p.refuse(wanted, RefusalKind::Machine, format!("it stands on Node/{node}, where nothing is done"), &[]);
+    }
     match wanted.object.kind {
         Kind::VirtualMachine => virtual_machine(p, wanted, needs, with_data),
         Kind::Network => network(p, wanted, needs),

@@ -47,7 +47,7 @@ pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
 pub use usage::{pool_users, running_disks, running_users, users};
-pub use verify::{domain_leaves, fields_moved, verify};
+pub use verify::{domain_leaves, fields_moved, life_moved, verify};
 
 use crate::manifest::{Management, Spec};
 use crate::name::{Kind, ObjectRef};
@@ -182,6 +182,13 @@ fn out_of_reach(p: &mut Planner<'_>, wanted: &Wanted) -> bool {
 /// The condition of a Node whose host UUID is a new one, though the machine is the one on record.
 pub const NEW_HOST_UUID: &str = "NewHostUuid";
 
+/// Has nothing done on a node. What has nothing to do with it is done.
+fn leave_alone(p: &mut Planner<'_>, node: &crate::name::Name, message: String, help: String) {
+    p.closed_nodes.insert(node.clone());
+    let object = ObjectRef::new(Kind::Node, node.clone());
+    p.plan.refusals.push(Refusal { object, kind: RefusalKind::Machine, message, help: vec![help], origin: None });
+}
+
 /// What tells that a machine is the one on record although its host UUID is another: most of what is on record there, by libvirt's
 /// UUIDs. Where a board has no usable UUID (many that aren't x86, and every container), libvirtd makes one up at each of its starts.
 fn met_again(owned: &Owned, node: &crate::name::Name, state: &NodeState) -> Option<String> {
@@ -204,41 +211,31 @@ fn met_again(owned: &Owned, node: &crate::name::Name, state: &NodeState) -> Opti
 
 /// Judges the Nodes themselves: one that became another machine, two that are one, one that left the set with objects on it.
 fn nodes(p: &mut Planner<'_>) {
-    let mut hosts: BTreeMap<uuid::Uuid, crate::name::Name> = BTreeMap::new();
+    let mut machines: BTreeMap<uuid::Uuid, Vec<&crate::name::Name>> = BTreeMap::new();
     for (name, view) in &p.observed.nodes {
         let NodeView::Reached(state) = view else { continue };
-        let object = ObjectRef::new(Kind::Node, name.clone());
-        if let Some(record) = p.owned.nodes.get(name)
-            && let Some(found) = state.host.uuid
-            && record.host_uuid != found
-        {
-            if let Some(met) = met_again(p.owned, name, state) {
-                let was = record.host_uuid;
-                let message = format!("its host UUID was {was} and is {found}, but {met}: it is the same machine");
-                p.plan.notes.push(Note { object: object.clone(), condition: NEW_HOST_UUID.into(), message });
-            } else {
-                p.closed_nodes.insert(name.clone());
-                p.plan.refusals.push(Refusal {
-                    object: object.clone(),
-                    kind: RefusalKind::Guard,
-                    message: format!("it is another machine: its host UUID was {} and is {found}", record.host_uuid),
-                    help: vec![format!("if that is right: jvp node accept {name}")],
-                    origin: None,
-                });
-            }
-        }
-        let Some(uuid) = state.host.uuid else { continue };
-        if let Some(other) = hosts.get(&uuid) {
-            p.closed_nodes.insert(name.clone());
-            p.plan.refusals.push(Refusal {
-                object,
-                kind: RefusalKind::Invalid,
-                message: format!("it is the same machine as Node/{other} (host UUID {uuid})"),
-                help: vec!["keep one Node a host".into()],
-                origin: None,
-            });
+        let Some(found) = state.host.uuid else { continue };
+        machines.entry(found).or_default().push(name);
+        let Some(record) = p.owned.nodes.get(name).filter(|record| record.host_uuid != found) else { continue };
+        let was = record.host_uuid;
+        if let Some(met) = met_again(p.owned, name, state) {
+            let message = format!("its host UUID was {was} and is {found}, but {met}: it is the same machine");
+            let object = ObjectRef::new(Kind::Node, name.clone());
+            p.plan.notes.push(Note { object, condition: NEW_HOST_UUID.into(), message });
         } else {
-            hosts.insert(uuid, name.clone());
+            let message = format!("it is another machine: its host UUID was {was} and is {found}");
+            leave_alone(p, name, message, format!("if that is right: jvp node accept {name}"));
+        }
+    }
+    for (uuid, names) in machines.into_iter().filter(|(_, names)| names.len() > 1) {
+        // It is the one that it was when it was met first, where that is known of one.
+        let mut known =
+            names.iter().copied().filter(|name| p.owned.nodes.get(*name).is_some_and(|record| record.host_uuid == uuid));
+        let it = known.next().filter(|_| known.next().is_none());
+        for name in names.iter().copied().filter(|name| Some(*name) != it) {
+            let Some(other) = it.or_else(|| names.iter().copied().find(|other| *other != name)) else { continue };
+            let message = format!("it is the same machine as Node/{other} (host UUID {uuid})");
+            leave_alone(p, name, message, "keep one Node a host".into());
         }
     }
     let unreached: Vec<_> = p

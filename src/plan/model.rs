@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Action, ActionId};
-use crate::name::{Name, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 
 /// What would be done. An empty plan has no actions and nothing deferred; notes don't count.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
@@ -39,6 +39,12 @@ impl Plan {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.actions.is_empty() && self.deferred.is_empty()
+    }
+
+    /// Whether nothing is done on a node, since it is another machine than it was or than it should be.
+    pub fn leaves_alone(&self, node: &Name) -> bool {
+        let of = |object: &ObjectRef| object.kind == Kind::Node && object.name == *node;
+        self.refusals.iter().any(|refusal| refusal.kind == RefusalKind::Machine && of(&refusal.object))
     }
 }
 
@@ -237,6 +243,15 @@ pub enum RefusalKind {
     Guard,
     /// A node that must be asked first is out of reach (exit 4).
     Unreachable,
+    /// A node is not the machine that it was, or is another Node's too: nothing is done there (exit 6).
+    Machine,
+}
+
+impl RefusalKind {
+    /// Whether nothing at all is done because of it; else what has nothing to do with that node is.
+    pub fn stops_all(self) -> bool {
+        matches!(self, Self::Invalid | Self::Guard)
+    }
 }
 
 /// What is no change.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Expect, Fields, Op, Side, leaves_of};
+use super::{Expect, Fields, Op, Precondition, Side, leaves_of};
 use crate::manifest::Spec;
 use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::{DomainState, NodeState, PowerState};
@@ -201,6 +201,23 @@ pub fn fields_moved(fields: &Fields, domain: &DomainState) -> Result<(), String>
         }
     }
     Ok(())
+}
+
+/// Whether a domain lived through something since a plan was made: what was decided by why it is off, or by what it runs with, was
+/// decided for that life of it.
+pub fn life_moved(was: &Precondition, domain: &DomainState) -> Result<(), String> {
+    match was {
+        Precondition::Process { uuid, process } => {
+            fields_moved(&Fields { uuid: *uuid, running: domain.is_active(), ..Fields::default() }, domain)?;
+            let same = domain.live.as_ref().and_then(|live| live.id) == Some(*process);
+            is(same || !domain.is_active(), "it was started anew since the plan was made")
+        }
+        Precondition::OffBy { uuid, reason } => {
+            fields_moved(&Fields { uuid: *uuid, ..Fields::default() }, domain)?;
+            is(domain.off_reason == *reason, "it ran since the plan was made, and is off for another reason")
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Fields {

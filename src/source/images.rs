@@ -3,6 +3,7 @@
 //! A file of the cache has its digest for a name, mode 0600, and got that name only after it was checked. What an image is comes
 //! from its own header each time it is asked for; nothing is believed that could have been written down wrongly.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -107,6 +108,9 @@ pub enum SourceFailure {
     /// A file beside the manifest that can't be opened.
     #[error("{} can't be used: {source}", path.display())]
     Beneath { path: PathBuf, source: BeneathError },
+    /// A file of the cache that is no longer what it was.
+    #[error("{} no longer held what was fetched, and is gone now: run it again, and it is fetched anew", path.display())]
+    Rotten { path: PathBuf },
     /// A file that changes while it is read.
     #[error("{} changed while it was being read: wait until whoever writes it is done, and plan again", path.display())]
     Changed { path: PathBuf },
@@ -124,7 +128,8 @@ pub struct ImageCache {
     state: PathBuf,
     max_virtual_size: u64,
     /// Several nodes may want one image at once: one copies, the others find it.
-    keeping: Arc<Mutex<()>>,
+    /// The digests of files of the cache that were found to be theirs; one file is kept at a time.
+    keeping: Arc<Mutex<BTreeSet<String>>>,
     pub(super) fetching: super::fetch::Fetching,
 }
 
@@ -229,13 +234,23 @@ impl ImageCache {
     ///
     /// Whoever uploads takes the copy: a file beside a manifest may change between any two looks at it.
     pub fn keep(&self, object: &ObjectRef, facts: &SourceFacts) -> Result<SourceFacts, SourceError> {
-        let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut checked = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = self.image(&facts.digest_sha256);
         let as_kept = SourceFacts { local_path: kept.clone(), ..facts.clone() };
+        let io = |what, path: &Path| SourceError::io(object, what, path);
         if kept.metadata().is_ok_and(|meta| meta.len() == facts.size) {
+            // What it was when it came is no word on what a disk made of it since.
+            if !checked.contains(&facts.digest_sha256) {
+                let mut hasher = Hasher::new(None);
+                open_plain(&kept).and_then(|mut file| hasher.update_from(&mut file)).map_err(io("failed to read", &kept))?;
+                if hasher.finish().sha256 != facts.digest_sha256 {
+                    std::fs::remove_file(&kept).map_err(io("failed to remove", &kept))?;
+                    return Err(SourceError::new(object, SourceFailure::Rotten { path: kept }));
+                }
+                checked.insert(facts.digest_sha256.clone());
+            }
             return Ok(as_kept);
         }
-        let io = |what, path: &Path| SourceError::io(object, what, path);
         let folder = self.folder(object)?;
         let part = folder.join(format!(".copy-{}", facts.digest_sha256));
         let mut from = open_plain(&facts.local_path).map_err(io("failed to open", &facts.local_path))?;
@@ -253,7 +268,10 @@ impl ImageCache {
         if copied.is_err() {
             let _ = std::fs::remove_file(&part);
         }
-        copied.map(|()| as_kept)
+        copied.map(|()| {
+            checked.insert(facts.digest_sha256.clone());
+            as_kept
+        })
     }
 
     /// The file's header judged, and its length.

@@ -28,18 +28,18 @@ pub enum KeyPairError {
     Name { name: Name },
     /// The public half is known, the private one is gone.
     #[error(
-        "KeyPair/{name}: its private half {} is missing, and guests have its public one: put the file back, or make another with --rotate KeyPair/{name}",
+        "KeyPair/{name}: its private half {} is missing, and guests have its public one: put the file back, or make a KeyPair of another name",
         path.display()
     )]
     PrivateMissing { name: Name, path: PathBuf },
     /// Another pair than the inventory knows.
     #[error(
-        "KeyPair/{name}: {} is not the key that guests were given: put the right file back, or take this one with --rotate KeyPair/{name}",
+        "KeyPair/{name}: {} is not the key that guests were given: put the right file back, or make a KeyPair of another name",
         path.display()
     )]
     Other { name: Name, path: PathBuf },
     /// A file that holds no key.
-    #[error("KeyPair/{name}: {} holds no OpenSSH key ({reason}): put the right file back, or make another with --rotate KeyPair/{name}", path.display())]
+    #[error("KeyPair/{name}: {} holds no OpenSSH key ({reason}): put the right file back, or make a KeyPair of another name", path.display())]
     Unreadable { name: Name, path: PathBuf, reason: String },
     /// A file of the state directory.
     #[error("KeyPair/{name}: {what} {}: {source}", path.display())]
@@ -76,6 +76,11 @@ impl KeyPairs {
             Err(source) => return Err(KeyPairError::Io { name: name.clone(), what: "failed to read", path, source }),
         };
         let key = PrivateKey::from_openssh(&text).map_err(|error| self.unreadable(name, &error))?;
+        if let KeypairData::Ed25519(pair) = key.key_data()
+            && Ed25519Keypair::from_seed(&pair.private.to_bytes()).public != pair.public
+        {
+            return Err(KeyPairError::Unreadable { name: name.clone(), path, reason: "its halves don't belong together".into() });
+        }
         let public = line(key.public_key()).map_err(|error| self.unreadable(name, &error))?;
         let same = known.is_none_or(|known| {
             PublicKey::from_openssh(known).is_ok_and(|known| known.key_data() == key.public_key().key_data())

@@ -7,6 +7,12 @@ use std::path::Path;
 
 /// Writes `bytes` to `path` by way of a file beside it, on disk before it gets its name, with exactly this mode.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_whole(path, bytes, mode)?;
+    sync_folder(path)
+}
+
+/// The same, but that after a power cut the file may be the one from before.
+pub(super) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.tmp"));
     let written = write_beside(&beside, bytes, mode).and_then(|()| std::fs::rename(&beside, path));
@@ -14,8 +20,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Resu
         // It holds nothing that anybody reads; what matters is the first error.
         let _ = std::fs::remove_file(&beside);
     }
-    written?;
-    sync_folder(path)
+    written
 }
 
 fn write_beside(beside: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::records::Write;
-use super::{StoreError, write_atomically};
+use super::{StoreError, sealed};
 use crate::name::{Name, ObjectRef};
 use crate::plan::Intent;
 
@@ -196,20 +196,15 @@ impl History {
     }
 
     /// Writes the copy that readers use.
-    pub(super) fn publish(&self, folder: &Path) -> Result<(), StoreError> {
-        let path = folder.join(FILE);
+    pub(super) fn publish(&self, folder: &Path, revision: u64) -> Result<(), StoreError> {
         let all: BTreeMap<Uuid, Vec<&Event>> =
             self.fleets.iter().map(|(fleet, events)| (*fleet, events.by_id.values().collect())).collect();
-        serde_json::to_vec(&all)
-            .map_err(std::io::Error::from)
-            .and_then(|bytes| write_atomically(&path, &bytes, 0o600))
-            .map_err(StoreError::io("failed to write", &path))
+        sealed::write(&folder.join(FILE), revision, &all)
     }
 
-    /// The copy in the ledger's folder. One that is gone or can't be read is none: it holds nothing that anything depends on.
+    /// The copy in the ledger's folder. One that is gone or not whole is none: it holds nothing that anything depends on.
     pub(super) fn published(folder: &Path) -> Self {
-        let read = std::fs::read(folder.join(FILE)).ok();
-        let all: BTreeMap<Uuid, Vec<Event>> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let all: BTreeMap<Uuid, Vec<Event>> = sealed::read(&folder.join(FILE)).map(|(_, all)| all).unwrap_or_default();
         let mut history = Self::default();
         for (fleet, events) in all {
             for event in events {

@@ -94,7 +94,10 @@ pub enum KvError {
     /// It can't be written to.
     #[error("it is read-only")]
     ReadOnly,
-    /// Anything else: a full disk, no right to it.
+    /// There is no room for it.
+    #[error("no space is left where it lies")]
+    Full,
+    /// Anything else: no right to it, a disk that went bad.
     #[error("{0}")]
     Failed(String),
 }

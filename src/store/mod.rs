@@ -15,6 +15,7 @@ mod kv;
 mod ledger;
 mod lock;
 mod records;
+mod sealed;
 mod shared;
 mod sled;
 mod snapshot;
@@ -77,6 +78,15 @@ pub enum StoreError {
     #[error("{} of the state directory is no folder: move it away", path.display())]
     NoFolder {
         /// The path.
+        path: PathBuf,
+    },
+    /// The key that secrets are told apart with isn't the one that was made.
+    #[error(
+        "the key {} is damaged: put it back from a backup, or remove it; all secrets are then taken for changed, and set anew",
+        path.display()
+    )]
+    Key {
+        /// Its file.
         path: PathBuf,
     },
     /// Another process holds the ledger.

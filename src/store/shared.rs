@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::StoreError;
+use super::file::write_whole;
 use super::history::History;
 use super::kv::{Kv, KvError, MemoryKv};
 use super::ledger::Ledger;
@@ -18,12 +21,12 @@ use super::records::{Batch, Content, FORMAT, META, Meta, Sums, Write};
 use super::sled::SledKv;
 use super::snapshot::{self, Snapshot};
 use super::state::StateDir;
-use super::{StoreError, write_atomically};
 
 pub(super) const FOLDER: &str = "ledger";
 const DATABASE: &str = "db";
 const HEAD: &str = "HEAD";
 const MARKER: &str = "open";
+const PROBE: &str = "probe";
 
 /// How an opened ledger was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,28 +83,35 @@ impl Store {
         let marker = folder.join(MARKER);
         std::fs::write(&marker, b"").map_err(StoreError::io("failed to write", &marker))?;
         let database = folder.join(DATABASE);
+        has_room(&folder)?;
         let head = read_head(&folder);
         let disk = Disk { folder: folder.clone(), _lock: lock };
 
-        let reason = match &head {
-            Err(reason) => reason.clone(),
-            Ok(head) => match load(&database, *head)? {
-                Loaded::Whole(whole) => {
-                    let shared = Shared::new(whole, command, Some(disk));
-                    return Ok((Self { shared }, Opened::Whole));
-                }
-                Loaded::Damaged(reason) => reason,
-            },
+        let copy = snapshot::read_copy(&folder);
+        let (reason, least) = match (&head, load(&database, *head.as_ref().unwrap_or(&0))?) {
+            (Ok(_), Loaded::Whole(whole)) => {
+                return Ok((Self { shared: Shared::new(whole, command, Some(disk)) }, Opened::Whole));
+            }
+            // It is whole by itself, and nothing tells of a later one.
+            (Err(_), Loaded::Whole(whole)) if copy.as_ref().is_none_or(|copy| copy.revision <= whole.revision) => {
+                write_head(&folder, whole.revision)?;
+                return Ok((Self { shared: Shared::new(whole, command, Some(disk)) }, Opened::Whole));
+            }
+            (Err(reason), Loaded::Whole(_)) => (reason.clone(), copy.as_ref().map(|copy| copy.revision)),
+            (Ok(head), Loaded::Damaged(reason)) => (reason, Some(*head)),
+            (Err(_), Loaded::Damaged(reason)) => (reason, None),
         };
+        may_be_written(&folder)?;
         let aside = set_aside(&database, now)?;
         // Only a copy that is known to be as new as the last durable write may stand in for what was lost.
-        let copy = snapshot::read_copy(&folder).filter(|copy| head.as_ref().is_ok_and(|head| copy.revision >= *head));
+        let copy = copy.filter(|copy| least.is_some_and(|least| copy.revision >= least));
         let restored = copy.is_some();
         let content = copy.map(|copy| copy.content).unwrap_or_default();
         let mut writes = content.writes();
         writes.extend(History::published(&folder).writes());
         let kv = SledKv::open(&database)?;
-        let shared = Shared::new(Whole { revision: head.unwrap_or_default(), ..Whole::empty(Box::new(kv)) }, command, Some(disk));
+        let shared =
+            Shared::new(Whole { revision: least.unwrap_or_default(), ..Whole::empty(Box::new(kv)) }, command, Some(disk));
         shared.lock().commit(writes, true)?;
         Ok((Self { shared }, Opened::Damaged { aside, reason, restored }))
     }
@@ -210,7 +220,7 @@ impl Inner {
             self.published = Some(self.revision);
         }
         if !self.told {
-            self.history.publish(&disk.folder)?;
+            self.history.publish(&disk.folder, self.revision)?;
             self.told = true;
         }
         Ok(())
@@ -288,6 +298,30 @@ fn check(kv: Box<dyn Kv>, head: u64) -> Result<Loaded, StoreError> {
     Ok(Loaded::Whole(Whole { kv, content, history, sums, revision: meta.revision }))
 }
 
+/// What sled takes of a disk at a time, twice.
+const ROOM: usize = 1 << 20;
+
+/// Whether there is room where the ledger lies. sled that is opened on a full disk leaves half of what it begins there.
+fn has_room(folder: &Path) -> Result<(), StoreError> {
+    let found = rustix::fs::statvfs(folder)
+        .map_err(std::io::Error::from)
+        .map_err(StoreError::io("failed to look at the disk of", folder))?;
+    let blocks = if rustix::process::geteuid().is_root() { found.f_bfree } else { found.f_bavail };
+    // Some file systems don't tell.
+    if found.f_blocks > 0 && blocks.saturating_mul(found.f_frsize) < ROOM as u64 {
+        return Err(KvError::Full.into());
+    }
+    Ok(())
+}
+
+/// Whether what sled has to say of its files may be believed: it takes a disk that it can't write to for damage.
+fn may_be_written(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join(PROBE);
+    let written = write_whole(&path, &vec![0; ROOM], 0o600);
+    let removed = std::fs::remove_file(&path);
+    written.and(removed).map_err(StoreError::io("failed to write", &path))
+}
+
 /// Moves the database away under a name that tells when.
 fn set_aside(database: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreError> {
     if !database.exists() {
@@ -308,7 +342,11 @@ fn set_aside(database: &Path, now: Timestamp) -> Result<Option<PathBuf>, StoreEr
 /// The revision that `HEAD` names, 0 where there is none; an error says what is wrong with it.
 pub(super) fn read_head(folder: &Path) -> Result<u64, String> {
     match std::fs::read_to_string(folder.join(HEAD)) {
-        Ok(text) => text.trim().parse().map_err(|_| "its HEAD holds no revision".to_owned()),
+        Ok(text) => {
+            let revision =
+                text.split(' ').next().and_then(|word| word.parse().ok()).filter(|revision| text == head_text(*revision));
+            revision.ok_or_else(|| "its HEAD holds no revision".to_owned())
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
         Err(error) => Err(format!("its HEAD can't be read: {error}")),
     }
@@ -316,7 +354,14 @@ pub(super) fn read_head(folder: &Path) -> Result<u64, String> {
 
 fn write_head(folder: &Path, revision: u64) -> Result<(), StoreError> {
     let path = folder.join(HEAD);
-    write_atomically(&path, format!("{revision}\n").as_bytes(), 0o600).map_err(StoreError::io("failed to write", &path))
+    // Its name need not last: an older one is below what is durable, too.
+    write_whole(&path, head_text(revision).as_bytes(), 0o600).map_err(StoreError::io("failed to write", &path))
+}
+
+/// A revision with a sum by which a digit that was altered is noticed.
+pub(super) fn head_text(revision: u64) -> String {
+    let sum = hex::encode(Sha256::digest(revision.to_string()));
+    format!("{revision} {}\n", sum.get(..8).unwrap_or_default())
 }
 
 /// Whether the last process that had the ledger closed it.

@@ -1,17 +1,30 @@
 //! sled as a [`Kv`]. The only file that knows it.
 //!
 //! sled opens without an error after damage near the end of its log, less the records that were there (tried with 0.34.7): whether
-//! what it gives is whole is judged by the layer above.
+//! what it gives is whole is judged by the layer above. On Linux its own flush has the kernel write, and leaves out what makes a file
+//! that grew last (`sync_file_range`): the waiting for the disk is done here.
 
+use std::cell::Cell;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Once;
 use std::time::Duration;
 
+use super::file::sync_folder;
 use super::kv::{Kv, KvError, KvOp};
 
+/// sled's log, and what it is opened with, in its folder.
+const LOG: &str = "db";
+const CONF: &str = "conf";
+
 /// A sled database in a folder of its own.
-pub(super) struct SledKv(sled::Db);
+pub(super) struct SledKv {
+    // None only while it is dropped.
+    db: Option<sled::Db>,
+    log: File,
+}
 
 impl SledKv {
     /// Opens the database in `folder`, or makes it.
@@ -27,18 +40,53 @@ impl SledKv {
     }
 
     fn open_once(folder: &Path) -> Result<Self, KvError> {
+        let is_new = !folder.join(LOG).exists();
         let config = sled::Config::new().path(folder).cache_capacity(4 << 20).flush_every_ms(Some(500));
-        guarded(|| config.open()).map(Self)
+        let mut kv = guarded(|| config.open()).and_then(|db| {
+            let log = File::open(folder.join(LOG)).map_err(|error| failed(&error))?;
+            Ok(Self { db: Some(db), log })
+        })?;
+        if is_new {
+            kv.keep_names(folder).map_err(|error| failed(&error))?;
+        }
+        Ok(kv)
+    }
+
+    /// Has the files of a new database last by their names, and what is in those that are written once.
+    fn keep_names(&mut self, folder: &Path) -> std::io::Result<()> {
+        let conf = folder.join(CONF);
+        File::open(&conf)?.sync_all()?;
+        self.log.sync_all()?;
+        sync_folder(&conf)?;
+        sync_folder(folder)
+    }
+
+    fn call<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, KvError> {
+        match &self.db {
+            Some(db) => guarded(|| call(db)),
+            None => Err(KvError::Failed("it was closed".to_owned())),
+        }
+    }
+}
+
+impl Drop for SledKv {
+    fn drop(&mut self) {
+        // sled writes what is left as it goes, and panics where it can't. Whoever wanted it on disk has flushed.
+        let db = self.db.take();
+        let _ = guarded(|| {
+            drop(db);
+            Ok(())
+        });
     }
 }
 
 impl Kv for SledKv {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KvError> {
-        guarded(|| self.0.get(key)).map(|value| value.map(|bytes| bytes.to_vec()))
+        self.call(|db| db.get(key)).map(|value| value.map(|bytes| bytes.to_vec()))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, KvError> {
-        guarded(|| self.0.scan_prefix(prefix).collect::<Result<Vec<_>, _>>())?
+        self.call(|db| db.scan_prefix(prefix).collect::<Result<Vec<_>, _>>())?
             .into_iter()
             .map(|(key, value)| {
                 let key = String::from_utf8(key.to_vec()).map_err(|_| KvError::Damaged("a key is not text".to_owned()))?;
@@ -55,37 +103,72 @@ impl Kv for SledKv {
                 KvOp::Remove(key) => batch.remove(key.as_str()),
             }
         }
-        guarded(|| self.0.apply_batch(batch))
+        self.call(|db| db.apply_batch(batch))
     }
 
     fn compare_and_swap(&self, key: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, KvError> {
-        guarded(|| self.0.compare_and_swap(key, old, new)).map(|swapped| swapped.is_ok())
+        self.call(|db| db.compare_and_swap(key, old, new)).map(|swapped| swapped.is_ok())
     }
 
     fn flush(&self) -> Result<(), KvError> {
-        guarded(|| self.0.flush()).map(|_| ())
+        self.call(|db| db.flush())?;
+        self.log.sync_data().map_err(|error| failed(&error))
     }
 }
 
-/// Runs a call of sled's, which panics over some damage instead of returning an error.
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a call of sled's, which panics over some damage, and over some failures of a disk's, instead of returning an error.
 fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, KvError> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    silence();
+    let before = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(before);
+    match result {
         Ok(result) => result.map_err(translate),
         Err(_) => Err(KvError::Damaged("its reader gave up".to_owned())),
     }
+}
+
+/// Has panics of sled's, on its own threads too, print nothing: they are told as errors.
+fn silence() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let of_sled = panic.location().is_some_and(|location| location.file().contains("/sled-"));
+            if !(GUARDED.get() || of_sled) {
+                before(panic);
+            }
+        }));
+    });
 }
 
 fn translate(error: sled::Error) -> KvError {
     match error {
         sled::Error::Io(error) => match error.kind() {
             ErrorKind::WouldBlock => KvError::Busy,
-            ErrorKind::ReadOnlyFilesystem => KvError::ReadOnly,
             ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::UnexpectedEof => KvError::Damaged(error.to_string()),
             // How sled says that another process holds its lock.
             ErrorKind::Other if error.to_string().contains("could not acquire lock") => KvError::Busy,
             ErrorKind::Other => KvError::Damaged(error.to_string()),
-            _ => KvError::Failed(error.to_string()),
+            _ => failed(&error),
         },
         other => KvError::Damaged(other.to_string()),
+    }
+}
+
+/// What the system said. sled keeps some of it as the text for programmers.
+fn failed(error: &std::io::Error) -> KvError {
+    match error.kind() {
+        ErrorKind::ReadOnlyFilesystem => KvError::ReadOnly,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => KvError::Full,
+        _ => {
+            let text = error.to_string();
+            let message = text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+            KvError::Failed(message.map_or_else(|| text.clone(), |(message, _)| message.to_owned()))
+        }
     }
 }

@@ -6,16 +6,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::history::{Event, History};
 use super::lock::{Holder, Lock};
-use super::records::{Content, FORMAT};
+use super::records::Content;
 use super::shared::{FOLDER, Opened, Store, read_head, was_closed};
 use super::state::{self, StateDir};
-use super::{StoreError, write_atomically};
+use super::{StoreError, sealed};
 use crate::plan::Owned;
 
 const COPY: &str = "ledger.json";
@@ -128,38 +126,11 @@ pub(super) struct Copy {
     pub(super) content: Content,
 }
 
-/// The first line of a copy, whose last field, the content, is on the second.
-#[derive(Serialize, Deserialize)]
-struct Header {
-    format: u64,
-    revision: u64,
-    sha256: String,
-    content: (),
-}
-
-const NO_CONTENT: &str = "null}";
-
 pub(super) fn write_copy(folder: &Path, revision: u64, content: &Content) -> Result<(), StoreError> {
-    let path = folder.join(COPY);
-    let render = || -> serde_json::Result<String> {
-        let body = serde_json::to_string(content)?;
-        let header = Header { format: FORMAT, revision, sha256: hex::encode(Sha256::digest(&body)), content: () };
-        let header = serde_json::to_string(&header)?;
-        Ok(format!("{}\n{body}\n}}\n", header.strip_suffix(NO_CONTENT).unwrap_or(&header)))
-    };
-    render()
-        .map_err(std::io::Error::from)
-        .and_then(|text| write_atomically(&path, text.as_bytes(), 0o600))
-        .map_err(StoreError::io("failed to write", &path))
+    sealed::write(&folder.join(COPY), revision, content)
 }
 
 /// The copy in the ledger's folder, if it is there and whole.
 pub(super) fn read_copy(folder: &Path) -> Option<Copy> {
-    let text = std::fs::read_to_string(folder.join(COPY)).ok()?;
-    let (header, body) = text.strip_suffix("\n}\n")?.split_once('\n')?;
-    let header: Header = serde_json::from_str(&format!("{header}{NO_CONTENT}")).ok()?;
-    if header.format != FORMAT || header.sha256 != hex::encode(Sha256::digest(body)) {
-        return None;
-    }
-    Some(Copy { revision: header.revision, content: serde_json::from_str(body).ok()? })
+    sealed::read(&folder.join(COPY)).map(|(revision, content)| Copy { revision, content })
 }

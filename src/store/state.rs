@@ -102,10 +102,7 @@ impl StateDir {
         let io = |what| StoreError::io(what, &path);
         let read = || -> Result<Option<MacKey>, StoreError> {
             match std::fs::read(&path) {
-                Ok(bytes) => match <[u8; 32]>::try_from(bytes) {
-                    Ok(key) => Ok(Some(MacKey::new(key))),
-                    Err(_) => Err(io("failed to use the key")(ErrorKind::InvalidData.into())),
-                },
+                Ok(bytes) => MacKey::read(&bytes).map(Some).ok_or_else(|| StoreError::Key { path: path.clone() }),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(io("failed to read")(error)),
             }
@@ -113,7 +110,7 @@ impl StateDir {
         if let Some(key) = read()? {
             return Ok(key);
         }
-        let key: [u8; 32] = random_bytes().map_err(io("failed to make a key for"))?;
+        let key = MacKey::new(random_bytes().map_err(io("failed to make a key for"))?).written();
         // Linked into place, so that of two processes one wins and both have its key.
         let beside = self.root.join(format!(".{KEY}.{}", std::process::id()));
         let written = std::fs::OpenOptions::new()

@@ -256,14 +256,39 @@ fn a_copy_older_than_the_last_durable_write_restores_nothing() {
 #[test]
 fn a_ledger_that_went_back_in_time_is_damaged() {
     let place = Place::filled(5);
-    fs::write(place.path("HEAD"), "9999\n").unwrap();
+    fs::write(place.path("HEAD"), shared::head_text(9999)).unwrap();
     let (store, opened) = place.open();
     let Opened::Damaged { reason, .. } = opened else { panic!("{opened:?}") };
     assert_eq!(reason, "it is at revision 5, and 9999 was written");
     store.close().unwrap();
-    assert_eq!(fs::read_to_string(place.path("HEAD")).unwrap(), "10000\n", "revisions only grow");
+    assert_eq!(fs::read_to_string(place.path("HEAD")).unwrap(), shared::head_text(10000), "revisions only grow");
+}
+
+#[test]
+fn a_head_that_cannot_be_read_loses_nothing_of_a_ledger_that_is_whole() {
+    for noise in ["binary noise", "", "7 00000000\n", "4\n"] {
+        let place = Place::filled(5);
+        fs::write(place.path("HEAD"), noise).unwrap();
+        assert_eq!(place.read().owned(FLEET).entries.len(), 5);
+        fs::write(place.path("HEAD"), noise).unwrap();
+        let (store, opened) = place.open();
+        assert_eq!((opened, store.ledger(FLEET).entries().len()), (Opened::Whole, 5));
+        assert_eq!(fs::read_to_string(place.path("HEAD")).unwrap(), shared::head_text(5));
+    }
+    // An older database beside a copy that tells of more is none to go on with.
+    let place = Place::filled(5);
+    let kept = place.path("kept");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        assert!(std::process::Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
+    };
+    copy(&place.path("db"), &kept);
+    place.open().0.ledger(FLEET).put_entry(entry("more")).unwrap();
+    fs::remove_dir_all(place.path("db")).unwrap();
+    fs::rename(kept, place.path("db")).unwrap();
     fs::write(place.path("HEAD"), "binary noise").unwrap();
-    assert!(matches!(place.open().1, Opened::Damaged { .. }));
+    let (store, opened) = place.open();
+    assert!(matches!(opened, Opened::Damaged { restored: true, .. }), "{opened:?}");
+    assert_eq!(store.ledger(FLEET).entries().len(), 6);
 }
 
 #[test]
@@ -465,7 +490,17 @@ fn the_key_is_made_once_and_shown_to_nobody() {
     assert_eq!(place.0.path().join("secret.key").metadata().unwrap().mode() & 0o777, 0o600);
     assert_eq!(format!("{:?}", MacKey::new([1; 32])), "(sensitive)");
     assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 1, "nothing is left beside it");
-    fs::write(place.0.path().join("secret.key"), "short").unwrap();
+    let key = place.0.path().join("secret.key");
+    let bytes = fs::read(&key).unwrap();
+    for bit in 0..bytes.len() * 8 {
+        let mut altered = bytes.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&key, altered).unwrap();
+        assert!(matches!(place.state().mac_key(), Err(StoreError::Key { .. })), "bit {bit}");
+    }
+    fs::write(&key, &bytes[..32]).unwrap();
+    assert_eq!(mac, place.state().mac_key().unwrap().mac(b"s3cret"), "as before it had a sum");
+    fs::write(&key, "short").unwrap();
     assert!(place.state().mac_key().is_err());
 }
 

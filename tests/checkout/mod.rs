@@ -109,7 +109,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Makes every image that a Template below `folder` names, and puts its digest where the manifest has one of zeros.
-fn images(folder: &Path) {
+pub(crate) fn images(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -127,6 +127,46 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_condition_that_the_daemon_keeps_is_waited_for_by_name_and_value() {
+    let place = place();
+    let mut daemon = Daemon::start(&place, &[]);
+    daemon.until("the VM comes to be", || synced(&place));
+    let wait = |code: i32, object: &str, condition: &str, timeout: &str| {
+        run(&place, code, &["wait", object, &format!("--for=condition={condition}"), "--timeout", timeout])
+    };
+    assert!(wait(0, "vm/web", "Synced", "1m").contains("VirtualMachine/web is Synced\n"));
+    assert!(wait(0, "vm/web", "drifted=false", "1m").contains("VirtualMachine/web is Drifted=False\n"));
+    let said = wait(5, "vm/web", "RestartRequired", "1s");
+    assert!(said.contains("error: VirtualMachine/web: not within 1 s: RestartRequired=False"), "{said}");
+    assert!(wait(64, "vm/web", "Sinced", "1s").contains("RestartRequired"));
+    wait(64, "vm/web", "Running=False", "1s");
+    // One that comes while it is waited for, with a daemon that is started again meanwhile.
+    let mut command = place.command(env!("CARGO_BIN_EXE_jvp"));
+    let words = ["wait", "vm/web", "--for=condition=Suspended", "--timeout", "1m"];
+    let waits = command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    daemon.end();
+    std::thread::sleep(Duration::from_secs(1));
+    let mut daemon = Daemon::start(&place, &[]);
+    daemon.until("it is there again", || UnixStream::connect(place.path("state").join("daemon.sock")).is_ok() && synced(&place));
+    run(&place, 0, &["suspend", "vm/web", "--reason", "for a test"]);
+    let ended = waits.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "VirtualMachine/web is Suspended\n");
+    let said = wait(5, "vm/web", "Suspended=False", "1s");
+    assert!(said.contains("Suspended=True") && said.contains("for a test"), "{said}");
+    daemon.end();
+    // Without a daemon it is what the last one found, and nothing changes it.
+    let said = wait(0, "vm/web", "Suspended", "1m");
+    assert!(said.contains("as the last daemon found it"), "{said}");
+    let said = wait(5, "vm/web", "Suspended=False", "1m");
+    assert!(
+        said.contains("waiting does not help: Suspended=True") && said.contains("no daemon holds the state directory"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_tells_of_objects_works_while_a_daemon_runs_and_while_none_does() {
     let place = place();
     let mut daemon = Daemon::start(&place, &[]);

@@ -43,6 +43,16 @@ impl Bench {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_wants_a_look_at_everything_is_tried_ever_more_seldom_too_where_it_fails() {
+    let mut bench = Bench::new().begun(&vm("web", "")).await;
+    bench.node.inject_times(When::On("domain-shutdown".into(), "web".into()), How::failed("not now"), 1000);
+    bench.commit(&vm("web", "").replace("Always", "Halted"));
+    bench.pass(600).await;
+    let tried = bench.times("domain-shutdown web");
+    assert!((5..=14).contains(&tried), "{tried}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_is_synced_or_says_why_not_since_when_and_by_which_revision() {
     let mut bench = Bench::new().begun(&vm("web", "")).await;
     let good = bench.condition("vm/web", "Synced").unwrap();

@@ -157,3 +157,35 @@ async fn a_reboot_outside_of_the_windows_counts_for_nothing_and_one_within_does(
     bench.pass(10).await;
     assert_eq!(starts(&bench), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_at_a_reboot_that_fails_is_tried_again_for_as_long_as_the_reboot_counts() {
+    for (times, restarted) in [(2, true), (1000, false)] {
+        let (_, clock) = Wall::at("2026-11-29T12:00:00Z");
+        let bench = waiting(clock, "restart: OnReboot", true).await;
+        bench.node.inject_times(When::On("domain-shutdown".into(), "web".into()), How::failed("not now"), times);
+        reboots(&bench);
+        bench.pass(180).await;
+        let asked = bench.times("domain-shutdown web");
+        assert_eq!((starts(&bench) == 2, bench.times("domain-destroy web")), (restarted, 0));
+        assert!(if restarted { asked == 3 } else { (3..=8).contains(&asked) }, "{asked}");
+        // What comes later is no longer the same interruption.
+        bench.pass(1800).await;
+        assert_eq!(bench.times("domain-shutdown web"), asked);
+        assert!(restarted || message(&bench, "RestartRequired").contains("when its guest reboots"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_at_a_reboot_is_done_once_though_something_waits_still() {
+    let (_, clock) = Wall::at("2026-11-29T12:00:00Z");
+    let mut bench = waiting(clock, "restart: OnReboot", true).await;
+    bench.node.takes(Duration::from_secs(5));
+    reboots(&bench);
+    bench.until(|bench| bench.times("domain-shutdown web") == 1).await;
+    // Its manifest changes while it is restarted.
+    bench.commit(&machine("128Mi", "restart: OnReboot"));
+    bench.pass(600).await;
+    assert_eq!(starts(&bench), 2);
+    assert!(bench.is("vm/web", "RestartRequired"));
+}

@@ -1,6 +1,7 @@
 //! Bad luck on a real node: each ends in an error that names the object and says what to do, what has nothing to do with it is done all
 //! the same, and once the cause is gone the next run ends as a clean one does. By the command line alone.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -187,11 +188,12 @@ fn state(child: &mut Child) -> Option<char> {
     stat.rsplit(") ").next()?.chars().next()
 }
 
-/// Runs `apply`, which stands still at its `point`-th fail point. Whether it got there.
-fn held(checkout: &Checkout, point: u32) -> (Child, bool) {
+/// Runs `apply` in a process group of its own, as a shell at a terminal does; it stands still at its `point`-th fail point. Whether it
+/// got there.
+pub fn held(checkout: &Checkout, point: u32) -> (Child, bool) {
     let mut command = checkout.command(&["apply", "-y"]);
     command.env("JVP_FAILPOINT", format!("journal:{point}:stop")).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("it can be started");
+    let mut child = command.process_group(0).spawn().expect("it can be started");
     loop {
         match state(&mut child) {
             None => return (child, false),

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 pub struct Checkout {
     root: TempDir,
     env: Vec<(String, String)>,
+    within: Vec<String>,
 }
 
 /// What a run of the program came to.
@@ -70,7 +71,7 @@ impl Checkout {
     pub fn new(manifests: &str) -> Self {
         let root = tempfile::Builder::new().prefix("jvp-checkout-").tempdir().expect("a folder can be made");
         std::fs::create_dir(root.path().join("checkout")).expect("a folder can be made");
-        let checkout = Self { root, env: Vec::new() };
+        let checkout = Self { root, env: Vec::new(), within: Vec::new() };
         checkout.write("all.yaml", manifests);
         checkout
     }
@@ -78,6 +79,12 @@ impl Checkout {
     /// With a variable in the environment of every run.
     pub fn with_env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With every run started by this command, to which the program is added.
+    pub fn within(mut self, command: &[&str]) -> Self {
+        self.within = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -128,7 +135,15 @@ impl Checkout {
 
     /// The program, to be run in the folder.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jvp"));
+        let program = env!("CARGO_BIN_EXE_jvp");
+        let mut command = match self.within.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.arg("--state-dir").arg(self.state()).args(args).current_dir(self.folder());
         command.env_remove("JVP_FAILPOINT").env_remove("LIBVIRT_DEFAULT_URI").envs(self.env.iter().cloned());
         command.stdin(std::process::Stdio::null());

@@ -55,6 +55,13 @@ impl<'a> Daemon<'a> {
         false
     }
 
+    /// The code that it ended with by itself; waits until it has.
+    #[track_caller]
+    pub(crate) fn ends(&mut self, what: &str) -> Option<i32> {
+        assert!(self.until_ended_or(what, || false));
+        self.child.wait().unwrap().code()
+    }
+
     pub(crate) fn log(&self) -> String {
         // Also where the folder is gone.
         let status = self.checkout.command(&["status"]).current_dir("/").output().unwrap();

@@ -72,7 +72,24 @@ fn a_node_that_is_away_or_hangs_is_noticed_and_holds_up_no_other() {
     daemon.until("what stands on the other node comes to be", || lab.virsh("a", &["pool-list", "--name"]).contains("main"));
     daemon.until("it is said which node is out of reach", || says(&checkout, "Node/other is out of reach"));
     lab.script(&["start", "b"]);
-    daemon.until("a node that came back is kept", || runs(&lab, "b", "two") && runs(&lab, "a", "one") && is_synced(&checkout));
+    let kept = || runs(&lab, "b", "two") && runs(&lab, "a", "one") && is_synced(&checkout) && !says(&checkout, "Unknown");
+    daemon.until("a node that came back is kept", kept);
+    // It goes away again: what is on it is unknown, since when and why, and nothing else is.
+    lab.script(&["stop", "b"]);
+    let unknown = "(NodeUnreachable: Node/other can't be read since ";
+    daemon.until("what is on it is unknown", || says(&checkout, unknown));
+    let text = checkout.jvp(&["status"]).text;
+    assert!(
+        text.lines().any(|line| line.starts_with("VirtualMachine/two ") && line.contains("Synced, Ready (NodeUnreachable")),
+        "{text}"
+    );
+    assert!(text.lines().any(|line| line.starts_with("VirtualMachine/one ") && line.contains("True     True")), "{text}");
+    assert!(
+        checkout.jvp(&["describe", "vm/one"]).text.contains("True")
+            && !checkout.jvp(&["describe", "vm/one"]).text.contains(unknown)
+    );
+    lab.script(&["start", "b"]);
+    daemon.until("and known again once it is back", kept);
     // It hangs.
     let before = lab.virsh("b", &["domid", "two"]);
     lab.signal("a", "-STOP");
@@ -318,9 +335,10 @@ fn a_full_disk_and_kills_at_any_moment_of_a_run_lose_nothing() {
     let before = lab.virsh("a", &["domid", "web"]);
 
     let mut daemon = Daemon::on(&checkout, &source, &["--interval", "1s", "--resync", "3s"]);
-    daemon.until("all is as wanted", || is_synced(&checkout));
+    // What the runs before it found stands there already; this one has looked.
+    daemon.until("all is as wanted", || is_synced(&checkout) && says(&checkout, "Looked    20"));
     // The disk fills up; what is committed then isn't taken, or not all of it, and nothing is taken for gone.
-    let fill = state.0.join("fill");
+    let (fill, rest) = (state.0.join("fill"), state.0.join("rest"));
     let filled = Command::new("dd").args(["if=/dev/zero", "bs=64k", &format!("of={}", fill.display())]).output().unwrap();
     assert!(!filled.status.success());
     let mut noise = vec![0_u8; 3 << 20];
@@ -328,20 +346,35 @@ fn a_full_disk_and_kills_at_any_moment_of_a_run_lose_nothing() {
     repo.write("noise.bin", &noise);
     repo.write("all.yaml", base(&lab) + &network("lan", 30) + &machine("web", &spec("two")));
     repo.commit("with something large");
-    let ended = daemon.until_ended_or("a full disk is told", || says(&checkout, "no space is left"));
+    daemon.until_ended_or("a full disk is told", || says(&checkout, "no space is left"));
     assert_eq!(lab.virsh("a", &["domid", "web"]), before);
     assert!(lab.virsh("a", &["desc", "--title", "web"]).contains("one"));
+    // Not a byte is left, and something is to be done: it isn't, as it can't be journalled, and whoever starts the daemon again and again
+    // loses nothing by that.
+    let _ = Command::new("dd").args(["if=/dev/zero", "bs=512", &format!("of={}", rest.display())]).output().unwrap();
+    lab.virsh("a", &["destroy", "web"]);
+    for _ in 0..3 {
+        assert_eq!(daemon.ends("it ends rather than do what it can't write down"), Some(1), "{}", daemon.log());
+        assert!(!runs(&lab, "a", "web"), "{}", daemon.log());
+        drop(daemon);
+        daemon = Daemon::on(&checkout, &source, &["--interval", "1s", "--resync", "3s"]);
+    }
+    let log = std::fs::read_to_string(checkout.log()).unwrap();
+    assert!(log.contains("no space is left") && log.contains("nothing is done that can't be written down first"), "{log}");
     // There is room again.
-    std::fs::remove_file(&fill).unwrap();
-    if ended {
-        eprintln!("it ended: {}", daemon.log());
+    for file in [&fill, &rest] {
+        std::fs::remove_file(file).unwrap();
+    }
+    if daemon.until_ended_or("it is taken up again", || runs(&lab, "a", "web")) {
         drop(daemon);
         daemon = Daemon::on(&checkout, &source, &["--interval", "1s", "--resync", "3s"]);
     }
     daemon.until("what was committed is taken", || {
         lab.virsh("a", &["desc", "--title", "web"]).contains("two") && is_synced(&checkout)
     });
-    assert_eq!(lab.virsh("a", &["domid", "web"]), before);
+    let ledger = std::fs::read_dir(checkout.state().join("ledger")).unwrap();
+    let names: Vec<String> = ledger.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert!(!names.iter().any(|name| name.contains("damaged")), "{names:?}\n{}", daemon.log());
     let twice: BTreeSet<String> = lab.virsh("a", &["list", "--all", "--name"]).split_whitespace().map(str::to_owned).collect();
     assert_eq!(twice, BTreeSet::from(["web".to_owned()]));
     daemon.end();

@@ -1,15 +1,22 @@
-//! A socket before a libvirtd's own, which forwards libvirt's messages and breaks the connection at one of them: before the daemon
-//! hears of it, or after the daemon has done it and before its answer is passed on.
+//! A socket before a libvirtd's own, which forwards libvirt's messages. It breaks the connection at one of them: before the daemon
+//! hears of it, or after the daemon has done it and before its answer is passed on. And it puts the daemon far away: each message is
+//! on its way for a while, over a link that carries so many bytes a second.
 //!
 //! A message is its length, itself included, and then program, version, procedure, type, serial and status, each in four bytes.
+//!
+//! What is counted are calls, and **turns**: how often a client had to wait for an answer before it could ask the next thing, however
+//! many calls were on their way at once. A turn takes as long as a message's way there and back; so turns tell how long something
+//! takes, whatever else the machine does.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Where the connection breaks, about one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +26,7 @@ pub enum Cut {
 }
 
 const REMOTE: u32 = 0x2000_8086;
+const KEEP_ALIVE: u32 = 0x6b65_6570;
 const CALL: u32 = 0;
 const REPLY: u32 = 1;
 const STREAM: u32 = 3;
@@ -38,39 +46,155 @@ struct Plan {
     met: Option<u32>,
 }
 
+/// How late a sleeper may be.
+const SLACK: Duration = Duration::from_millis(5);
+
+/// How far away the daemon is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Link {
+    /// How long a message is on its way, in each direction.
+    pub delay: Duration,
+    /// Bytes a second in each direction, all connections together; none for as many as there are.
+    pub rate: Option<u64>,
+}
+
+/// What went over a proxy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    pub connections: u32,
+    pub calls: u32,
+    /// The most calls that were on their way at once.
+    pub at_once: u32,
+    pub turns: u32,
+}
+
+#[derive(Default)]
+struct Counted {
+    traffic: Traffic,
+    last: u32,
+    /// The turn that each call without an answer yet belongs to, by connection and serial.
+    waiting: BTreeMap<(u32, u32), u32>,
+}
+
+/// What all connections of a proxy share.
+#[derive(Default)]
+struct Shared {
+    plan: Mutex<Plan>,
+    counted: Mutex<Counted>,
+    link: Link,
+    /// When the link has room again: to the daemon, and back.
+    busy: [Mutex<Option<Instant>>; 2],
+    /// What is to be done at a call, and the calls until then.
+    moment: Mutex<Option<(u32, Moment)>>,
+    away: AtomicBool,
+    /// So many connections are let in yet; none for as many as come.
+    room: Mutex<Option<u32>>,
+    open: Mutex<Vec<Ends>>,
+}
+
+type Moment = Box<dyn FnOnce() + Send>;
+
+impl Shared {
+    /// Waits until the link has taken a message, and tells when that gets there.
+    fn carried(&self, way: usize, bytes: u64) -> Instant {
+        let now = Instant::now();
+        let Some(rate) = self.link.rate else { return now + self.link.delay };
+        let mut busy = locked(&self.busy[way]);
+        // Who sleeps sleeps a little longer than asked; the link was not idle for that.
+        let idle = now.checked_sub(SLACK).unwrap_or(now);
+        let sent = busy.map_or(now, |busy| busy.max(idle)) + Duration::from_nanos(bytes * 1_000_000_000 / rate);
+        *busy = Some(sent);
+        drop(busy);
+        std::thread::sleep(sent.saturating_duration_since(Instant::now()));
+        sent + self.link.delay
+    }
+
+    fn asked(&self, connection: u32, message: &Message) {
+        if message.program == KEEP_ALIVE || !(message.kind == CALL || message.is_end()) {
+            return;
+        }
+        let mut moment = locked(&self.moment);
+        if let Some((left, _)) = moment.as_mut() {
+            *left = left.saturating_sub(1);
+        }
+        let due = moment.take_if(|(left, _)| *left == 0);
+        drop(moment);
+        if let Some((_, what)) = due {
+            what();
+        }
+        let mut counted = locked(&self.counted);
+        let turn = counted.traffic.turns + 1;
+        counted.waiting.insert((connection, message.serial), turn);
+        counted.traffic.calls += 1;
+        let waiting = u32::try_from(counted.waiting.len()).unwrap_or(u32::MAX);
+        counted.traffic.at_once = counted.traffic.at_once.max(waiting);
+    }
+
+    fn has_room(&self) -> bool {
+        let mut room = locked(&self.room);
+        let has = room.is_none_or(|left| left > 0);
+        *room = room.map(|left| left.saturating_sub(1));
+        has
+    }
+
+    /// Takes the daemon away, with all connections that there are, or lets it be there again.
+    fn go(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+        if away {
+            for ends in locked(&self.open).drain(..) {
+                ends.hang_up();
+            }
+        }
+    }
+
+    fn answered(&self, connection: u32, message: &Message) {
+        let mut counted = locked(&self.counted);
+        if (message.kind == REPLY || message.is_end())
+            && let Some(turn) = counted.waiting.remove(&(connection, message.serial))
+        {
+            counted.traffic.turns = counted.traffic.turns.max(turn);
+        }
+    }
+}
+
 /// Goes with its socket; connections that are open then are cut.
 pub struct Proxy {
     socket: PathBuf,
-    plan: Arc<Mutex<Plan>>,
+    shared: Arc<Shared>,
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-fn locked(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
-    plan.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Proxy {
     /// Listens at `socket`, and is connected to the one at `daemon` by each who connects.
     pub fn new(socket: &Path, daemon: &Path) -> Self {
+        Self::far(socket, daemon, Link::default())
+    }
+
+    /// The same, with the daemon behind a link.
+    pub fn far(socket: &Path, daemon: &Path, link: Link) -> Self {
         let listener = UnixListener::bind(socket).expect("a socket can be made");
-        let (plan, done) = (Arc::new(Mutex::new(Plan::default())), Arc::new(AtomicBool::new(false)));
-        let (daemon, theirs, ended) = (daemon.to_owned(), Arc::clone(&plan), Arc::clone(&done));
+        let (shared, done) = (Arc::new(Shared { link, ..Shared::default() }), Arc::new(AtomicBool::new(false)));
+        let (daemon, theirs, ended) = (daemon.to_owned(), Arc::clone(&shared), Arc::clone(&done));
         let thread = std::thread::spawn(move || {
-            let mut open = Vec::new();
             for client in listener.incoming().map_while(Result::ok) {
                 if ended.load(Ordering::SeqCst) {
                     break;
                 }
                 // A daemon that is away hangs up at once, as it would by itself.
                 let Ok(server) = UnixStream::connect(&daemon) else { continue };
-                open.push(connection(&client, &server, &theirs));
+                if !theirs.away.load(Ordering::SeqCst) && theirs.has_room() {
+                    let ends = connection(&client, &server, &theirs);
+                    locked(&theirs.open).push(ends);
+                }
             }
-            for ends in open {
-                ends.hang_up();
-            }
+            theirs.go(true);
         });
-        Self { socket: socket.to_owned(), plan, done, thread: Some(thread) }
+        Self { socket: socket.to_owned(), shared, done, thread: Some(thread) }
     }
 
     pub fn uri(&self) -> String {
@@ -79,17 +203,54 @@ impl Proxy {
 
     /// From now on the `number`-th message that changes something breaks its connection, or none does.
     pub fn cut(&self, cut: Option<(u32, Cut)>) {
-        *locked(&self.plan) = Plan { cut, ..Plan::default() };
+        *locked(&self.shared.plan) = Plan { cut, ..Plan::default() };
     }
 
     /// The procedure at which a connection was broken since then.
     pub fn met(&self) -> Option<u32> {
-        locked(&self.plan).met
+        locked(&self.shared.plan).met
     }
 
     /// The procedures that changed something since then.
     pub fn seen(&self) -> Vec<u32> {
-        locked(&self.plan).seen.clone()
+        locked(&self.shared.plan).seen.clone()
+    }
+
+    /// Takes the daemon away, with all connections that there are, or lets it be there again.
+    pub fn away(&self, away: bool) {
+        self.shared.go(away);
+    }
+
+    /// Lets in so many connections from now on, or as many as come.
+    pub fn lets_in(&self, connections: Option<u32>) {
+        *locked(&self.shared.room) = connections;
+    }
+
+    /// Takes the daemon away right before the `number`-th call from now on, whatever it does.
+    pub fn away_at(&self, number: u32) {
+        let shared = Arc::downgrade(&self.shared);
+        self.at(number, move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.go(true);
+            }
+        });
+    }
+
+    /// Does something right before the `number`-th call from now on.
+    pub fn at(&self, number: u32, what: impl FnOnce() + Send + 'static) {
+        *locked(&self.shared.moment) = Some((number, Box::new(what)));
+    }
+
+    /// Whether that call is still to come; it is no longer waited for.
+    pub fn never_came(&self) -> bool {
+        locked(&self.shared.moment).take().is_some()
+    }
+
+    /// What went over since it was asked last.
+    pub fn traffic(&self) -> Traffic {
+        let mut counted = locked(&self.shared.counted);
+        counted.waiting.clear();
+        std::mem::take(&mut counted.traffic)
     }
 }
 
@@ -118,27 +279,43 @@ impl Ends {
     }
 }
 
-fn connection(client: &UnixStream, server: &UnixStream, plan: &Arc<Mutex<Plan>>) -> Ends {
+fn connection(client: &UnixStream, server: &UnixStream, shared: &Arc<Shared>) -> Ends {
     // The serial whose answer is kept back.
     let kept = Arc::new(Mutex::new(None::<u32>));
+    let number = {
+        let mut counted = locked(&shared.counted);
+        counted.traffic.connections += 1;
+        counted.last += 1;
+        counted.last
+    };
     let (asks, answers) = (Ends::of(client, server), Ends::of(client, server));
-    let (plan, awaited) = (Arc::clone(plan), Arc::clone(&kept));
+    let (asked, awaited) = (Arc::clone(shared), Arc::clone(&kept));
     std::thread::spawn(move || {
-        forward(&asks.0, &asks.1, |message| match about(&plan, message) {
-            Some(Cut::Before) => false,
-            Some(Cut::After) => {
-                *awaited.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.serial);
-                true
+        let go_on = |message: &Message| {
+            asked.asked(number, message);
+            if asked.away.load(Ordering::SeqCst) {
+                return false;
             }
-            None => true,
-        });
+            match about(&asked.plan, message) {
+                Some(Cut::Before) => false,
+                Some(Cut::After) => {
+                    *locked(&awaited) = Some(message.serial);
+                    true
+                }
+                None => true,
+            }
+        };
+        forward((&asks.0, &asks.1), |bytes| asked.carried(0, bytes), go_on, |_| {});
         asks.hang_up();
     });
+    let answered = Arc::clone(shared);
     std::thread::spawn(move || {
-        forward(&answers.1, &answers.0, |message| {
+        let go_on = |message: &Message| {
             let answer = message.kind == REPLY || message.kind == STREAM;
-            !answer || *kept.lock().unwrap_or_else(PoisonError::into_inner) != Some(message.serial)
-        });
+            !answer || *locked(&kept) != Some(message.serial)
+        };
+        let there = |message: &Message| answered.answered(number, message);
+        forward((&answers.1, &answers.0), |bytes| answered.carried(1, bytes), go_on, there);
         answers.hang_up();
     });
     Ends::of(client, server)
@@ -170,15 +347,24 @@ struct Message {
 impl Message {
     fn changes(&self) -> bool {
         let call = self.kind == CALL && !LOOKS.contains(&self.procedure);
-        // A stream's end, after which what was uploaded is there.
-        let end = self.kind == STREAM && self.status == 0;
-        self.program == REMOTE && (call || end)
+        self.program == REMOTE && (call || self.is_end())
+    }
+
+    /// A stream's end, after which what was uploaded is there; its answer is another.
+    fn is_end(&self) -> bool {
+        self.kind == STREAM && self.status == 0
     }
 }
 
-/// Forwards messages until one side hangs up or `go_on` says no.
-fn forward(mut from: &UnixStream, mut to: &UnixStream, go_on: impl Fn(&Message) -> bool) {
-    let mut one = || -> io::Result<bool> {
+/// Forwards messages until one side hangs up or `go_on` says no. `carried` tells when one gets there; `there` hears of it right before.
+fn forward(
+    (mut from, mut to): (&UnixStream, &UnixStream),
+    carried: impl Fn(u64) -> Instant,
+    go_on: impl Fn(&Message) -> bool,
+    there: impl Fn(&Message) + Send,
+) {
+    let (sender, on_their_way) = mpsc::channel::<(Instant, Message, Vec<u8>)>();
+    let mut one = || -> io::Result<Option<(Message, Vec<u8>)>> {
         let mut bytes = vec![0; 28];
         from.read_exact(&mut bytes)?;
         let word = |at: usize| u32::from_be_bytes(bytes[4 * at..][..4].try_into().expect("four bytes"));
@@ -187,11 +373,21 @@ fn forward(mut from: &UnixStream, mut to: &UnixStream, go_on: impl Fn(&Message) 
         assert!((28..1 << 26).contains(&length), "{length} bytes are no message of libvirt's");
         bytes.resize(length, 0);
         from.read_exact(&mut bytes[28..])?;
-        let goes_on = go_on(&message);
-        if goes_on {
-            to.write_all(&bytes)?;
-        }
-        Ok(goes_on)
+        Ok(go_on(&message).then_some((message, bytes)))
     };
-    while one().is_ok_and(|goes_on| goes_on) {}
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for (due, message, bytes) in on_their_way {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                there(&message);
+                if to.write_all(&bytes).is_err() {
+                    break;
+                }
+            }
+        });
+        while let Ok(Some((message, bytes))) = one()
+            && sender.send((carried(bytes.len() as u64), message, bytes)).is_ok()
+        {}
+        drop(sender);
+    });
 }

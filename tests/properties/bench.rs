@@ -313,7 +313,13 @@ impl Bench {
     }
 
     fn world(&self) -> Arc<World> {
-        Arc::new(World { hosts: self.reached(), ledger: self.ledger(), local: Arc::new(Nobody), clock: now })
+        Arc::new(World {
+            hosts: self.reached(),
+            ears: BTreeMap::new(),
+            ledger: self.ledger(),
+            local: Arc::new(Nobody),
+            clock: now,
+        })
     }
 
     fn rounds(&self, seen: Seen, plan: Plan) -> Rounds {

@@ -248,7 +248,8 @@ async fn applied(bench: &mut Bench, broken: Option<&Broken>, told: &mut Told) ->
     told.applied += 1;
     bench.consents = jvp::plan::Consents::default();
     let plan = bench.plan().await;
-    if !plan.is_empty() || !plan.refusals.is_empty() {
+    let waits = plan.actions.is_empty() && plan.changes.is_empty() && waits_for_others(bench, &plan);
+    if !(waits || plan.is_empty()) || !plan.refusals.is_empty() {
         return broke(
             "a plan after an apply is empty",
             format!("{:#?}\n{:#?}\n{:#?}", plan.changes, plan.deferred, plan.refusals),
@@ -271,12 +272,20 @@ fn is_observed(bench: &Bench, object: &ObjectRef) -> bool {
     all.chain(references).any(|wanted| wanted.lifecycle.management() == jvp::manifest::Management::Observe)
 }
 
+/// Whether something waits for what is only looked at, which may never be there.
+fn waits_for_others(bench: &Bench, plan: &Plan) -> bool {
+    plan.deferred.iter().flat_map(|deferred| &deferred.awaits).any(|object| is_observed(bench, object))
+}
+
 /// Carries a plan out. False where what was deferred was refused once it could be judged, as the plan had said that it may be.
 async fn done(bench: &Bench, before: &Before, seen: Seen, plan: Plan) -> Result<bool, Broke> {
     let first = plan.clone();
     let rounds = bench.rounds_of(seen, plan).await;
     before.keeps(bench, &first)?;
     if *rounds.end() == End::Refused && !first.deferred.is_empty() && rounds.failures().is_empty() {
+        return Ok(false);
+    }
+    if *rounds.end() == End::Unfinished && rounds.failures().is_empty() && waits_for_others(bench, rounds.plan()) {
         return Ok(false);
     }
     // An address that is kept for a VM which is no longer in the manifests is libvirt's to refuse.

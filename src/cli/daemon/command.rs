@@ -22,7 +22,7 @@ use crate::daemon::{Api, Ask, Clock, Daemon, Options, Shared, Summary, service};
 use crate::gitops::SourceSpec;
 use crate::name::ObjectRef;
 use crate::plan::MaxDeletes;
-use crate::store::{ObjectStatus, StateDir};
+use crate::store::{ObjectStatus, StateDir, StoreError};
 
 #[derive(Debug, Clone, Args)]
 #[command(
@@ -134,7 +134,19 @@ pub(in crate::cli) async fn daemon(args: &DaemonArgs, global: &Global, out: &Arc
     if args.once {
         out.print(&left_over(&shared.view().objects));
     }
-    Ok(exit(summary?, args.once))
+    summary.map(|summary| exit(summary, args.once)).map_err(|error| ended(error, args.once))
+}
+
+/// Why it ended where the ledger can't be written. A ledger that failed once is read anew by the next process only.
+fn ended(error: StoreError, once: bool) -> CommandError {
+    let error = CommandError::from(error);
+    if once {
+        return error;
+    }
+    error.help(
+        "nothing is done that can't be written down first, so the daemon ends; once it is started again (systemd does so every few \
+         seconds) it goes on from what it finds",
+    )
 }
 
 /// What a daemon that ends by itself leaves to be done, or with --dry-run would have done.
@@ -184,6 +196,24 @@ async fn listen(signals: Option<Signals>, stop: watch::Sender<bool>, asks: crate
             _ = interrupt.recv() => { stop.send_replace(true); }
             _ = terminate.recv() => { stop.send_replace(true); }
             _ = hangup.recv() => { asks.ask(Ask::Reconcile(std::collections::BTreeSet::new())).await; }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::KvError;
+
+    #[test]
+    fn a_daemon_whose_disk_is_full_says_that_it_ends_and_is_started_again_for_as_long_as_that_lasts() {
+        let said = ended(KvError::Full.into(), false).render(false);
+        for words in ["no space is left", "make room where the state directory lies", "the daemon ends", "started again"] {
+            assert!(said.contains(words), "{said}");
+        }
+        let unit = include_str!("../../../docs/jvp-daemon.service");
+        for line in ["Restart=on-failure", "RestartSec=5s", "StartLimitIntervalSec=0"] {
+            assert!(unit.lines().any(|found| found == line), "{line}");
         }
     }
 }

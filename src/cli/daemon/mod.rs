@@ -2,6 +2,7 @@
 
 mod client;
 mod command;
+mod conditions;
 mod config;
 mod events;
 mod hand;
@@ -10,6 +11,7 @@ mod supply;
 
 pub(super) use client::{beside, hand_over};
 pub(super) use command::{DaemonArgs, daemon};
+pub(super) use conditions::{Kept, Standing, standing};
 pub(super) use config::words as with_config;
 pub(super) use events::{EventsArgs, events};
 pub(super) use status::{StatusArgs, status};

@@ -118,14 +118,19 @@ pub(super) fn table(objects: &BTreeMap<ObjectRef, ObjectStatus>) -> String {
         let word = |name: &str| status.condition(name).map_or("-", |condition| condition.status.word());
         let others = status.conditions.iter().filter(|condition| {
             let standing = !matches!(condition.name.as_str(), "Synced" | "Ready");
-            standing == (condition.status == ConditionStatus::True)
+            condition.status == ConditionStatus::Unknown || standing == (condition.status == ConditionStatus::True)
         });
-        let said: Vec<String> = others
-            .map(|condition| {
-                let message = if condition.message.is_empty() { String::new() } else { format!(": {}", condition.message) };
-                format!("{} ({}{message})", condition.name, condition.reason)
-            })
-            .collect();
+        // What is unknown is so for one reason.
+        let mut said: Vec<(String, String)> = Vec::new();
+        for condition in others {
+            let message = if condition.message.is_empty() { String::new() } else { format!(": {}", condition.message) };
+            let why = format!("({}{message})", condition.reason);
+            match said.last_mut().filter(|(_, last)| *last == why) {
+                Some((names, _)) => names.push_str(&format!(", {}", condition.name)),
+                None => said.push((condition.name.clone(), why)),
+            }
+        }
+        let said: Vec<String> = said.into_iter().map(|(names, why)| format!("{names} {why}")).collect();
         let line = format!("{:<width$}  {:<7}  {:<7}  {}", object.to_string(), word("Synced"), word("Ready"), said.join("; "));
         text.push_str(line.trim_end());
         text.push('\n');

@@ -207,7 +207,7 @@ fn conditions(plan: &Plan) -> BTreeMap<&ObjectRef, Vec<Condition>> {
     for refusal in &plan.refusals {
         let name = match refusal.kind {
             RefusalKind::Invalid => "Invalid",
-            RefusalKind::Guard => "Refused",
+            RefusalKind::Guard | RefusalKind::Machine => "Refused",
             RefusalKind::Unreachable => "Unreachable",
         };
         put(&refusal.object, name, &refusal.message);

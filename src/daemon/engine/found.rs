@@ -9,10 +9,10 @@ use super::super::findings;
 use super::super::findings::Known;
 use super::super::look::{About, Looked};
 use super::super::near::{Verdict, judge};
+use super::runs::Basis;
 use super::{Current, Daemon, note_run};
 use crate::apply::{Seen, settle};
 use crate::name::{Kind, ObjectRef};
-use crate::observe::NodeView;
 use crate::plan::{Part, Plan};
 use crate::store::{ObjectStatus, StoreError};
 
@@ -38,6 +38,7 @@ impl Daemon {
             match about {
                 About::Everything => self.want_full(cause, now),
                 About::Object(object) => self.queue.poke(&object, cause, now),
+                About::Again(_) => {}
             }
             return Ok(());
         }
@@ -45,6 +46,7 @@ impl Daemon {
             (About::Everything, Ok((seen, plan))) => self.looked_at_everything(&seen, &plan, cause, mark, now),
             (About::Everything, Err(error)) => {
                 tracing::error!(%error, "everything could not be looked at");
+                self.sees_nothing(&error, now);
                 self.full.ended = Some(now);
                 self.full.done = true;
                 Ok(())
@@ -53,6 +55,17 @@ impl Daemon {
             (About::Object(object), Err(error)) => {
                 tracing::error!(%object, %error, "it could not be looked at");
                 self.want_full(cause, now);
+                Ok(())
+            }
+            (About::Again(objects), Ok((_, plan))) => {
+                let by = Basis { plan: &plan, cause, mark, whole: None };
+                for part in plan.parts().into_iter().filter(|part| part.objects.is_subset(&objects)) {
+                    self.begin(part, by, now)?;
+                }
+                Ok(())
+            }
+            (About::Again(_), Err(error)) => {
+                tracing::error!(%error, "what was told of meanwhile could not be looked at again");
                 Ok(())
             }
         }
@@ -82,7 +95,7 @@ impl Daemon {
             Verdict::Act(parts) => {
                 self.record(seen, plan, &[object.clone()].into(), false)?;
                 for part in parts {
-                    self.begin(part, plan, cause, mark, now)?;
+                    self.begin(part, Basis { plan, cause, mark, whole: None }, now)?;
                 }
                 Ok(())
             }
@@ -92,7 +105,7 @@ impl Daemon {
                 if !(known && plan.actions.is_empty() && cause == Cause::Event) {
                     self.want_full(cause, now);
                 }
-                self.queue.idle(object, now);
+                self.queue.looked(object, now);
                 Ok(())
             }
         }
@@ -110,7 +123,7 @@ impl Daemon {
         self.full.deferred = !plan.deferred.is_empty();
         self.full.done = true;
         self.full.mark = mark;
-        self.nodes(seen);
+        self.nodes(seen, now);
         let Some(current) = &self.current else { return Ok(()) };
         let mut all: BTreeSet<ObjectRef> = current.digests.keys().cloned().collect();
         all.extend(plan.changes.iter().map(|change| change.object.clone()));
@@ -134,7 +147,7 @@ impl Daemon {
         self.full.deferred |= waits;
         for part in others.into_iter().chain(prunes.into_iter().filter(|_| !waits)) {
             if part.objects.is_disjoint(&overtaken) {
-                self.begin(part, plan, cause, mark, now)?;
+                self.begin(part, Basis { plan, cause, mark, whole: Some(&seen.observed) }, now)?;
             }
         }
         if self.prunes_from.is_none() && plan.unreachable.is_empty() {
@@ -156,17 +169,6 @@ impl Daemon {
             tracing::warn!("in the inventory and no longer in the manifests, left as they are: {}", names.join(", "));
         }
         self.shared.view().unwanted = left;
-    }
-
-    pub(super) fn nodes(&mut self, seen: &Seen) {
-        let nodes = seen.observed.nodes.iter().map(|(name, view)| {
-            let trouble = match view {
-                NodeView::Reached(_) => None,
-                NodeView::Unreachable { message, .. } => Some(message.clone()),
-            };
-            (name.clone(), trouble)
-        });
-        self.shared.view().nodes = nodes.collect();
     }
 
     pub(super) fn settle(&mut self, seen: &Seen, plan: &Plan, among: &dyn Fn(&ObjectRef) -> bool) -> Result<(), StoreError> {
@@ -207,6 +209,11 @@ impl Daemon {
                 digest: current.digests.get(object).cloned(),
             };
             let before = self.statuses.get(object);
+            if let Some(node) = findings::unread(object, wanted, look).filter(|node| self.aways.know(node)) {
+                let other = self.pending.contains(object);
+                changed.extend(self.aways.status(object, node, found, before, other).filter(|status| before != Some(status)));
+                continue;
+            }
             if object.kind == Kind::VirtualMachine
                 && let Ok(domain) = findings::domain(object, wanted, seen)
             {

@@ -8,11 +8,10 @@ use tokio::time::Instant;
 
 use super::super::cause::Cause;
 use super::super::claims::Index;
-use super::super::restarts::REBOOTED;
 use super::super::supply::{News, Tree};
-use super::{Current, Daemon, Message};
+use super::{Current, Daemon, Listening, Message};
 use crate::apply::Workspace;
-use crate::host::{Hint, Hints};
+use crate::host::{Hint, Hints, REBOOTED};
 use crate::name::{Name, ObjectRef};
 use crate::resolve::Wanted;
 use crate::store::StoreError;
@@ -98,11 +97,11 @@ impl Daemon {
 
     /// Subscribes to the nodes' hints.
     pub(super) fn listen(&mut self, workspace: &Workspace) {
-        self.listeners.retain(|name, (host, listener)| {
+        self.listeners.retain(|name, listener| {
             // One whose URI is another now is another host, and what it tells begins with a hint of the node.
-            let stays = workspace.hosts.get(name).is_some_and(|now| Arc::ptr_eq(now, host));
+            let stays = workspace.hosts.get(name).is_some_and(|now| Arc::ptr_eq(now, &listener.host));
             if !stays {
-                listener.abort();
+                listener.task.abort();
             }
             stays
         });
@@ -111,7 +110,8 @@ impl Daemon {
                 continue;
             }
             let (node, outbox, mut events) = (name.clone(), self.outbox.clone(), host.events());
-            let listener = tokio::spawn(async move {
+            let ear = events.ear();
+            let task = tokio::spawn(async move {
                 loop {
                     let hints = events.next().await;
                     if outbox.send(Message::Hints(node.clone(), hints)).await.is_err() {
@@ -119,7 +119,7 @@ impl Daemon {
                     }
                 }
             });
-            self.listeners.insert(name.clone(), (host.clone(), listener));
+            self.listeners.insert(name.clone(), Listening { host: host.clone(), task, ear });
         }
     }
 

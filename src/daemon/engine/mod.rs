@@ -3,6 +3,7 @@
 //! Looks and runs are tasks that send what came of them back. So nothing here is shared, and what holds one object up holds up no
 //! other.
 
+mod away;
 mod found;
 mod guests;
 mod intake;
@@ -29,10 +30,11 @@ use super::supply::{News, Supply};
 use super::view::Shared;
 use super::{Options, Revision};
 use crate::apply::{Halt, Workspace};
-use crate::host::{Connector, Hints, Host};
+use crate::host::{Connector, Ear, Hints, Host};
 use crate::name::{Name, ObjectRef};
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
+use away::Aways;
 
 /// Small looks that are under way at most.
 const LOOKS: usize = 8;
@@ -46,7 +48,8 @@ const SPACE: Duration = Duration::from_secs(2);
 const PUBLISH: Duration = Duration::from_secs(10);
 /// How long runs may go on once the daemon is to end; then only the steps in flight are left to end by themselves.
 const GRACE: Duration = Duration::from_secs(9);
-/// Times that an object's part is put off since something was told of it meanwhile; then its own precondition alone decides.
+/// Times that an object's part is put off since something was told of it meanwhile; then it is done by the smallest look that there is,
+/// and its steps read again whatever is told of it.
 const PUT_OFF: u32 = 3;
 
 /// What reaches the engine.
@@ -106,11 +109,12 @@ pub struct Daemon {
     running: BTreeMap<u64, Running>,
     /// Objects that wait for a run's end.
     blocked: BTreeSet<ObjectRef>,
+    aways: Aways,
     looks: usize,
     full: Full,
     runs: u64,
     began: jiff::Timestamp,
-    listeners: BTreeMap<Name, (Arc<dyn Host>, JoinHandle<()>)>,
+    listeners: BTreeMap<Name, Listening>,
     paused: Option<oneshot::Receiver<()>>,
     pause_wanted: Vec<oneshot::Sender<oneshot::Sender<()>>>,
     published: Instant,
@@ -118,6 +122,13 @@ pub struct Daemon {
     /// for whoever reads the list.
     prunes_from: Option<Instant>,
     troubled: bool,
+}
+
+/// A node that is listened to.
+struct Listening {
+    host: Arc<dyn Host>,
+    task: JoinHandle<()>,
+    ear: Ear,
 }
 
 /// The manifests as they are kept true.
@@ -191,6 +202,7 @@ impl Daemon {
             asking: BTreeSet::new(),
             running: BTreeMap::new(),
             blocked: BTreeSet::new(),
+            aways: Aways::default(),
             looks: 0,
             full: Full { due: None, under_way: false, mark: 0, ended: None, resync: now, deferred: false, done: false },
             runs: 0,
@@ -221,8 +233,8 @@ impl Daemon {
         });
         let ended = self.turns(&mut stop).await;
         supplier.abort();
-        for (_, (_, listener)) in std::mem::take(&mut self.listeners) {
-            listener.abort();
+        for listener in std::mem::take(&mut self.listeners).into_values() {
+            listener.task.abort();
         }
         self.wind_up().await;
         let summary = self.summary();
@@ -307,7 +319,7 @@ impl Daemon {
         let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
         let window = self.restarts.next(self.options.clock.now()).map(|pause| Instant::now() + pause);
         let guests = self.guests.next(|object| self.may_ask(object));
-        [full, looks, resync, window, guests, Some(publish)].into_iter().flatten().min().unwrap_or(publish)
+        [full, looks, resync, window, guests, self.aways.next(), Some(publish)].into_iter().flatten().min().unwrap_or(publish)
     }
 
     fn is_paused(&self) -> bool {
@@ -332,6 +344,7 @@ impl Daemon {
             self.full.resync = now + self.options.resync;
             self.want_full(Cause::Resync, now);
         }
+        self.say_away(now)?;
         // A clock that is put forward is noticed by the next turn, and there is one every few seconds.
         if self.restarts.opened(self.options.clock.now()) {
             self.want_full(Cause::Window, now);
@@ -414,7 +427,7 @@ impl Daemon {
 
     fn look_at(&mut self, object: ObjectRef, cause: Cause, now: Instant) {
         let Some(looker) = self.looker(cause) else { return };
-        let near = looker.ledger.pick(|owned| near(&object, &looker.workspace.desired, owned));
+        let near = looker.ledger.pick(|owned| near([&object], &looker.workspace.desired, owned));
         let Some(near) = near else {
             self.want_full(cause, now);
             return;

@@ -7,16 +7,30 @@ use tokio::time::Instant;
 use super::super::act::{Ended, Running};
 use super::super::cause::Cause;
 use super::super::claims::Claims;
+use super::super::near::near;
 use super::super::queue::Ending;
 use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
 use crate::name::ObjectRef;
+use crate::observe::Observed;
 use crate::plan::{Op, Part, Plan, Verb};
 use crate::store::StoreError;
 
+/// What a run is begun by.
+#[derive(Clone, Copy)]
+pub(super) struct Basis<'a> {
+    pub plan: &'a Plan,
+    pub cause: Cause,
+    /// The last trigger before the look that it was planned from.
+    pub mark: u64,
+    /// What was seen, where that was everything, and read in as long as that takes.
+    pub whole: Option<&'a Observed>,
+}
+
 impl Daemon {
     /// Begins a run, where all of it may be done now.
-    pub(super) fn begin(&mut self, part: Part, plan: &Plan, cause: Cause, mark: u64, now: Instant) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self, part: Part, by: Basis<'_>, now: Instant) -> Result<(), StoreError> {
+        let Basis { plan, cause, mark, whole } = by;
         let Some(current) = &self.current else { return Ok(()) };
         if let Some(why) = self.withheld(&part, plan) {
             tracing::debug!(objects = ?part.objects, why, "left as it is");
@@ -50,10 +64,16 @@ impl Daemon {
             if most.max().unwrap_or_default() <= PUT_OFF {
                 return Ok(());
             }
+            // A look at everything takes long: these objects are read once more by themselves.
+            if let Some(whole) = whole
+                && self.look_again(claims.own.iter().chain(&part.objects).cloned().collect(), whole, cause)
+            {
+                return Ok(());
+            }
         }
+        let Some(current) = &self.current else { return Ok(()) };
         for object in &part.objects {
             self.put_off.remove(object);
-            self.restarts.restarted(object);
         }
         let foreign: BTreeSet<ObjectRef> = if cause.finds_drift() {
             healed(&part).filter(|object| self.was_synced(object, current)).cloned().collect()
@@ -69,19 +89,36 @@ impl Daemon {
         let (workspace, ledger) = (current.workspace.clone(), current.ledger_for(cause));
         let (outbox, halt, parallelism) = (self.outbox.clone(), self.halt.subscribe(), self.options.parallelism);
         let run_id = format!("{}-{number}", self.began.as_millisecond());
+        let ears = self.listeners.iter().map(|(name, listener)| (name.clone(), listener.ear.clone())).collect();
         let objects = part.objects.clone();
-        let task = act::carry_out(number, run_id, part, workspace, ledger, parallelism, halt);
+        let stopped = part.plan.actions.iter().filter(|action| stops(&action.op));
+        let stops = stopped.map(|action| action.object.clone()).collect();
+        let task = act::carry_out(number, run_id, part, workspace, (ledger, ears), parallelism, halt);
         tokio::spawn(async move {
             let ended = task.await;
             let _ = outbox.send(Message::Ended(ended)).await;
         });
         let flaps = self.queue.begin(&objects, &foreign, now);
-        self.running.insert(number, Running { claims, objects, cause });
+        self.running.insert(number, Running { claims, objects, stops, cause });
         for object in flaps {
             self.tell(&object, "flapping", "somebody keeps changing it; it is healed more slowly from now on")?;
         }
         self.show_running();
         Ok(())
+    }
+
+    /// Reads some objects once more, among all that was seen just now. False where something of them is yet to be made.
+    fn look_again(&mut self, objects: BTreeSet<ObjectRef>, whole: &Observed, cause: Cause) -> bool {
+        let Some(looker) = self.looker(cause) else { return false };
+        let near = looker.ledger.pick(|owned| near(&objects, &looker.workspace.desired, owned));
+        let Some(near) = near else { return false };
+        self.looks += 1;
+        let (outbox, before) = (self.outbox.clone(), whole.clone());
+        tokio::spawn(async move {
+            let looked = looker.again(objects, near, before, cause).await;
+            let _ = outbox.send(Message::Looked(Box::new(looked))).await;
+        });
+        true
     }
 
     /// Why a part of a plan is not carried out, by what the daemon was told.
@@ -105,7 +142,6 @@ impl Daemon {
         if part.prunes && plan.refusals.iter().any(|refusal| orphan(&refusal.object)) {
             return Some("the prune was refused");
         }
-        let stops = |op: &Op| matches!(op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. });
         let prunes_running = part.prunes && part.plan.actions.iter().any(|action| stops(&action.op));
         if prunes_running && !self.options.prune_running {
             return Some("it runs, and a prune takes no VM that runs without --prune-running");
@@ -145,6 +181,10 @@ impl Daemon {
                 }
                 Ending::Done => {
                     self.failures.remove(&object);
+                    // A guest's reboot is good for one restart. What failed may be tried again for as long as it counts.
+                    if run.stops.contains(&object) {
+                        self.restarts.restarted(&object);
+                    }
                     if !ended.deleted.contains(&object) {
                         // What was done is looked at once more, as anybody else's doing is.
                         self.queue.poke(&object, Cause::Awaited, now);
@@ -174,6 +214,11 @@ impl Daemon {
         findings::failed(&mut status, why, &self.options.clock.now().to_string());
         self.keep_statuses(vec![status], Vec::new())
     }
+}
+
+/// Whether it stops a VM.
+fn stops(op: &Op) -> bool {
+    matches!(op, Op::DomainShutdown { .. } | Op::DomainDestroy { .. })
 }
 
 /// The objects of a part that are changed back. What only waited for a restart is as its manifest says.

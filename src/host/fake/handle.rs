@@ -36,6 +36,7 @@ struct Inner {
     /// Of all nodes of a connector, in the order in which they came.
     shared: Arc<Mutex<Vec<Call>>>,
     takes: Mutex<Option<Duration>>,
+    answers: Mutex<BTreeMap<String, Duration>>,
     hub: Arc<Hub>,
     registration: Mutex<Registration>,
 }
@@ -67,6 +68,7 @@ impl FakeHost {
             log: Mutex::default(),
             shared,
             takes: Mutex::default(),
+            answers: Mutex::default(),
             hub: Arc::default(),
             registration: Mutex::default(),
         }))
@@ -151,6 +153,11 @@ impl FakeHost {
     /// Has each act take this long, in tokio's time.
     pub fn takes(&self, duration: Duration) {
         *lock(&self.0.takes) = Some(duration);
+    }
+
+    /// Has what reads of `everything` or of `objects` found be on its way for this long, in tokio's time.
+    pub fn answers_after(&self, what: &str, duration: Duration) {
+        lock(&self.0.answers).insert(what.to_owned(), duration);
     }
 
     /// Lets all late effects happen now.
@@ -311,6 +318,10 @@ impl Host for FakeHost {
             self.late(&due);
             self.call(|state| state.read(scope))
         };
+        let takes = lock(&self.0.answers).get(what).copied();
+        if let Some(takes) = takes {
+            tokio::time::sleep(takes).await;
+        }
         self.end(index, &answer.as_ref().map(|_| ()).map_err(Clone::clone));
         answer
     }

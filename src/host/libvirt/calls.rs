@@ -1,4 +1,5 @@
-//! Calls to one node: at most four at a time, each with a deadline, each on a connection that nobody else uses meanwhile.
+//! Calls to one node: at most four at a time, each with a deadline, each on a connection that nobody else uses meanwhile. To a node
+//! that is far away more calls are on their way, several on each connection, as almost all of their time is spent on it.
 //!
 //! ```text
 //! Queued ──> Opening ──> Reading ──> Effect ──> Done
@@ -13,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -24,8 +25,12 @@ use super::error::own;
 use super::workers::{Thread, workers};
 use crate::host::{ErrorKind, HostError, Progress};
 
-/// Calls to one node at a time.
+/// Calls to one node at a time. So many libvirtd takes of one connection without a word in its log, too.
 pub(super) const AT_ONCE: usize = 4;
+/// Connections that the documents of a node that is far away are read by. An sshd lets ten log in at once.
+pub(super) const CONNECTIONS: usize = 6;
+/// A node is far away where no call takes less.
+const FAR: Duration = Duration::from_millis(3);
 /// Calls that may be stuck until the node counts as out of reach.
 const STUCK: usize = 8;
 /// Calls to guests (their agents may hang for ever) that may be stuck until no more are made.
@@ -38,6 +43,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// One node's calls.
 pub(super) struct Calls {
     uri: String,
+    far: AtomicBool,
+    /// Done when there are places for more calls.
+    more: Once,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -61,6 +69,8 @@ pub(super) enum On {
     Own,
     /// This one, shared with others.
     This(Arc<Connection>),
+    /// One that nobody uses, or a new one, but not this one, which others share.
+    Beside(Arc<Connection>),
 }
 
 /// What is asked of a call.
@@ -120,6 +130,7 @@ pub(super) struct Cx<'a> {
     connect: &'a Connect,
     connection: &'a Arc<Connection>,
     ticket: &'a Ticket,
+    calls: &'a Calls,
 }
 
 impl Cx<'_> {
@@ -131,6 +142,16 @@ impl Cx<'_> {
     /// The connection, to be shared with further calls.
     pub(super) fn connection(&self) -> Arc<Connection> {
         Arc::clone(self.connection)
+    }
+
+    /// Whether the node is far away, as far as is known.
+    pub(super) fn is_far(&self) -> bool {
+        self.calls.is_far()
+    }
+
+    /// Notes how long calls take that cost the node nothing: a few of them, as the machine may have been busy with something else.
+    pub(super) fn took(&self, times: &[Duration]) {
+        self.calls.is_so_far(times.iter().min().copied().unwrap_or_default());
     }
 
     /// A sign of life: the deadline counts from here anew.
@@ -159,15 +180,24 @@ impl Cx<'_> {
 impl Calls {
     /// The calls to what is behind a URI. Opens nothing yet.
     pub(super) fn new(uri: &str) -> Arc<Self> {
-        // Two connections to a driver in this process may be two worlds.
-        let at_once = if connection::in_process(uri) { 1 } else { AT_ONCE };
-        Arc::new(Self { uri: connection::for_libvirt(uri), permits: Arc::new(Semaphore::new(at_once)), state: Mutex::default() })
+        Self::to(connection::for_libvirt(uri))
     }
 
     /// Calls to the same node, with connections of their own.
     pub(super) fn apart(&self) -> Arc<Self> {
-        let at_once = if connection::in_process(&self.uri) { 1 } else { AT_ONCE };
-        Arc::new(Self { uri: self.uri.clone(), permits: Arc::new(Semaphore::new(at_once)), state: Mutex::default() })
+        Self::to(self.uri.clone())
+    }
+
+    fn to(uri: String) -> Arc<Self> {
+        // Two connections to a driver in this process may be two worlds.
+        let at_once = if connection::in_process(&uri) { 1 } else { AT_ONCE };
+        Arc::new(Self {
+            uri,
+            far: AtomicBool::new(false),
+            more: Once::new(),
+            permits: Arc::new(Semaphore::new(at_once)),
+            state: Mutex::default(),
+        })
     }
 
     /// The URI, as libvirt is told it.
@@ -180,10 +210,26 @@ impl Calls {
         if connection::in_process(&self.uri) { 1 } else { AT_ONCE }
     }
 
-    /// How many share the reading of a node. More than there are processors only wake each other, where no network lies between.
+    /// Whether it takes a while until anything gets there, as far as is known.
+    pub(super) fn is_far(&self) -> bool {
+        self.far.load(Ordering::Relaxed)
+    }
+
+    /// Notes how long a call takes that costs the node nothing.
+    fn is_so_far(&self, took: Duration) {
+        let far = took >= FAR && !connection::in_process(&self.uri);
+        if far {
+            // They are not taken away again: who reads looks at how far it is now.
+            self.more.call_once(|| self.permits.add_permits(AT_ONCE * (CONNECTIONS - 1)));
+        }
+        self.far.store(far, Ordering::Relaxed);
+    }
+
+    /// How many share the reading of a node by one connection. More than there are processors only wake each other, where no network
+    /// lies between.
     pub(super) fn readers(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if connection::is_local(&self.uri) { self.at_once().min(processors) } else { self.at_once() }
+        if connection::is_local(&self.uri) && !self.is_far() { self.at_once().min(processors) } else { self.at_once() }
     }
 
     /// Performs `job` on a thread that may block.
@@ -311,16 +357,17 @@ impl Calls {
                 ticket.enter(Phase::Opening, Some(OPEN))?;
             }
             let (connection, used) = match on {
-                On::Any => self.connection()?,
+                On::Any => self.connection(None)?,
+                On::Beside(other) => self.connection(Some(other))?,
                 On::Own => (Arc::new(Connection::open(&self.uri)?), false),
                 On::This(connection) => (Arc::clone(connection), false),
             };
             ticket.use_connection(&connection, limit)?;
             let Some(connect) = connection.connect() else { return Err(own(ErrorKind::Unreachable, "the connection is closed")) };
-            let result = job(&Cx { connect, connection: &connection, ticket });
+            let result = job(&Cx { connect, connection: &connection, ticket, calls: self });
             // A daemon may have lost the one behind it that does networks or storage: its connection stands then, and is of no use.
             let usable = connection.usable() && !result.as_ref().is_err_and(|error| error.kind == ErrorKind::Unreachable);
-            if matches!(on, On::Any) && usable {
+            if matches!(on, On::Any | On::Beside(_)) && usable {
                 self.lock().free.push(connection);
             }
             let Err(error) = result else { return result };
@@ -338,10 +385,13 @@ impl Calls {
         }
     }
 
-    /// A connection that nobody uses, and whether it was used before.
-    fn connection(&self) -> Result<(Arc<Connection>, bool), HostError> {
+    /// A connection that nobody uses, and whether it was used before; not the one that is given.
+    fn connection(&self, but: Option<&Arc<Connection>>) -> Result<(Arc<Connection>, bool), HostError> {
         loop {
-            let Some(connection) = self.lock().free.pop() else { break };
+            let mut state = self.lock();
+            let found = state.free.iter().rposition(|free| but.is_none_or(|but| !Arc::ptr_eq(free, but)));
+            let Some(connection) = found.map(|at| state.free.remove(at)) else { break };
+            drop(state);
             if connection.usable() {
                 return Ok((connection, true));
             }

@@ -19,6 +19,9 @@ const PING_SECONDS: i32 = 5;
 /// Pings without an answer until the connection is given up.
 const PINGS: u32 = 3;
 
+/// What libvirt says of a transport that ended without a word.
+const SILENT_END: &str = "annot recv data: : Connection reset by peer";
+
 /// An open connection.
 pub(super) struct Connection {
     /// Taken only when dropped.
@@ -40,7 +43,12 @@ impl Connection {
     /// Opens a connection. Blocks for as long as libvirt likes.
     pub(super) fn open(uri: &str) -> Result<Self, HostError> {
         runtime::start()?;
-        let connect = Connect::open(Some(uri)).map_err(|error| translate(&error, At::Open))?;
+        let opened = match Connect::open(Some(uri)) {
+            // A Ctrl-C that comes in the instant before ssh is in a session of its own ends it with us meant alone.
+            Err(error) if error.message().contains(SILENT_END) => Connect::open(Some(uri)),
+            opened => opened,
+        };
+        let connect = opened.map_err(|error| translate(&error, At::Open))?;
         // Drivers in this process have no keep-alive, and need none.
         if let Err(error) = connect.set_keep_alive(PING_SECONDS, PINGS) {
             tracing::debug!(%error, "no keep-alive");

@@ -24,9 +24,10 @@ const AGENT: Duration = Duration::from_secs(8);
 /// A domain as the lists show it.
 #[expect(clippy::struct_excessive_bools, reason = "each is the answer of one list")]
 pub(super) struct Listed {
-    domain: Domain,
+    /// By the connection that listed it.
+    pub(super) domain: Domain,
     name: String,
-    uuid: Uuid,
+    pub(super) uuid: Uuid,
     state: State,
     autostart: bool,
     persistent: bool,
@@ -109,9 +110,16 @@ fn no_support(error: Error) -> Result<u32, Error> {
     if error.code().to_raw() == sys::VIR_ERR_NO_SUPPORT { Ok(0) } else { Err(error) }
 }
 
-/// The rest of a listed domain; none if it is gone.
-pub(super) fn describe(listed: &Listed) -> Result<Option<RawDomain>, HostError> {
-    let Listed { domain, name, uuid, .. } = listed;
+/// All domains, by their UUIDs.
+pub(super) fn handles(cx: &Cx<'_>) -> Result<BTreeMap<Uuid, Domain>, HostError> {
+    let all = cx.connect().list_all_domains(0).map_err(failed)?;
+    cx.alive();
+    all.into_iter().map(|domain| Ok((domain.uuid().map_err(failed)?, domain))).collect()
+}
+
+/// The rest of a listed domain, by any connection's handle; none if it is gone.
+pub(super) fn describe(listed: &Listed, domain: &Domain) -> Result<Option<RawDomain>, HostError> {
+    let Listed { name, uuid, .. } = listed;
     let (state, off_reason) = power(listed.state);
     let Some(inactive) = document(domain, sys::VIR_DOMAIN_XML_INACTIVE).map_err(|e| named(e, "domain", name))? else {
         return Ok(None);

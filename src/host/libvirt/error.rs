@@ -118,7 +118,26 @@ fn kind(code: i32, message: &str, at: At) -> ErrorKind {
 /// libvirt's error as the port's.
 pub(super) fn translate(error: &Error, at: At) -> HostError {
     let code = i32::try_from(error.code().to_raw()).unwrap_or(0);
-    HostError { kind: kind(code, error.message(), at), code, message: clean(error.message()) }
+    let said = error.message();
+    let message = if at == At::Open { of_ssh(said) } else { None }.unwrap_or_else(|| clean(said));
+    HostError { kind: kind(code, said, at), code, message }
+}
+
+/// Why ssh gave up, in few words, where libvirt passes on what it said; none for all else.
+fn of_ssh(message: &str) -> Option<String> {
+    let said = message.split_once("annot recv data: ")?.1;
+    let said = said.rsplit_once(": Connection reset by peer").map_or(said, |(said, _)| said).trim();
+    let lower = said.to_lowercase();
+    if lower.contains("remote host identification has changed") {
+        let key = said.split_whitespace().find(|word| word.starts_with("SHA256:")).unwrap_or("another").trim_end_matches('.');
+        let known = said.lines().find(|line| line.starts_with("Offending ")).and_then(|line| line.split_once(" key in "));
+        let place = known.map_or_else(String::new, |(_, place)| format!(", and not the one that is known, in {}", place.trim()));
+        return Some(format!("the host's key has changed: it is {key} now{place}"));
+    }
+    if lower.contains("host key verification failed") {
+        return Some("ssh doesn't know the host's key".into());
+    }
+    lower.contains("permission denied (").then(|| format!("ssh was not let in: {}", clean(said)))
 }
 
 /// An error of this side's own.
@@ -197,6 +216,25 @@ mod tests {
         );
         assert_eq!(clean("QEMU said no"), "QEMU said no");
         assert_eq!(clean(""), "");
+    }
+
+    #[test]
+    fn what_ssh_says_is_said_in_few_words() {
+        let of = |said: &str| of_ssh(&format!("Cannot recv data: {said}: Connection reset by peer"));
+        assert_eq!(of("Host key verification failed.").unwrap(), "ssh doesn't know the host's key");
+        let changed = "@@@@@@@@@@@@@@@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@@@@@@@@@@@@@@@@@\n\
+                       The fingerprint for the ED25519 key sent by the remote host is\nSHA256:abc.\n\
+                       Offending ED25519 key in /root/.ssh/known_hosts:1\nHost key verification failed.";
+        assert_eq!(
+            of(changed).unwrap(),
+            "the host's key has changed: it is SHA256:abc now, and not the one that is known, in /root/.ssh/known_hosts:1"
+        );
+        assert_eq!(
+            of("root@kvm1: Permission denied (publickey).").unwrap(),
+            "ssh was not let in: root@kvm1: Permission denied (publickey)."
+        );
+        assert_eq!(of("ssh: connect to host kvm1 port 22: No route to host"), None);
+        assert_eq!(of_ssh("Failed to connect socket: Permission denied"), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::ffi::{Event, Listener, Source};
 use super::read::{LIMIT, failed};
 use super::workers::{Thread, workers};
 use crate::host::events::Hub;
-use crate::host::{ErrorKind, Hint, HostError};
+use crate::host::{ErrorKind, Hint, HostError, REBOOTED};
 use crate::observe::Target;
 
 /// What is asked for, and the words for it where the event has none of its own.
@@ -25,7 +25,7 @@ use crate::observe::Target;
 /// Left out is what says nothing of what a manifest can say: clocks, balloons, graphics clients, the progress of migrations.
 const EVENTS: &[(Source, u32, &str)] = &[
     (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_LIFECYCLE, "lifecycle"),
-    (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_REBOOT, "rebooted"),
+    (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_REBOOT, REBOOTED),
     (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_WATCHDOG, "watchdog"),
     (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_IO_ERROR_REASON, "io-error"),
     (Source::Domain, sys::VIR_DOMAIN_EVENT_ID_CONTROL_ERROR, "control-error"),

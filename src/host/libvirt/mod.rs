@@ -24,6 +24,7 @@ mod plugs;
 mod pools;
 mod read;
 mod runtime;
+mod spread;
 mod transport;
 mod volumes;
 mod watch;
@@ -53,7 +54,8 @@ impl Connector for LibvirtConnector {
     }
 }
 
-/// A node behind a libvirt URI. It may be used by many at once; at most four calls are on their way to it.
+/// A node behind a libvirt URI. It may be used by many at once; at most four calls are on their way to it, or six times as many where
+/// it is far away.
 pub struct LibvirtHost {
     calls: Arc<Calls>,
     watch: Arc<Watch>,

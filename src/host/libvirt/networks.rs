@@ -2,7 +2,7 @@
 //!
 //! What a change means for the guests on a network is the planner's to weigh, not this file's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use virt::network::Network;
@@ -18,9 +18,10 @@ use crate::plan::{Edit, Replug, Section, Side};
 
 /// A network as the lists show it.
 pub(super) struct Listed {
-    network: Network,
+    /// By the connection that listed it.
+    pub(super) network: Network,
     name: String,
-    uuid: Uuid,
+    pub(super) uuid: Uuid,
     active: bool,
     autostart: bool,
     persistent: bool,
@@ -76,9 +77,16 @@ pub(super) fn find(cx: &Cx<'_>, name: &str) -> Result<Option<Listed>, HostError>
     }))
 }
 
-/// The rest of a listed network; none if it is gone.
-pub(super) fn describe(listed: &Listed, leases: bool) -> Result<Option<RawNetwork>, HostError> {
-    let Listed { network, name, .. } = listed;
+/// All networks, by their UUIDs.
+pub(super) fn handles(cx: &Cx<'_>) -> Result<BTreeMap<Uuid, Network>, HostError> {
+    let all = cx.connect().list_all_networks(0).map_err(failed)?;
+    cx.alive();
+    all.into_iter().map(|network| Ok((network.uuid().map_err(failed)?, network))).collect()
+}
+
+/// The rest of a listed network, by any connection's handle; none if it is gone.
+pub(super) fn describe(listed: &Listed, network: &Network, leases: bool) -> Result<Option<RawNetwork>, HostError> {
+    let Listed { name, .. } = listed;
     let document = |flags| if_there(network.xml_desc(flags)).map_err(|error| named(error, "network", name));
     let inactive = match document(sys::VIR_NETWORK_XML_INACTIVE) {
         // The test driver has one document only.

@@ -2,7 +2,7 @@
 //!
 //! A read never refreshes a pool: what changed behind libvirt's back is seen after the refresh that an apply makes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use virt::storage_pool::StoragePool;
@@ -17,9 +17,10 @@ use crate::observe::{RawPool, RawVolume};
 
 /// A volume as its pool's list shows it.
 pub(super) struct ListedVolume {
-    volume: StorageVol,
-    pool: String,
-    name: String,
+    /// By the connection that listed it.
+    pub(super) volume: StorageVol,
+    pub(super) pool: String,
+    pub(super) name: String,
 }
 
 /// All pools, and the volumes of those that run.
@@ -102,9 +103,17 @@ fn document(pool: &StoragePool, name: &str) -> Result<Option<String>, HostError>
     document.map_err(|error| named(error, "pool", name))
 }
 
-/// The rest of a listed volume, with its pool's name; none if it is gone.
-pub(super) fn describe(listed: &ListedVolume) -> Result<Option<(String, RawVolume)>, HostError> {
-    let ListedVolume { volume, pool, name } = listed;
+/// The volumes of a pool, by their names; none where it was stopped or is gone.
+pub(super) fn handles(cx: &Cx<'_>, pool: &str) -> Result<BTreeMap<String, StorageVol>, HostError> {
+    let Some(pool) = if_there(cx.connect().lookup_storage_pool_by_name(pool))? else { return Ok(BTreeMap::new()) };
+    let all = contents(&pool)?.unwrap_or_default();
+    cx.alive();
+    all.into_iter().map(|volume| Ok((volume.name().map_err(failed)?, volume))).collect()
+}
+
+/// The rest of a listed volume, with its pool's name, by any connection's handle; none if it is gone.
+pub(super) fn describe(listed: &ListedVolume, volume: &StorageVol) -> Result<Option<(String, RawVolume)>, HostError> {
+    let ListedVolume { pool, name, .. } = listed;
     let xml = match if_there(volume.xml_desc(0)) {
         // Its pool was stopped since it was listed.
         Err(error) if error.kind == ErrorKind::InvalidState => None,

@@ -1,25 +1,26 @@
-//! Reading a node: first its lists, few calls for all, then the documents, spread over the node's threads.
+//! Reading a node: first its lists, few calls for all, then the documents (`spread`).
 //!
 //! Nothing is changed, not even by a refresh, and no document is looked into. What vanishes between its list and its document is
 //! left out, as if it had gone a moment earlier. Everything comes in the order of names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use virt::error::Error;
 
 use super::calls::{Ask, Calls, Cx, On};
 use super::connection::Connection;
-use super::error::{At, own, translate};
+use super::error::{At, translate};
+use super::spread::{FEW, describe, spread};
 use super::{domains, networks, pools};
 use crate::host::{ErrorKind, HostError};
 use crate::observe::{RawDomain, RawHost, RawNetwork, RawNode, RawPool, RawVolume, Scope, Target};
 
 /// How long a read may go on without an answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(30);
-/// So many documents are read right after the lists; more are spread over threads.
-const FEW: usize = 32;
+/// How often a node that seems far away is asked once more for something that costs it nothing.
+const DOUBTS: usize = 2;
 
 /// What a list gave, and what is to be read of it yet.
 pub(super) enum Item {
@@ -32,8 +33,10 @@ pub(super) enum Item {
 }
 
 /// What was read of an item.
-enum Piece {
+pub(super) enum Piece {
+    /// A domain.
     Domain(RawDomain),
+    /// A network.
     Network(RawNetwork),
     /// A volume and the name of its pool.
     Volume(String, RawVolume),
@@ -47,13 +50,29 @@ struct Survey {
     items: Vec<Item>,
     pieces: Vec<Piece>,
     connection: Option<Arc<Connection>>,
+    /// Whether its lists are to be asked for yet.
+    far: bool,
 }
 
 /// Reads what `scope` names.
 pub(super) async fn read(calls: &Arc<Calls>, scope: &Scope) -> Result<RawNode, HostError> {
     let asked = scope.clone();
-    let survey = calls.call(Ask::within(LIMIT), move |cx| survey(cx, &asked)).await?;
-    let Survey { host, pools, items, mut pieces, connection } = survey;
+    let mut survey = calls.call(Ask::within(LIMIT), move |cx| survey(cx, &asked)).await?;
+    if survey.far {
+        let lists = |list: fn(&Cx<'_>, &mut Survey) -> Result<(), HostError>| {
+            let ask = Ask { on: survey.connection.clone().map_or(On::Any, On::This), ..Ask::within(LIMIT) };
+            calls.call(ask, move |cx| {
+                let mut survey = Survey::default();
+                list(cx, &mut survey).map(|()| survey)
+            })
+        };
+        let (domains, networks, pools) = tokio::try_join!(lists(list_domains), lists(list_networks), lists(list_pools))?;
+        for part in [domains, networks, pools] {
+            survey.items.extend(part.items);
+            survey.pools.extend(part.pools);
+        }
+    }
+    let Survey { host, pools, items, mut pieces, connection, .. } = survey;
     if let Some(connection) = connection.filter(|_| !items.is_empty()) {
         pieces.extend(spread(calls, items, &connection, scope.asks_guests()).await?);
     }
@@ -70,11 +89,13 @@ fn survey(cx: &Cx<'_>, scope: &Scope) -> Result<Survey, HostError> {
         Scope::Host => survey.host = host(cx)?,
         Scope::Everything | Scope::WithGuests => {
             survey.host = host(cx)?;
-            survey.items.extend(domains::list(cx)?.into_iter().map(Item::Domain));
-            survey.items.extend(networks::list(cx)?.into_iter().map(Item::Network));
-            let (pools, volumes) = pools::list(cx)?;
-            survey.pools = pools;
-            survey.items.extend(volumes.into_iter().map(Item::Volume));
+            // From far away they are asked for side by side.
+            survey.far = cx.is_far();
+            if !survey.far {
+                list_domains(cx, &mut survey)?;
+                list_networks(cx, &mut survey)?;
+                list_pools(cx, &mut survey)?;
+            }
         }
         Scope::Near(targets) => {
             survey.host = host(cx)?;
@@ -82,19 +103,45 @@ fn survey(cx: &Cx<'_>, scope: &Scope) -> Result<Survey, HostError> {
         }
         Scope::Objects(targets) | Scope::Guests(targets) => objects(cx, targets, &mut survey)?,
     }
-    if survey.items.len() <= FEW {
+    if survey.items.len() <= if cx.is_far() { 1 } else { FEW } {
         let guests = scope.asks_guests();
         for item in std::mem::take(&mut survey.items) {
-            survey.pieces.extend(describe(cx, &item, guests)?);
+            survey.pieces.extend(describe(cx, &item, None, guests)?);
         }
     }
     Ok(survey)
 }
 
+fn list_domains(cx: &Cx<'_>, survey: &mut Survey) -> Result<(), HostError> {
+    survey.items.extend(domains::list(cx)?.into_iter().map(Item::Domain));
+    Ok(())
+}
+
+fn list_networks(cx: &Cx<'_>, survey: &mut Survey) -> Result<(), HostError> {
+    survey.items.extend(networks::list(cx)?.into_iter().map(Item::Network));
+    Ok(())
+}
+
+fn list_pools(cx: &Cx<'_>, survey: &mut Survey) -> Result<(), HostError> {
+    let (pools, volumes) = pools::list(cx)?;
+    survey.pools = pools;
+    survey.items.extend(volumes.into_iter().map(Item::Volume));
+    Ok(())
+}
+
 fn host(cx: &Cx<'_>) -> Result<RawHost, HostError> {
     let connect = cx.connect();
+    let mut times = Vec::with_capacity(1 + DOUBTS);
+    let libvirt_version = loop {
+        let asked = Instant::now();
+        let version = connect.lib_version().map_err(failed)?.into();
+        times.push(asked.elapsed());
+        cx.took(&times);
+        if !cx.is_far() || times.len() > DOUBTS {
+            break version;
+        }
+    };
     let hostname = connect.hostname().map_err(failed)?;
-    let libvirt_version = connect.lib_version().map_err(failed)?.into();
     let capabilities = connect.capabilities().map_err(failed)?;
     cx.alive();
     Ok(RawHost { hostname, libvirt_version, capabilities })
@@ -120,55 +167,6 @@ fn objects(cx: &Cx<'_>, targets: &BTreeSet<Target>, survey: &mut Survey) -> Resu
         survey.items.extend(volumes.into_iter().map(Item::Volume));
     }
     Ok(())
-}
-
-/// Reads many documents with several calls in flight on one connection, which libvirtd serves side by side.
-async fn spread(
-    calls: &Arc<Calls>,
-    items: Vec<Item>,
-    connection: &Arc<Connection>,
-    guests: bool,
-) -> Result<Vec<Piece>, HostError> {
-    let share = items.len().div_ceil(calls.readers()).max(FEW);
-    let mut items = items.into_iter();
-    let mut jobs = tokio::task::JoinSet::new();
-    loop {
-        let part: Vec<Item> = items.by_ref().take(share).collect();
-        if part.is_empty() {
-            break;
-        }
-        let (calls, connection) = (Arc::clone(calls), Arc::clone(connection));
-        jobs.spawn(async move {
-            let ask = Ask { on: On::This(connection), ..Ask::within(LIMIT) };
-            calls
-                .call(ask, move |cx| {
-                    let mut pieces = Vec::with_capacity(part.len());
-                    for item in &part {
-                        pieces.extend(describe(cx, item, guests)?);
-                    }
-                    Ok(pieces)
-                })
-                .await
-        });
-    }
-    let mut pieces = Vec::new();
-    while let Some(part) = jobs.join_next().await {
-        pieces.extend(part.map_err(|_| own(ErrorKind::Unreachable, "reading the node was broken off"))??);
-    }
-    Ok(pieces)
-}
-
-fn describe(cx: &Cx<'_>, item: &Item, guests: bool) -> Result<Option<Piece>, HostError> {
-    if cx.deserted() {
-        return Err(own(ErrorKind::Unreachable, "nobody waits for it"));
-    }
-    let piece = match item {
-        Item::Domain(listed) => domains::describe(listed)?.map(Piece::Domain),
-        Item::Network(listed) => networks::describe(listed, guests)?.map(Piece::Network),
-        Item::Volume(listed) => pools::describe(listed)?.map(|(pool, volume)| Piece::Volume(pool, volume)),
-    };
-    cx.alive();
-    Ok(piece)
 }
 
 fn assemble(host: RawHost, pools: Vec<RawPool>, pieces: Vec<Piece>) -> RawNode {

@@ -133,10 +133,14 @@ fn found_ready(p: &Planner<'_>, wanted: &Wanted, pool: &PoolState, file: &str, d
     if let Some(record) = entry.filter(|record| record.file == file && record.digest_sha256 == digest) {
         return (record.ready && same_size(record.size)).then_some(record);
     }
-    // The ledger doesn't know it. Its name tells its content; its length, or a VM of ours that is built on it, that it is whole.
-    let facts = p.sources.images.get(&wanted.object.name);
+    // The ledger doesn't know it. Its name tells its content; that it is whole is told by a VM of ours that is built on it, or by its
+    // length and what was written to it: one that was made and never filled has the length, too.
+    let filled = |facts: &ImageFacts| {
+        let holds = facts.format != "qcow2" || (volume.format == facts.format && volume.capacity == facts.virtual_size);
+        volume.physical == Some(facts.size) && volume.allocation > 0 && holds
+    };
     let built_on = p.marked_backing(wanted.node.as_ref(), &volume.path);
-    let whole = facts.is_some_and(|facts| volume.physical == Some(facts.size)) || built_on;
+    let whole = p.sources.images.get(&wanted.object.name).is_some_and(filled) || built_on;
     let Spec::Template(spec) = &wanted.spec else { return None };
     whole.then(|| TemplateRecord {
         digest_sha256: digest.to_owned(),

@@ -114,9 +114,12 @@ pub(super) fn lane(wanted: &Wanted) -> Lane {
 
 /// Whether a domain of ours with this uid stands on another node. Then nothing is done.
 fn elsewhere(p: &mut Planner<'_>, wanted: &Wanted, node: &Name) -> bool {
+    let here = p.node(node).and_then(|state| state.host.uuid);
     let other = p.observed.nodes.iter().find_map(|(name, view)| {
         let NodeView::Reached(state) = view else { return None };
+        // A Node that is this machine once more is said already.
         let there = name != node
+            && (here.is_none() || state.host.uuid != here)
             && state.domains.values().any(|domain| {
                 domain.doc.mark.as_ref().is_some_and(|mark| mark.uid == wanted.uid && mark.fleet == p.desired.fleet)
             });

@@ -9,7 +9,7 @@ use crate::name::{Kind, MacAddr, Name, ObjectRef};
 use crate::observe::DomainState;
 use crate::plan::model::{FieldChange, Shown};
 use crate::plan::planner::{Draft, Planner};
-use crate::plan::{Edit, Lane, Op, Section, Side, reservations};
+use crate::plan::{Edit, Lane, Op, Precondition, Section, Side, reservations};
 use crate::resolve::Wanted;
 use crate::xml;
 
@@ -131,7 +131,10 @@ pub(in crate::plan) fn reserve(
     let host = crate::manifest::DhcpHost { name: host, mac: ip.is_ipv4().then_some(mac), ip };
     // The index of the network's address whose subnet holds it.
     let index = subnets_after(p, node, network).iter().position(|net| net.is_some_and(|net| net.contains(&ip))).unwrap_or(0);
-    Draft::new(
+    // One that is yet to be made gets the UUID of its identity.
+    let made = || p.desired.objects.get(&ObjectRef::on(Kind::Network, network.clone(), node)).map(|wanted| wanted.uid);
+    let uuid = p.network(network, node).map(|state| state.uuid).or_else(made);
+    let draft = Draft::new(
         Op::NetworkUpdate {
             name: name.clone(),
             section: Section::DhcpHost,
@@ -141,5 +144,9 @@ pub(in crate::plan) fn reserve(
             parent_index: i32::try_from(index).unwrap_or(-1),
         },
         Lane::Object(format!("network/{name}")),
-    )
+    );
+    match uuid {
+        Some(uuid) => draft.when(Precondition::Uuid(uuid)),
+        None => draft,
+    }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::virtual_machine::lane;
+use super::vm_rebuild::of_vm;
 use super::vm_restart::{Restart, restart};
 use crate::manifest::{self, OnTimeout, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
 use crate::observe::{DomainState, OffReason, PowerState};
@@ -43,6 +44,9 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
                 (RunStrategy::Once, _) => !ran,
                 (RunStrategy::Manual | RunStrategy::Halted, _) => false,
             };
+            let off_by = Precondition::OffBy { uuid: domain.uuid, reason: domain.off_reason };
+            // One that is rebuilt is looked at as it will be once it was stopped.
+            let is_found_off = of_vm(p, &wanted.object).is_none();
             start.then(|| Power {
                 verb: Verb::Start,
                 reason: if broken_off {
@@ -51,7 +55,13 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
                     format!("it is off, and runStrategy is {strategy:?}")
                 },
                 effect: Effect::Start,
-                drafts: start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once && !ran),
+                drafts: start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once && !ran)
+                    .into_iter()
+                    .map(|draft| match draft.op {
+                        Op::DomainStart { .. } if is_found_off => draft.when(off_by.clone()),
+                        _ => draft,
+                    })
+                    .collect(),
             })
         }
         PowerState::Running | PowerState::ShuttingDown if strategy == RunStrategy::Halted => Some(Power {
@@ -245,7 +255,12 @@ pub(super) fn follow(
         *effect = Effect::Restart;
     }
     row.effect = Effect::Restart;
-    row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| draft.restarting(true)));
+    let process = domain.live.as_ref().and_then(|live| live.id);
+    row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| match process {
+        // Whoever starts it anew meanwhile has brought it what it waits for.
+        Some(process) => draft.when(Precondition::Process { uuid: domain.uuid, process }).restarting(true),
+        None => draft.restarting(true),
+    }));
     row.drafts.extend(start_drafts(p, wanted, domain.uuid, false));
 }
 

@@ -89,6 +89,13 @@ fn a_file_beside_a_manifest_is_hashed_once_and_kept_for_the_upload() {
     let kept = place.cache().keep(&object(), &facts).unwrap();
     assert_eq!(kept.local_path.metadata().unwrap().mode() & 0o777, 0o600);
     assert_eq!(fs::read(&kept.local_path).unwrap(), disk());
+    let mut rotten = disk();
+    *rotten.last_mut().unwrap() ^= 1;
+    fs::write(&kept.local_path, rotten).unwrap();
+    let error = place.cache().keep(&object(), &facts).unwrap_err().to_string();
+    assert!(error.contains("no longer held what was fetched"), "{error}");
+    assert_eq!(place.kept(), [""; 0], "it is fetched or copied anew");
+    fs::write(&kept.local_path, disk()).unwrap();
     fs::remove_file(&kept.local_path).unwrap();
     fs::write(&facts.local_path, "something else").unwrap();
     let error = place.cache().keep(&object(), &facts).unwrap_err().to_string();
@@ -154,6 +161,26 @@ fn a_key_pair_is_made_once() {
     assert!(fs::read_to_string(&path).unwrap().starts_with("-----BEGIN OPENSSH PRIVATE KEY-----\n"));
     assert_eq!(fs::read_to_string(path.with_extension("pub")).unwrap(), format!("{public}\n"));
 
+    // A bit that was altered is noticed, or it is the same pair.
+    let bytes = fs::read(&path).unwrap();
+    let pair = |text: &[u8]| {
+        let key = ssh_key::PrivateKey::from_openssh(text).unwrap();
+        key.key_data().ed25519().unwrap().to_bytes()
+    };
+    let (mut tried, mut noticed) = (0, 0);
+    for bit in (0..bytes.len() * 8).step_by(11) {
+        tried += 1;
+        let mut altered = bytes.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &altered).unwrap();
+        match keys.public(&ops, None) {
+            Ok(Some(_)) => assert_eq!(pair(&altered), pair(&bytes), "bit {bit}"),
+            answer => noticed += usize::from(answer.is_err()),
+        }
+    }
+    assert!(noticed * 10 > tried * 7, "{noticed} of {tried}");
+    fs::write(&path, bytes).unwrap();
+
     fs::remove_file(path.with_extension("pub")).unwrap();
     assert_eq!(keys.generate(&ops, None).unwrap(), public, "a kill between the two files");
     assert!(path.with_extension("pub").exists());
@@ -163,7 +190,10 @@ fn a_key_pair_is_made_once() {
     fs::remove_file(&path).unwrap();
     for known in [None, Some(public.as_str())] {
         let missing = keys.generate(&ops, known).unwrap_err().to_string();
-        assert!(missing.starts_with("KeyPair/ops: its private half ") && missing.ends_with("--rotate KeyPair/ops"), "{missing}");
+        assert!(
+            missing.starts_with("KeyPair/ops: its private half ") && missing.ends_with("make a KeyPair of another name"),
+            "{missing}"
+        );
     }
     assert_ne!(keys.rotate(&ops).unwrap(), public);
     fs::write(&path, "noise").unwrap();

@@ -1,0 +1,262 @@
+//! A set over three nodes, one of which is away, hangs, or is another machine than before: what stands on the others is done, and before
+//! anybody has given up on that one. And a fourth that is far away, which takes its time meanwhile.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use jvp::host::Host;
+use jvp::observe::Scope;
+
+use crate::checkout::{Answer, Checkout};
+use crate::far;
+use crate::proxy::{Link, Proxy};
+use crate::scenarios::{EMPTY, FLEET, lab_or_return};
+use crate::support::{Lab, left_out, still};
+
+/// Each Node with the lab's node that it is.
+const NODES: [(&str, &str); 3] = [("one", "a"), ("two", "b"), ("three", "c")];
+
+/// The set; the second Node is behind a proxy.
+struct Set<'a> {
+    lab: &'a Lab,
+    checkout: Checkout,
+    proxy: Proxy,
+}
+
+impl<'a> Set<'a> {
+    fn new(lab: &'a Lab) -> Self {
+        let set = Self { lab, checkout: Checkout::new(""), proxy: far::behind(lab, "b", Link::default()) };
+        std::fs::write(set.checkout.folder().join("still.img"), still()).expect("it can be written");
+        set
+    }
+
+    /// A pool, a template, a network and a guest that runs on each node, and these words in each guest's title.
+    fn titled(&self, title: &str) {
+        self.written(title, [&self.lab.uri("a"), &self.proxy.uri(), &self.lab.uri("c")]);
+    }
+
+    fn written(&self, title: &str, uris: [&str; 3]) {
+        let mut text = format!(
+            "apiVersion: jvp.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: lab}}\nspec: {{id: {FLEET}}}\n---\n\
+             apiVersion: jvp.dev/v1alpha1\nkind: Network\nmetadata: {{name: lan}}\n\
+             spec: {{mode: Isolated, ips: [{{address: 198.18.7.1/24}}]}}\n"
+        );
+        for ((name, node), uri) in NODES.into_iter().zip(uris) {
+            text += &format!(
+                r#"---
+apiVersion: jvp.dev/v1alpha1
+kind: Node
+metadata: {{name: {name}}}
+spec: {{uri: "{uri}", defaults: {{accelerator: TCG}}}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: StoragePool
+metadata: {{name: pool-{name}}}
+spec: {{type: Dir, nodes: [{name}], target: {{path: {pool}}}}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: Template
+metadata: {{name: still-{name}}}
+spec: {{pool: pool-{name}, source: {{file: still.img}}, format: raw}}
+---
+apiVersion: jvp.dev/v1alpha1
+kind: VirtualMachine
+metadata: {{name: vm-{name}}}
+spec:
+  node: {name}
+  title: {title}
+  memory: 96Mi
+  runStrategy: Always
+  disks: [{{name: root, claim: {{pool: pool-{name}, source: {{template: still-{name}}}}}}}]
+  interfaces: [{{name: eth0, network: lan}}]
+"#,
+                pool = self.lab.images(node).join("pool").display(),
+            );
+        }
+        self.checkout.write("all.yaml", &text);
+    }
+
+    /// The title of a Node's guest, as it runs; none where there is none.
+    fn title(&self, which: usize) -> String {
+        let (name, node) = NODES[which];
+        let running = self.lab.virsh(node, &["list", "--name"]);
+        if !running.lines().any(|line| line.trim() == format!("vm-{name}")) {
+            return String::new();
+        }
+        self.lab.virsh(node, &["desc", &format!("vm-{name}"), "--title"]).trim().to_owned()
+    }
+
+    /// The first and the third node have all of it.
+    #[track_caller]
+    fn others_are(&self, title: &str, said: &str) {
+        assert_eq!([self.title(0), self.title(2)], [title, title], "{said}");
+    }
+
+    /// All is well again: the next run does what was left, and then nothing is to be done.
+    #[track_caller]
+    fn converges(&self, title: &str) {
+        self.checkout.jvp(&["apply", "-y"]).exits(0);
+        self.checkout.jvp(&EMPTY).exits(0);
+        assert_eq!(self.title(1), title);
+        self.others_are(title, "");
+    }
+
+    fn starts(&self, args: &[&str]) -> Child {
+        let mut command = self.checkout.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it can be started")
+    }
+}
+
+/// Two runs that do the same may differ in so many calls.
+const SLACK: u32 = 3;
+
+/// So many of these moments, or all of them; which ones, a number chooses.
+fn moments(of: u32, some: u32) -> Vec<u32> {
+    let said = std::env::var("JVP_TEST_CALLS").ok();
+    if said.as_deref() == Some("all") {
+        return (1..=of).collect();
+    }
+    let number = said.and_then(|said| said.parse().ok()).unwrap_or_else(std::process::id);
+    eprintln!("{some} of {of} moments: JVP_TEST_CALLS={number} takes these again, JVP_TEST_CALLS=all takes all");
+    (0..some).map(|which| (number + which * of / some) % of + 1).collect()
+}
+
+/// The calls to the second node while a command runs.
+fn calls(set: &Set<'_>, args: &[&str], code: i32) -> u32 {
+    set.proxy.traffic();
+    set.checkout.jvp(args).exits(code);
+    set.proxy.traffic().calls
+}
+
+fn is_away_at_each_moment(set: &Set<'_>) {
+    // One that nobody has ever met may have a VM already, which is then not made a second time; all else is done.
+    set.titled("first");
+    set.proxy.away(true);
+    let answer = set.checkout.jvp(&["apply", "-y"]).exits(4).says("Node/two").says("look whether libvirt runs there");
+    answer.says("VirtualMachine/vm-one: it may stand on Node/two");
+    for node in ["a", "c"] {
+        assert!(set.lab.virsh(node, &["net-list", "--name"]).contains("lan"));
+    }
+    set.proxy.away(false);
+    set.converges("first");
+    // One that was met holds up nobody from the beginning on.
+    set.checkout
+        .jvp(&[
+            "delete",
+            "-y",
+            "--with-data",
+            "--force-stop",
+            "VM/vm-one",
+            "--force-stop",
+            "VM/vm-two",
+            "--force-stop",
+            "VM/vm-three",
+        ])
+        .exits(0);
+    set.proxy.away(true);
+    let answer = set.checkout.jvp(&["apply", "-y"]).exits(4);
+    set.others_are("first", &answer.text);
+    set.proxy.away(false);
+    set.converges("first");
+
+    let planned = calls(set, &EMPTY, 0);
+    set.titled("second");
+    for moment in moments(planned, 2) {
+        set.proxy.away_at(moment);
+        let answer = set.checkout.jvp(&["plan"]);
+        assert!(!set.proxy.never_came(), "moment {moment} of {planned}");
+        let answer = answer.exits(4).says("Node/two").says("VirtualMachine/vm-one").says("VirtualMachine/vm-three");
+        assert!(answer.text.contains("Plan: 2 to change"), "moment {moment}: {}", answer.text);
+        set.proxy.away(false);
+    }
+    let applied = calls(set, &["apply", "-y"], 0);
+    assert!(applied > planned, "{applied} and {planned} calls");
+    for moment in moments(applied - SLACK, 2) {
+        let title = format!("away-{moment}");
+        set.titled(&title);
+        set.proxy.away_at(moment);
+        let answer = set.checkout.jvp(&["apply", "-y"]);
+        assert!(!set.proxy.never_came(), "moment {moment} of {applied}");
+        assert!(matches!(answer.code, Some(4 | 5)), "moment {moment}: {:?} {}", answer.code, answer.text);
+        set.others_are(&title, &answer.text);
+        set.proxy.away(false);
+        set.converges(&title);
+    }
+}
+
+fn hangs_in_the_middle_of_a_call(set: &Set<'_>) {
+    let planned = calls(set, &EMPTY, 0);
+    set.titled("before");
+    let applied = calls(set, &["apply", "-y"], 0);
+    let pid = set.lab.script(&["pid", "b"]).trim().to_owned();
+    for (again, moment) in moments(applied - planned - SLACK, 2).into_iter().enumerate() {
+        let (title, moment) = (format!("hangs-{moment}"), planned + moment);
+        set.titled(&title);
+        let stop = pid.clone();
+        set.proxy.at(moment, move || {
+            assert!(Command::new("kill").args(["-STOP", &stop]).status().is_ok_and(|status| status.success()));
+        });
+        let mut child = set.starts(&["apply", "-y"]);
+        while set.title(0) != title || set.title(2) != title {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before the others were done");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // The others are done, and nobody has given up on this one yet.
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(child.try_wait().unwrap().is_none() && !set.proxy.never_came(), "moment {moment}");
+        let goes_on = || set.lab.signal("b", "-CONT");
+        if again == 0 {
+            goes_on();
+        }
+        let answer = Answer::from(child.wait_with_output().expect("it ends"));
+        if again > 0 {
+            goes_on();
+            let answer = answer.exits(5).says("VirtualMachine/vm-two").says("once the node is back, run it again");
+            set.others_are(&title, &answer.text);
+        } else {
+            answer.exits(0);
+        }
+        set.converges(&title);
+    }
+}
+
+fn is_another_machine(set: &Set<'_>) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let many = || runtime.block_on(set.lab.host("d").read(&Scope::Everything)).expect("it can be read").domains;
+    let before = many();
+    let (one, three, other) = (set.lab.uri("a"), set.lab.uri("c"), set.lab.uri("d"));
+    set.written("another", [&one, &other, &three]);
+    set.checkout.jvp(&["plan"]).exits(6).says("Node/two: it is another machine").says("jvp node accept two");
+    let answer = set.checkout.jvp(&["apply", "-y"]).exits(6).says("Node/two: it is another machine");
+    set.others_are("another", &answer.text);
+    assert!(many() == before, "something was done on the other machine");
+
+    // Two Nodes that are one host, which stays the one that it was met as.
+    set.written("twice", [&one, &set.proxy.uri(), &one]);
+    let third = set.lab.inventory("c");
+    let answer = set.checkout.jvp(&["apply", "-y"]).exits(6).says("Node/three: it is the same machine as Node/one");
+    assert_eq!([set.title(0), set.title(1)], ["twice", "twice"], "{}", answer.says("keep one Node a host").text);
+    let guests = set.lab.virsh("a", &["list", "--all", "--name"]);
+    assert_eq!(guests.split_whitespace().collect::<Vec<_>>(), ["vm-one"]);
+    assert!(set.lab.inventory("c") == third, "something was done");
+    // What goes on the others doesn't go there, and is forgotten nowhere.
+    set.checkout.jvp(&["delete", "VM/vm-three", "-y"]).exits(6).says("it stands on Node/three, where nothing is done");
+    set.titled("last");
+    set.converges("last");
+}
+
+#[test]
+fn a_node_that_is_away_hangs_or_is_another_machine_costs_the_others_nothing() {
+    let lab = lab_or_return!(4);
+    std::thread::scope(|scope| {
+        let far = scope.spawn(|| {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(far::is_read_and_filled_side_by_side(&lab, "d", 600));
+        });
+        let set = Set::new(&lab);
+        is_away_at_each_moment(&set);
+        hangs_in_the_middle_of_a_call(&set);
+        far.join().expect("the far node");
+        is_another_machine(&set);
+    });
+}
