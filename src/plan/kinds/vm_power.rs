@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::virtual_machine::lane;
+use super::vm_rebuild::of_vm;
 use super::vm_restart::{Restart, restart};
 use crate::manifest::{self, OnTimeout, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
 use crate::observe::{DomainState, OffReason, PowerState};
@@ -44,6 +45,8 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
                 (RunStrategy::Manual | RunStrategy::Halted, _) => false,
             };
             let off_by = Precondition::OffBy { uuid: domain.uuid, reason: domain.off_reason };
+            // One that is rebuilt is looked at as it will be once it was stopped.
+            let is_found_off = of_vm(p, &wanted.object).is_none();
             start.then(|| Power {
                 verb: Verb::Start,
                 reason: if broken_off {
@@ -55,7 +58,7 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
                 drafts: start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once && !ran)
                     .into_iter()
                     .map(|draft| match draft.op {
-                        Op::DomainStart { .. } => draft.when(off_by.clone()),
+                        Op::DomainStart { .. } if is_found_off => draft.when(off_by.clone()),
                         _ => draft,
                     })
                     .collect(),
