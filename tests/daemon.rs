@@ -26,6 +26,7 @@ use jvp::host::{Connector, Hint};
 use jvp::name::ObjectRef;
 use jvp::observe::Target;
 use jvp::plan::{MaxDeletes, Op};
+use jvp::resolve::Memo;
 use jvp::source::{Given, check, read_set};
 use jvp::store::{ConditionStatus, StateDir, Store};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -178,7 +179,7 @@ fn tree(folder: &Path, uri: &str, manifests: &str, number: u32) -> News {
     );
     std::fs::write(folder.join("all.yaml"), head + manifests).unwrap();
     let mut set = read_set(&[folder.to_str().unwrap().to_owned()], &mut std::io::empty());
-    let (desired, _) = check(&mut set, &Given { uri: "qemu:///system", allowed: &|_| false }, || None);
+    let (desired, _) = check(&mut set, &Given { uri: "qemu:///system", allowed: &|_| false }, || None, &mut Memo::default());
     assert!(!diag::has_errors(&set.diagnostics), "{:#?}", set.diagnostics);
     let revision = Revision { id: format!("r{number}"), author: None, subject: None };
     News::Tree(Box::new(Tree { set, desired, revision, hold: Box::new(()) }))

@@ -40,12 +40,23 @@ fn advice(error: &HostError) -> &'static str {
 
 /// Reads all hosts.
 pub async fn observe(hosts: &BTreeMap<Name, Arc<dyn Host>>, scope: &Scope) -> Observed {
+    observe_again(hosts, scope, None).await
+}
+
+/// Reads all hosts; of what is as it was `before` no document is read a second time.
+pub(super) async fn observe_again(
+    hosts: &BTreeMap<Name, Arc<dyn Host>>,
+    scope: &Scope,
+    before: Option<&Arc<Observed>>,
+) -> Observed {
     let mut tasks = JoinSet::new();
     for (name, host) in hosts {
-        let (name, host, scope) = (name.clone(), host.clone(), scope.clone());
+        let (name, host, scope, before) = (name.clone(), host.clone(), scope.clone(), before.cloned());
         tasks.spawn(async move {
             let view = match host.read(&scope).await {
-                Ok(raw) => NodeView::Reached(Box::new(NodeState::read(raw))),
+                Ok(raw) => {
+                    NodeView::Reached(Box::new(NodeState::read_again(raw, before.as_ref().and_then(|before| before.node(&name)))))
+                }
                 Err(error) => {
                     let message = format!("{}; {}", error.message, advice(&error));
                     NodeView::Unreachable { message, denied: error.kind == ErrorKind::Denied }

@@ -86,7 +86,7 @@ pub struct Subject {
 impl Subject {
     /// What there is to know of an object beforehand; none where neither the manifests nor the inventory have it.
     pub fn new(object: &ObjectRef, desired: &Desired, owned: &Owned) -> Option<Self> {
-        let (wanted, entry) = (desired.objects.get(object), owned.entries.get(object));
+        let (wanted, entry) = (desired.object(object), owned.entry(object));
         if wanted.is_none() && entry.is_none() && !(object.kind == Kind::Node && desired.nodes.contains_key(&object.name)) {
             return None;
         }
@@ -300,7 +300,7 @@ fn features<'a>(desired: &'a Desired, vm: &Wanted) -> Option<&'a TemplateFeature
         wanted.references.iter().map(|reference| &reference.object).filter(|o| o.kind == Kind::Template).cloned().collect()
     };
     let volumes = vm.references.iter().map(|reference| &reference.object).filter(|object| object.kind == Kind::Volume);
-    let of_volumes = volumes.filter_map(|volume| desired.objects.get(volume)).flat_map(templates);
+    let of_volumes = volumes.filter_map(|volume| desired.object(volume)).flat_map(templates);
     of_volumes.chain(templates(vm)).find_map(|template| match &desired.objects.get(&template)?.spec {
         Spec::Template(spec) => spec.features.as_ref(),
         _ => None,

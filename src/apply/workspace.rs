@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::controller::Controller;
-use super::observe::observe;
+use super::observe::observe_again;
 use super::rounds::Seen;
 use super::step::World;
 use crate::host::Host;
 use crate::name::{Name, ObjectRef};
 use crate::observe::{Observed, Scope};
-use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, plan};
+use crate::plan::{Consents, Mode, Owned, Plan, Policy, complete, fingerprint, plan};
 use crate::resolve::Desired;
 use crate::source::{GatherError, Gathering, ManifestSet, gather};
 use crate::store::{Ledger, StateDir, StoreError};
@@ -54,7 +54,12 @@ impl Workspace {
 
     /// Looks at every node side by side, and at what is known of sources; makes the inventory whole from the marks.
     pub async fn look(&self, scope: &Scope, inventory: Owned) -> Result<Seen, GatherError> {
-        self.seen(observe(&self.hosts, scope).await, inventory)
+        self.look_again(scope, inventory, None).await
+    }
+
+    /// As [`look`](Self::look), by one who knows what there was before.
+    pub async fn look_again(&self, scope: &Scope, inventory: Owned, before: Option<&Arc<Observed>>) -> Result<Seen, GatherError> {
+        self.seen(observe_again(&self.hosts, scope, before).await, inventory)
     }
 
     /// The same, of nodes that were looked at already.
@@ -64,8 +69,16 @@ impl Workspace {
         Ok(Seen { observed, owned, rebuilt, sources })
     }
 
-    /// Plans from what was seen.
+    /// Plans from what was seen, for somebody who may come back to that very plan.
     pub fn plan(&self, seen: &Seen, policy: &Policy) -> Plan {
+        let plan = self.plan_once(seen, policy);
+        let fingerprint = fingerprint(&plan, &self.desired, &seen.sources, policy);
+        Plan { fingerprint, ..plan }
+    }
+
+    /// Plans from what was seen, for whoever carries the plan out or throws it away: without a fingerprint, which costs as much as
+    /// the manifests are long.
+    pub fn plan_once(&self, seen: &Seen, policy: &Policy) -> Plan {
         plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, policy)
     }
 

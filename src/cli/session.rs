@@ -15,7 +15,7 @@ use crate::host::{Connector, NoProgress};
 use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::Scope;
 use crate::plan::{Consents, Op, Owned, Policy};
-use crate::resolve::Desired;
+use crate::resolve::{Desired, Memo};
 use crate::source::{self, Given, ManifestSet, read_set};
 use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
 
@@ -75,9 +75,19 @@ pub(super) fn read_manifests(
 
 /// Checks and resolves a set; what is wrong is added to its diagnostics.
 pub(super) fn check(set: &mut ManifestSet, global: &Global, fleet: impl FnOnce() -> Option<Uid>) -> (Desired, bool) {
+    check_again(set, global, fleet, &mut Memo::default())
+}
+
+/// As [`check`], with what is known of the last time.
+pub(super) fn check_again(
+    set: &mut ManifestSet,
+    global: &Global,
+    fleet: impl FnOnce() -> Option<Uid>,
+    memo: &mut Memo,
+) -> (Desired, bool) {
     let uri = global.connect.clone().or_else(|| std::env::var("LIBVIRT_DEFAULT_URI").ok().filter(|uri| !uri.is_empty()));
     let uri = uri.unwrap_or_else(|| "qemu:///system".into());
-    source::check(set, &Given { uri: &uri, allowed: &|uri| uri_allowed(uri, &global.allow_uri) }, fleet)
+    source::check(set, &Given { uri: &uri, allowed: &|uri| uri_allowed(uri, &global.allow_uri) }, fleet, memo)
 }
 
 impl std::ops::Deref for Session {

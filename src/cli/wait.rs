@@ -340,7 +340,7 @@ fn kept_stands(object: &ObjectRef, kept: Kept, found: &Result<Standing, CommandE
         Err(error) => return progress.lacks.push(error.message.clone()),
     };
     progress.by_daemon |= found.by_daemon;
-    let Some(lacks) = kept.lacks(found.objects.get(object)) else {
+    let Some(lacks) = kept.lacks(found.objects.get(object).map(|status| &**status)) else {
         if !found.by_daemon {
             out.say(&format!("{object}: as the last daemon found it; none holds the state directory now\n"));
         }

@@ -57,7 +57,8 @@ type Place = (Name, Target);
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Index {
     objects: BTreeMap<Place, ObjectRef>,
-    places: BTreeMap<ObjectRef, BTreeSet<Place>>,
+    /// Few each: a list takes a tenth of the room that a set does.
+    places: BTreeMap<ObjectRef, Vec<Place>>,
 }
 
 impl Index {
@@ -68,14 +69,27 @@ impl Index {
         index
     }
 
-    /// As it is once the entries of these objects are others, and no more work than these.
+    /// As it is once the manifests or the entries of these objects are others, and no more work than these.
     pub(super) fn renew(&mut self, objects: &BTreeSet<ObjectRef>, desired: &Desired, owned: &Owned) {
+        let mut left = BTreeSet::new();
         for place in objects.iter().filter_map(|object| self.places.remove(object)).flatten() {
             if self.objects.get(&place).is_some_and(|object| objects.contains(object)) {
                 self.objects.remove(&place);
+                left.insert(place);
             }
         }
         self.put(objects, objects, desired, owned);
+        left.retain(|place| !self.objects.contains_key(place));
+        if !left.is_empty() {
+            // Whoever came second there is first now.
+            let second = self
+                .places
+                .iter()
+                .filter(|(_, places)| places.iter().any(|place| left.contains(place)))
+                .map(|(object, _)| object.clone());
+            let second: BTreeSet<ObjectRef> = second.collect();
+            self.put(&second, &second, desired, owned);
+        }
     }
 
     fn put<'a>(
@@ -100,7 +114,7 @@ impl Index {
         let name = owned.entries.get(object).map_or(&wanted.libvirt_name, |entry| &entry.libvirt_name);
         if let Some(target) = target(object, name) {
             let place = (node.clone(), target);
-            self.places.entry(object.clone()).or_default().insert(place.clone());
+            self.lies_at(object, &place);
             self.objects.insert(place, object.clone());
         }
     }
@@ -113,8 +127,15 @@ impl Index {
         let file = file.map(|(pool, name)| Target::Volume { pool: pool.clone(), name: name.clone() });
         if let Some(target) = file.or_else(|| target(&entry.object, &entry.libvirt_name)) {
             let place = (node.clone(), target);
-            self.places.entry(object.clone()).or_default().insert(place.clone());
+            self.lies_at(object, &place);
             self.objects.entry(place).or_insert_with(|| object.clone());
+        }
+    }
+
+    fn lies_at(&mut self, object: &ObjectRef, place: &Place) {
+        let places = self.places.entry(object.clone()).or_insert_with(|| Vec::with_capacity(1));
+        if !places.contains(place) {
+            places.push(place.clone());
         }
     }
 
@@ -149,9 +170,18 @@ mod tests {
                 "lastOffReason": null,
             }))
             .unwrap();
-            (entry.object.clone(), entry)
+            (entry.object.clone(), entry.into())
         };
         Owned { entries: vms.iter().map(entry).collect(), ..Owned::default() }
+    }
+
+    #[test]
+    fn who_came_second_in_an_index_is_first_once_the_first_is_gone() {
+        let desired = Desired::default();
+        let mut index = Index::of(&desired, &owned(&[("first", "vm"), ("second", "vm")]));
+        let later = owned(&[("second", "vm")]);
+        index.renew(&["VirtualMachine/first".parse().unwrap()].into(), &desired, &later);
+        assert_eq!(index, Index::of(&desired, &later));
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub(super) struct Looker {
     pub policy: Policy,
     pub generation: u64,
     pub mark: u64,
+    /// What the last look at everything saw.
+    pub before: Option<Arc<Observed>>,
 }
 
 impl Looker {
@@ -67,7 +69,7 @@ impl Looker {
         if renew {
             self.renew().await;
         }
-        let found = self.full(acts).await;
+        let found = self.full(acts, cause).await;
         self.looked(About::Everything, cause, began, found)
     }
 
@@ -108,23 +110,29 @@ impl Looker {
         answers
     }
 
-    async fn full(&self, acts: bool) -> Result<(Seen, Plan), String> {
-        let mut found = self.full_once().await?;
+    async fn full(&self, acts: bool, cause: Cause) -> Result<(Seen, Plan), String> {
+        // Nobody waits for what comes by the clock.
+        let scope = if cause == Cause::Resync { Scope::AtEase } else { Scope::Everything };
+        let mut found = self.full_once(&scope).await?;
         if acts && refresh(&self.workspace.hosts, &found.1).await {
-            found = self.full_once().await?;
+            found = self.full_once(&Scope::Everything).await?;
         }
         Ok(found)
     }
 
-    async fn full_once(&self) -> Result<(Seen, Plan), String> {
-        let seen = self.workspace.look(&Scope::Everything, self.ledger.owned()).await.map_err(|error| error.to_string())?;
+    async fn full_once(&self, scope: &Scope) -> Result<(Seen, Plan), String> {
+        let seen = self
+            .workspace
+            .look_again(scope, self.ledger.owned(), self.before.as_ref())
+            .await
+            .map_err(|error| error.to_string())?;
         self.planned(seen).await
     }
 
     async fn planned(&self, seen: Seen) -> Result<(Seen, Plan), String> {
         let (workspace, policy) = (self.workspace.clone(), self.policy.clone());
         let planned = tokio::task::spawn_blocking(move || {
-            let plan = workspace.plan(&seen, &policy);
+            let plan = workspace.plan_once(&seen, &policy);
             (seen, plan)
         });
         planned.await.map_err(|error| format!("planning broke off inside jvp: {error}"))

@@ -27,7 +27,7 @@ pub(super) fn near<'o>(objects: impl IntoIterator<Item = &'o ObjectRef>, desired
         if object.kind == Kind::Node || !near.objects.insert(object.clone()) {
             continue;
         }
-        let wanted = desired.objects.get(&object);
+        let wanted = desired.object(&object);
         let node = wanted.map_or(from, |wanted| wanted.node.clone());
         let needs = wanted.into_iter().flat_map(|wanted| &wanted.references);
         open.extend(needs.map(|reference| (reference.object.clone(), node.clone())));

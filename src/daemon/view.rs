@@ -36,7 +36,7 @@ pub struct View {
     /// What a prune would take down and may not.
     pub unwanted: Vec<ObjectRef>,
     /// How the objects stand.
-    pub objects: BTreeMap<ObjectRef, ObjectStatus>,
+    pub objects: BTreeMap<ObjectRef, Arc<ObjectStatus>>,
 }
 
 /// The view and the figures, shared.
@@ -59,7 +59,7 @@ impl Shared {
 
     /// The figures as Prometheus reads them. Those of conditions are counted when somebody asks.
     pub(super) fn figures(&self) -> String {
-        self.metrics.conditions(self.view().objects.values());
+        self.metrics.conditions(self.view().objects.values().map(Arc::as_ref));
         self.metrics.text()
     }
 

@@ -73,14 +73,19 @@ pub struct Leaf {
 /// The leaves of a spec as [`Spec::to_value`](super::Spec::to_value) gives it. Lists and mappings without anything in them say
 /// the same as none.
 pub fn leaves(kind: Kind, spec: &Value) -> BTreeMap<FieldPath, Value> {
-    walk(kind, spec).into_iter().map(|(path, leaf)| (path, leaf.value)).collect()
+    let mut found = BTreeMap::new();
+    Walk::of(kind, spec, |at, value| drop(found.insert(at.path.clone(), value)));
+    found
 }
 
 /// The leaves with their places.
 pub fn walk(kind: Kind, spec: &Value) -> BTreeMap<FieldPath, Leaf> {
-    let mut walk = Walk { kind, found: BTreeMap::new() };
-    walk.value(&At::default(), spec);
-    walk.found
+    let mut found = BTreeMap::new();
+    Walk::of(kind, spec, |at, value| {
+        let leaf = Leaf { pattern: at.pattern.clone(), pointer: at.pointer.clone(), value };
+        found.insert(at.path.clone(), leaf);
+    });
+    found
 }
 
 /// The key of an item under `rule`; none for an item without one, and for lists that are one leaf.
@@ -97,7 +102,8 @@ pub fn item_key(rule: ListRule, item: &Value) -> Option<String> {
     }
 }
 
-#[derive(Default, Clone)]
+/// Where a walk is. Each level is written behind the one above it and cut off again: a spec has more fields than it has leaves.
+#[derive(Default)]
 struct At {
     path: String,
     pattern: String,
@@ -105,69 +111,81 @@ struct At {
 }
 
 impl At {
-    fn field(&self, name: &str) -> Self {
-        let token = escape(name);
-        Self {
-            path: format!("{}/{token}", self.path),
-            pattern: format!("{}/{token}", self.pattern),
-            pointer: format!("{}/{token}", self.pointer),
+    fn field(&mut self, name: &str) {
+        for text in [&mut self.path, &mut self.pattern, &mut self.pointer] {
+            push(text, name);
         }
     }
 
-    fn item(&self, key: &str, index: usize) -> Self {
-        Self {
-            path: format!("{}/{}", self.path, escape(key)),
-            pattern: format!("{}/*", self.pattern),
-            pointer: format!("{}/{index}", self.pointer),
-        }
+    fn item(&mut self, key: &str, index: usize) {
+        push(&mut self.path, key);
+        push(&mut self.pattern, "*");
+        push(&mut self.pointer, &index.to_string());
     }
 }
 
-struct Walk {
+/// Puts a token behind a path.
+fn push(path: &mut String, token: &str) {
+    path.push('/');
+    if token.contains(['~', '/']) { path.push_str(&escape(token)) } else { path.push_str(token) }
+}
+
+struct Walk<F> {
     kind: Kind,
-    found: BTreeMap<FieldPath, Leaf>,
+    at: At,
+    /// What is done with a leaf.
+    leaf: F,
 }
 
-impl Walk {
-    fn value(&mut self, at: &At, value: &Value) {
+impl<F: FnMut(&At, Value)> Walk<F> {
+    fn of(kind: Kind, spec: &Value, leaf: F) {
+        Self { kind, at: At::default(), leaf }.value(spec);
+    }
+
+    /// Walks through what lies a level deeper.
+    fn below(&mut self, enter: impl FnOnce(&mut At), value: &Value) {
+        let lengths = (self.at.path.len(), self.at.pattern.len(), self.at.pointer.len());
+        enter(&mut self.at);
+        self.value(value);
+        self.at.path.truncate(lengths.0);
+        self.at.pattern.truncate(lengths.1);
+        self.at.pointer.truncate(lengths.2);
+    }
+
+    fn value(&mut self, value: &Value) {
         match value {
             Value::Null => {}
             Value::Object(fields) => {
-                if PRESENCE.contains(&(self.kind, at.pattern.as_str())) {
-                    self.leaf(at, Value::Object(serde_json::Map::new()));
+                if PRESENCE.contains(&(self.kind, self.at.pattern.as_str())) {
+                    (self.leaf)(&self.at, Value::Object(serde_json::Map::new()));
                 }
                 for (name, field) in fields {
-                    self.value(&at.field(name), field);
+                    self.below(|at| at.field(name), field);
                 }
             }
             Value::Array(items) if items.is_empty() => {}
-            Value::Array(items) => self.list(at, items),
-            scalar => self.leaf(at, scalar.clone()),
+            Value::Array(items) => self.list(items),
+            scalar => (self.leaf)(&self.at, scalar.clone()),
         }
     }
 
-    fn list(&mut self, at: &At, items: &[Value]) {
-        let rule = list_rule(self.kind, &at.pattern);
+    fn list(&mut self, items: &[Value]) {
+        let rule = list_rule(self.kind, &self.at.pattern);
         match rule {
-            ListRule::Atomic => self.leaf(at, Value::Array(items.to_vec())),
+            ListRule::Atomic => (self.leaf)(&self.at, Value::Array(items.to_vec())),
             ListRule::Set => {
                 let mut sorted = items.to_vec();
                 sorted.sort_by_cached_key(ToString::to_string);
                 sorted.dedup();
-                self.leaf(at, Value::Array(sorted));
+                (self.leaf)(&self.at, Value::Array(sorted));
             }
             ListRule::Keyed(_) | ListRule::Span(..) => {
                 for (index, item) in items.iter().enumerate() {
                     let key = item_key(rule, item).unwrap_or_else(|| index.to_string());
-                    self.value(&at.item(&key, index), item);
+                    self.below(|at| at.item(&key, index), item);
                 }
             }
         }
-    }
-
-    fn leaf(&mut self, at: &At, value: Value) {
-        let leaf = Leaf { pattern: at.pattern.clone(), pointer: at.pointer.clone(), value };
-        self.found.insert(at.path.clone(), leaf);
     }
 }
 

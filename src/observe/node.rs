@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -120,9 +121,9 @@ pub struct DomainState {
     /// Whether it has snapshots.
     pub has_snapshots: bool,
     /// What the document says that its next start uses; `autostart` of its spec is as above.
-    pub doc: DomainDoc,
+    pub doc: Arc<DomainDoc>,
     /// What the document says that it runs with.
-    pub live: Option<DomainDoc>,
+    pub live: Option<Arc<DomainDoc>>,
     /// The document that its next start uses, with secrets.
     pub inactive_xml: Document,
     /// The document that it runs with.
@@ -148,6 +149,11 @@ impl DomainState {
 impl NodeState {
     /// Reads what a host answered.
     pub fn read(raw: RawNode) -> Self {
+        Self::read_again(raw, None)
+    }
+
+    /// Reads what a host answered. A domain's document that is still what it was `before` is not read a second time.
+    pub fn read_again(raw: RawNode, before: Option<&Self>) -> Self {
         let mut node = Self::default();
         node.read_host(raw.host);
         for pool in raw.pools {
@@ -159,11 +165,12 @@ impl NodeState {
                 node.networks.insert(state.name.clone(), state);
             }
         }
-        for (target, state) in read_domains(raw.domains) {
-            if let Some(state) = node.note(target, state) {
-                node.domains.insert(state.name.clone(), state);
-            }
-        }
+        let domains = read_domains(raw.domains, before);
+        // Collected, since a map that is filled in order is half empty.
+        node.domains = domains
+            .into_iter()
+            .filter_map(|(target, state)| node.note(target, state).map(|state| (state.name.clone(), state)))
+            .collect();
         node
     }
 
@@ -225,7 +232,7 @@ impl NodeState {
         let mut paths: BTreeSet<&str> = [path].into();
         paths.extend(self.children_of(path).into_iter().map(|volume| volume.path.as_str()));
         let uses = |doc: &DomainDoc| self.files(doc).any(|used| paths.contains(used.as_ref()));
-        self.domains.values().filter(|domain| uses(&domain.doc) || domain.live.as_ref().is_some_and(uses)).collect()
+        self.domains.values().filter(|domain| uses(&domain.doc) || domain.live.as_deref().is_some_and(uses)).collect()
     }
 
     /// Every path that a document names, also by a pool and the name of a volume in it.
@@ -282,9 +289,11 @@ fn read_network(raw: RawNetwork) -> Result<NetworkState, XmlError> {
 }
 
 /// Reads domains, in their order; many are read side by side.
-fn read_domains(mut domains: Vec<RawDomain>) -> Vec<(Target, Result<DomainState, XmlError>)> {
+fn read_domains(mut domains: Vec<RawDomain>, before: Option<&NodeState>) -> Vec<(Target, Result<DomainState, XmlError>)> {
     let read = |domains: Vec<RawDomain>| -> Vec<_> {
-        domains.into_iter().map(|domain| (Target::Domain(domain.name.clone()), read_domain(domain))).collect()
+        let known = |name: &String| before.and_then(|before| before.domains.get(name));
+        let read = |domain: RawDomain| (Target::Domain(domain.name.clone()), read_domain(known(&domain.name), domain));
+        domains.into_iter().map(read).collect()
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(domains.len() / FEW);
     if threads < 2 {
@@ -302,15 +311,52 @@ fn read_domains(mut domains: Vec<RawDomain>) -> Vec<(Target, Result<DomainState,
     })
 }
 
-fn read_domain(raw: RawDomain) -> Result<DomainState, XmlError> {
-    let (mut doc, live, pending) = match &raw.live {
-        Some(live) => {
-            let both = xml::domain::project_both(live, &raw.inactive)?;
-            (both.inactive, Some(both.live), both.pending)
-        }
-        None => (xml::domain::project(&raw.inactive)?, None, BTreeSet::new()),
+/// What a domain's documents say.
+struct Documents {
+    doc: Arc<DomainDoc>,
+    live: Option<Arc<DomainDoc>>,
+    inactive_xml: Document,
+    live_xml: Option<Document>,
+    pending: BTreeSet<String>,
+}
+
+impl Documents {
+    fn read(inactive: Arc<str>, live: Option<Arc<str>>, autostart: bool) -> Result<Self, XmlError> {
+        let (mut doc, live_doc, pending) = match &live {
+            Some(live) => {
+                let both = xml::domain::project_both(live, &inactive)?;
+                (both.inactive, Some(both.live), both.pending)
+            }
+            None => (xml::domain::project(&inactive)?, None, BTreeSet::new()),
+        };
+        doc.spec.autostart = Some(autostart);
+        Ok(Self {
+            doc: Arc::new(doc),
+            live: live_doc.map(Arc::new),
+            inactive_xml: inactive.into(),
+            live_xml: live.map(Document::from),
+            pending,
+        })
+    }
+
+    /// Those of a domain that was read before.
+    fn of(known: &DomainState) -> Self {
+        let DomainState { doc, live, inactive_xml, live_xml, pending, .. } = known.clone();
+        Self { doc, live, inactive_xml, live_xml, pending }
+    }
+}
+
+fn read_domain(known: Option<&DomainState>, raw: RawDomain) -> Result<DomainState, XmlError> {
+    let same = |known: &&DomainState| {
+        *known.inactive_xml.text() == *raw.inactive
+            && known.live_xml.as_ref().map(Document::text) == raw.live.as_deref()
+            && known.autostart == raw.autostart
     };
-    doc.spec.autostart = Some(raw.autostart);
+    let documents = match known.filter(same) {
+        Some(known) => Documents::of(known),
+        None => Documents::read(raw.inactive, raw.live, raw.autostart)?,
+    };
+    let Documents { doc, live, inactive_xml, live_xml, pending } = documents;
     Ok(DomainState {
         uuid: raw.uuid,
         name: raw.name,
@@ -322,8 +368,8 @@ fn read_domain(raw: RawDomain) -> Result<DomainState, XmlError> {
         has_snapshots: raw.has_snapshots,
         doc,
         live,
-        inactive_xml: raw.inactive.into(),
-        live_xml: raw.live.map(Document::from),
+        inactive_xml,
+        live_xml,
         pending,
         agent_addresses: raw.agent_addresses,
     })

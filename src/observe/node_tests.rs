@@ -20,8 +20,8 @@ fn domain(name: &str, inactive: String, live: Option<String>) -> RawDomain {
         persistent: true,
         managed_save: false,
         has_snapshots: false,
-        inactive,
-        live,
+        inactive: inactive.into(),
+        live: live.map(Into::into),
         agent_addresses: None,
     }
 }
@@ -111,4 +111,17 @@ fn what_was_read_later_of_some_objects_takes_the_place_of_what_was_read_of_them_
     assert!(state.pools["p"].volumes.is_none() && !state.pools["p"].active);
     state.renew(&targets, NodeState::default());
     assert!(state.pools.is_empty());
+}
+
+#[test]
+fn only_what_another_text_stands_for_is_read_again_and_nothing_else_is_another() {
+    let first = NodeState::read(node());
+    let again = NodeState::read_again(node(), Some(&first));
+    assert_eq!(again, first);
+    assert!(Arc::ptr_eq(&again.domains["b"].doc, &first.domains["b"].doc), "the very same");
+    let mut changed = node();
+    changed.domains[0].inactive = on("/p/mid").into();
+    changed.domains[1].live = Some(on("/p/top").into());
+    changed.domains[2].autostart = false;
+    assert_eq!(NodeState::read_again(changed.clone(), Some(&first)), NodeState::read(changed));
 }

@@ -3,6 +3,7 @@
 //! Nothing of libvirt's own types stands here, and nothing is interpreted: `observe/` does that with the readers of `xml/`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -11,6 +12,8 @@ use uuid::Uuid;
 pub enum Scope {
     /// The host and all that it has: every domain, network, pool, and the volumes of running pools.
     Everything,
+    /// The same, for somebody who has time: it costs less, and may take longer.
+    AtEase,
     /// The host's own facts only.
     Host,
     /// These objects, each by its name in libvirt; what isn't there is left out of the answer.
@@ -24,6 +27,11 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Whether somebody waits for it.
+    pub fn is_urgent(&self) -> bool {
+        *self != Self::AtEase
+    }
+
     /// Whether guests and running networks are asked.
     pub fn asks_guests(&self) -> bool {
         matches!(self, Self::WithGuests | Self::Guests(_))
@@ -190,9 +198,9 @@ pub struct RawDomain {
     /// Whether it has snapshots.
     pub has_snapshots: bool,
     /// The document that its next start uses, with secrets.
-    pub inactive: String,
+    pub inactive: Arc<str>,
     /// The document that it runs with.
-    pub live: Option<String>,
+    pub live: Option<Arc<str>>,
     /// Addresses that its agent told; only with [`Scope::WithGuests`], `None` where no agent answered.
     pub agent_addresses: Option<Vec<String>>,
 }

@@ -24,7 +24,7 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
     let mut done: BTreeMap<ObjectRef, BTreeSet<ActionId>> = BTreeMap::new();
     let desired = p.desired;
     for object in ordered {
-        let known = desired.objects.get(&object).cloned();
+        let known = desired.object(&object).cloned();
         let Some(wanted) = known.or_else(|| from_inventory(p, &object)) else { continue };
         if wanted.lifecycle.management() == Management::Observe {
             p.note(&object, "Observed", "it is only looked at (lifecycle.management: Observe), and is not deleted");
@@ -105,7 +105,7 @@ fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
         reclaim: entry.reclaim.unwrap_or_else(|| crate::resolve::default_reclaim(object.kind)),
         prevent_destroy: entry.prevent_destroy,
         lifecycle: crate::manifest::Lifecycle::default(),
-        references: BTreeSet::new(),
+        references: Vec::new(),
         origin: String::new(),
         folder: String::new(),
         implied_by: None,
@@ -288,7 +288,7 @@ fn has_uefi(domain: &crate::observe::DomainState) -> bool {
 
 /// The volumes that came with a VM: claims are kept unless data goes too, the seed always goes.
 fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_data: bool) {
-    let owned: Vec<Entry> = p
+    let owned: Vec<Arc<Entry>> = p
         .owned
         .entries
         .values()
@@ -300,7 +300,7 @@ fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_dat
         if p.standing.contains_key(&entry.object) {
             continue;
         }
-        let declared = p.desired.objects.get(&entry.object).cloned();
+        let declared = p.desired.object(&entry.object).cloned();
         let Some(mut wanted) = declared.or_else(|| from_inventory(p, &entry.object)) else { continue };
         wanted.implied_by = Some(vm.object.clone());
         let is_seed = entry.object.name.as_str().starts_with(&seed);

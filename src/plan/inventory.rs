@@ -1,6 +1,7 @@
 //! The inventory made whole from the marks: losing the ledger loses no VM.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Entry, Owned, VolumeRecord};
 use crate::name::{Kind, Name, ObjectRef, Uid};
@@ -11,22 +12,26 @@ use crate::xml::Mark;
 pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<Entry>) {
     let mut whole = owned;
     let mut found = Vec::new();
-    let is_news = |entry: &Entry| match whole.entries.get(&entry.object) {
+    // Most often nothing is; so this is asked before anything is made of a mark.
+    let is_news = |object: &ObjectRef| match whole.entry(object) {
         None => true,
-        Some(known) => entry.volume.is_some() && known.volume.is_none(),
+        Some(known) => object.kind == Kind::Volume && known.volume.is_none(),
     };
     for (node, view) in &observed.nodes {
         let NodeView::Reached(state) = view else { continue };
         for domain in state.domains.values() {
             let Some(mark) = domain.doc.mark.as_ref().filter(|mark| mark.fleet == fleet) else { continue };
-            let mut entry = from_mark(mark, node, domain.uuid, &domain.name);
-            entry.seed_digest.clone_from(&mark.seed);
-            entry.fragment_digest.clone_from(&mark.fragment);
-            entry.reservations.clone_from(&mark.reservations);
-            found.extend(Some(entry).filter(is_news));
+            if is_news(&mark.object) {
+                found.push(Entry {
+                    seed_digest: mark.seed.clone(),
+                    fragment_digest: mark.fragment.clone(),
+                    reservations: mark.reservations.clone(),
+                    ..from_mark(mark, node, domain.uuid, &domain.name)
+                });
+            }
             let volumes = mark.volumes.iter().filter_map(|volume| {
                 let object: ObjectRef = volume.name.parse().ok()?;
-                if object.kind != Kind::Volume {
+                if object.kind != Kind::Volume || !is_news(&object) {
                     return None;
                 }
                 let owner = volume_owner(&object, mark);
@@ -47,15 +52,17 @@ pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<En
                 });
                 Some(entry)
             });
-            found.extend(volumes.filter(is_news));
+            found.extend(volumes);
         }
         for network in state.networks.values() {
             let Some(mark) = network.doc.mark.as_ref().filter(|mark| mark.fleet == fleet) else { continue };
-            found.extend(Some(from_mark(mark, node, network.uuid, &network.name)).filter(is_news));
+            if is_news(&mark.object) {
+                found.push(from_mark(mark, node, network.uuid, &network.name));
+            }
         }
     }
     for entry in &found {
-        whole.entries.entry(entry.object.clone()).or_insert_with(|| entry.clone());
+        whole.entries.entry(entry.object.clone()).or_insert_with(|| Arc::new(entry.clone()));
     }
     (whole, found)
 }

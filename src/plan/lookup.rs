@@ -1,5 +1,7 @@
 //! What references mean: where a volume or template stands, or will.
 
+use std::sync::Arc;
+
 use super::fields::NEW_OBJECT_WAY;
 use super::kinds::VolumeAt;
 use super::model::{FieldChange, RefusalKind, Shown};
@@ -13,7 +15,7 @@ use crate::xml::volume::Backing;
 impl Planner<'_> {
     /// The entry that an object has or will have when this plan is done.
     pub(super) fn entry_planned(&self, object: &ObjectRef) -> Option<&Entry> {
-        self.made.get(object).or_else(|| self.owned.entries.get(object))
+        self.made.get(object).or_else(|| self.owned.entry(object))
     }
 
     /// Where a template's image is, or will be when its actions are done.
@@ -55,7 +57,7 @@ impl Planner<'_> {
 
     /// The format of a file as jvp made it, else as its pool says.
     pub(super) fn format_of(&self, node: &Name, path: &str) -> Option<String> {
-        let recorded = self.owned.entries.values().chain(self.made.values()).find_map(|entry| {
+        let recorded = self.owned.entries.values().map(Arc::as_ref).chain(self.made.values()).find_map(|entry| {
             if entry.node.as_ref() != Some(node) {
                 return None;
             }
@@ -86,7 +88,7 @@ impl Planner<'_> {
 
     fn backing_of(&self, node: &Name, path: &str) -> Option<Backing> {
         let recorded =
-            self.owned.entries.values().chain(self.made.values()).find_map(|entry| {
+            self.owned.entries.values().map(Arc::as_ref).chain(self.made.values()).find_map(|entry| {
                 entry.volume.as_ref().filter(|volume| volume.path == path && entry.node.as_ref() == Some(node))
             });
         if let Some(record) = recorded {

@@ -42,22 +42,22 @@ pub use kinds::patched_network;
 pub use model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Shown, Unreachable, Verb};
 pub use owned::{Accepted, Entry, Intent, NodeRecord, Owned, SecretRef, Suspension, TemplateRecord, VolumeRecord, reservations};
 pub use parts::Part;
-pub use planner::libvirt_name;
+pub use planner::{fingerprint, libvirt_name};
 pub use plugs::{running_guests, unplugged};
 pub use policy::{Consents, MaxDeletes, Mode, Policy, PowerAct};
 pub use sources::{ImageFacts, Sources};
 pub use usage::{pool_users, running_disks, running_users, users};
 pub use verify::{domain_leaves, fields_moved, life_moved, verify};
 
-use crate::manifest::{Management, Spec};
+use crate::manifest::Management;
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{NodeState, NodeView, Observed};
 use crate::resolve::{Desired, Wanted};
 use planner::Planner;
 
 /// The leaves of a spec: path → value.
-pub(crate) fn leaves_of(spec: &Spec) -> BTreeMap<String, Value> {
-    crate::manifest::path::leaves(spec.kind(), &spec.to_value()).into_iter().map(|(path, value)| (path.clone(), value)).collect()
+pub(crate) fn leaves_of(kind: Kind, spec: &impl serde::Serialize) -> BTreeMap<String, Value> {
+    crate::manifest::path::leaves(kind, &serde_json::to_value(spec).unwrap_or_default())
 }
 
 /// The authored leaves that stand in a definition, without those of conduct and without `but`.

@@ -1,6 +1,7 @@
 //! What jvp owns: the inventory as the planner reads it. Records of the ledger, without any way to read or write them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use crate::name::{Name, ObjectRef, Uid};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owned {
     /// What is owned, by reference.
-    pub entries: BTreeMap<ObjectRef, Entry>,
+    pub entries: BTreeMap<ObjectRef, Arc<Entry>>,
     /// The Nodes that were seen.
     pub nodes: BTreeMap<Name, NodeRecord>,
     /// Intents without a completion.
@@ -20,6 +21,18 @@ pub struct Owned {
     /// What nothing is done to until somebody resumes it.
     #[serde(default)]
     pub suspended: BTreeMap<ObjectRef, Suspension>,
+}
+
+impl Owned {
+    /// An object, where it is owned.
+    pub fn entry(&self, object: &ObjectRef) -> Option<&Entry> {
+        self.entries.get(object).map(Arc::as_ref)
+    }
+
+    /// An object, to be changed in this copy alone.
+    pub fn entry_mut(&mut self, object: &ObjectRef) -> Option<&mut Entry> {
+        self.entries.get_mut(object).map(Arc::make_mut)
+    }
 }
 
 /// Somebody's word that nothing is to be done to an object.

@@ -163,7 +163,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// The plan, put in its final order, with its fingerprint.
+    /// The plan, put in its final order.
     pub(super) fn finish(self) -> Plan {
         let mut plan = self.plan;
         plan.refusals.sort();
@@ -175,10 +175,9 @@ impl<'a> Planner<'a> {
         plan.settled = self
             .made
             .into_all()
-            .filter(|(object, entry)| !acted.contains(object) && self.ledger.entries.get(object) != Some(entry))
+            .filter(|(object, entry)| !acted.contains(object) && self.ledger.entry(object) != Some(entry))
             .map(|(_, entry)| entry)
             .collect();
-        plan.fingerprint = fingerprint(&plan, self.desired, self.sources, self.policy);
         plan
     }
 
@@ -191,7 +190,17 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) fn entry(&self, object: &ObjectRef) -> Option<&'a Entry> {
-        self.owned.entries.get(object)
+        self.owned.entry(object)
+    }
+
+    /// What is recorded of an object once this plan is done. Of what is recorded already nothing is kept.
+    pub(super) fn will_be(&mut self, entry: Entry) {
+        let is_known = |owned: &Owned| owned.entry(&entry.object) == Some(&entry);
+        if is_known(self.owned) && is_known(self.ledger) {
+            self.made.remove(&entry.object);
+        } else {
+            self.made.insert(entry.object.clone(), entry);
+        }
     }
 
     /// Whether a restart of it was begun and is not done.
@@ -243,7 +252,7 @@ impl<'a> Planner<'a> {
         let mut ids = Vec::new();
         for draft in drafts {
             if let Record::Settle(entry) | Record::Put(entry) = &draft.record {
-                self.made.insert(entry.object.clone(), (**entry).clone());
+                self.will_be((**entry).clone());
             }
             let id = self.add(&object, row.wanted.node.as_ref(), needs.clone(), draft);
             needs = BTreeSet::from([id]);
@@ -461,7 +470,7 @@ impl<'a> Planner<'a> {
 }
 
 /// Hash of what a plan was computed from: the manifests, sources and consents, and what it would do to which state.
-fn fingerprint(plan: &Plan, desired: &Desired, sources: &Sources, policy: &Policy) -> String {
+pub fn fingerprint(plan: &Plan, desired: &Desired, sources: &Sources, policy: &Policy) -> String {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     hash.update(b"jvp-plan-1\n");

@@ -3,6 +3,7 @@
 //! And a question: what goes and what comes may be one VM under two names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::model::{Refusal, RefusalKind, Verb};
 use super::planner::Planner;
@@ -81,7 +82,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     for object in
         p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete).map(|change| change.object.clone())
     {
-        let named = |wanted: &&Wanted| wanted.references.iter().any(|reference| reference.object == object);
+        let named = |wanted: &&Arc<Wanted>| wanted.references.iter().any(|reference| reference.object == object);
         if let Some(by) = p.desired.objects.values().find(named).map(|wanted| wanted.object.clone()) {
             let message = format!("it is no longer in the manifests, and {by}, which is, still names it");
             refusals.push((object, message, format!("give it a manifest again, or take it out of {by}")));
@@ -93,7 +94,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     // What comes with a VM goes with it, and counts with it.
     let gone = |change: &&super::Change| change.verb == Verb::Delete && change.implied_by.is_none();
     let deletes = p.plan.changes.iter().skip(changes).filter(gone).count();
-    let comes_with = |entry: &&Entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.is_some());
+    let comes_with = |entry: &Entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.is_some());
     let all = p.owned.entries.values().filter(|entry| !entry.released && !comes_with(entry)).count();
     let most = p.policy.consents.max_deletes.of(all);
     if deletes > most {
@@ -132,7 +133,7 @@ fn ask(p: &mut Planner<'_>, orphans: &BTreeSet<ObjectRef>) -> BTreeSet<ObjectRef
             || p.plan.deferred.iter().any(|deferred| deferred.object == *object && deferred.expected == Verb::Create)
             || p.plan.refusals.iter().any(|refusal| refusal.object == *object)
     };
-    let new: Vec<Wanted> = p
+    let new: Vec<Arc<Wanted>> = p
         .desired
         .objects
         .values()

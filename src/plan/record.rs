@@ -55,8 +55,8 @@ pub(super) fn fresh_entry(wanted: &Wanted, sources: &Sources, libvirt_uuid: Opti
         template: None,
         secrets: sources
             .secrets
-            .iter()
-            .filter(|((object, _), _)| *object == wanted.object)
+            .range((wanted.object.clone(), String::new())..)
+            .take_while(|((object, _), _)| *object == wanted.object)
             .map(|((_, path), secret)| (path.clone(), secret.clone()))
             .collect(),
         seed_digest: None,
@@ -103,7 +103,7 @@ impl Planner<'_> {
     pub(super) fn settled(&mut self, wanted: &Wanted, libvirt_uuid: Option<Uuid>) {
         self.ready(&wanted.object);
         let entry = entry_of(self, wanted, libvirt_uuid);
-        self.made.insert(wanted.object.clone(), entry);
+        self.will_be(entry);
     }
 
     /// Plans an object that only the inventory knows, or that differs in the inventory alone. One that the inventory doesn't
@@ -113,7 +113,7 @@ impl Planner<'_> {
         let entry = entry.unwrap_or_else(|| entry_of(self, wanted, None));
         if fields.is_empty() {
             self.ready(&wanted.object);
-            self.made.insert(wanted.object.clone(), entry);
+            self.will_be(entry);
             return;
         }
         let mut row = Row::new(wanted, Verb::Update, "the manifest changed");

@@ -107,7 +107,7 @@ pub fn pool_users(state: &NodeState, pool: &PoolState) -> Vec<String> {
     state
         .domains
         .values()
-        .filter(|domain| lies_there(&domain.doc) || domain.live.as_ref().is_some_and(lies_there))
+        .filter(|domain| lies_there(&domain.doc) || domain.live.as_deref().is_some_and(lies_there))
         .map(|domain| domain.name.clone())
         .collect()
 }
@@ -205,8 +205,8 @@ mod tests {
             persistent: true,
             managed_save: false,
             has_snapshots: false,
-            inactive: xml.clone(),
-            live: running.then_some(xml),
+            inactive: xml.as_str().into(),
+            live: running.then_some(xml.into()),
             agent_addresses: None,
         }
     }

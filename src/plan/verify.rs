@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Expect, Fields, Op, Precondition, Side, leaves_of};
-use crate::manifest::Spec;
 use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::{DomainState, NodeState, PowerState};
 use crate::xml::Mark;
@@ -31,7 +30,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                 Expect::Autostart(on) => is(pool.autostart == *on, "its autostart was not set"),
                 Expect::Matches { uuid, leaves, .. } => {
                     is(pool.uuid == *uuid, "it has another UUID")?;
-                    same(leaves, &leaves_of(&Spec::StoragePool(pool.doc.spec.clone())), crate::name::Kind::StoragePool)
+                    same(leaves, &leaves_of(Kind::StoragePool, &pool.doc.spec), crate::name::Kind::StoragePool)
                 }
                 _ => Ok(()),
             }
@@ -47,7 +46,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                 Expect::Autostart(on) => is(network.autostart == *on, "its autostart was not set"),
                 Expect::Matches { uuid, leaves, .. } => {
                     is(network.uuid == *uuid, "it has another UUID")?;
-                    same(leaves, &leaves_of(&Spec::Network(network.doc.spec.clone())), crate::name::Kind::Network)
+                    same(leaves, &leaves_of(Kind::Network, &network.doc.spec), crate::name::Kind::Network)
                 }
                 Expect::Network(expect) => {
                     is(network.uuid == expect.uuid, "it has another UUID")?;
@@ -59,7 +58,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     for (doc, word) in
                         definition.map(|doc| (doc, "its definition")).into_iter().chain(live.map(|doc| (doc, "what runs")))
                     {
-                        let leaves = leaves_of(&Spec::Network(doc.spec.clone()));
+                        let leaves = leaves_of(Kind::Network, &doc.spec);
                         let wrong = |what: String| format!("{word} is not as planned: {what}");
                         same(&expect.leaves, &leaves, crate::name::Kind::Network).map_err(wrong)?;
                         let below = |path: &String| {
@@ -102,8 +101,8 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                         let found = domain.doc.disk(disk).and_then(|doc| doc.source.as_deref());
                         is(found == Some(path), &format!("its disk {disk} is on {}", found.unwrap_or("nothing")))?;
                     }
-                    let spec = Spec::VirtualMachine(Box::new(domain.doc.spec.clone()));
-                    same(leaves, &leaves_of(&spec), crate::name::Kind::VirtualMachine)
+                    let kind = Kind::VirtualMachine;
+                    same(leaves, &leaves_of(kind, &domain.doc.spec), kind)
                 }
                 Expect::Domain(expect) => {
                     is(domain.uuid == expect.uuid, "it has another UUID")?;
@@ -163,7 +162,7 @@ fn written(op: &Op, state: &NodeState) -> Result<(), String> {
 /// The leaves of a domain's document as it stands: those of the spec, and of its devices what the spec says in other words: the
 /// paths of disks, and networks and bridges by libvirt's names.
 pub fn domain_leaves(doc: &DomainDoc) -> BTreeMap<String, Value> {
-    let mut leaves = leaves_of(&Spec::VirtualMachine(Box::new(doc.spec.clone())));
+    let mut leaves = leaves_of(Kind::VirtualMachine, &doc.spec);
     for disk in &doc.disks {
         let source = Value::from(disk.source.clone().unwrap_or_default());
         match &disk.key {

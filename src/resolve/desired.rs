@@ -1,6 +1,6 @@
 //! Desired: what the manifests say, expanded over nodes and put in order. Plain values; the planner reads nothing else of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -16,9 +16,21 @@ pub struct Desired {
     /// The Nodes of the set.
     pub nodes: BTreeMap<Name, DesiredNode>,
     /// Every object, expanded over nodes, with implied pools and claimed volumes.
-    pub objects: BTreeMap<ObjectRef, Wanted>,
+    pub objects: BTreeMap<ObjectRef, Arc<Wanted>>,
     /// The objects' references, each after those that it refers to.
     pub order: Vec<ObjectRef>,
+}
+
+impl Desired {
+    /// An object, where it is wanted.
+    pub fn object(&self, object: &ObjectRef) -> Option<&Wanted> {
+        self.objects.get(object).map(Arc::as_ref)
+    }
+
+    /// An object, to be changed in this copy alone.
+    pub fn object_mut(&mut self, object: &ObjectRef) -> Option<&mut Wanted> {
+        self.objects.get_mut(object).map(Arc::make_mut)
+    }
 }
 
 /// A Node as wanted.
@@ -59,8 +71,8 @@ pub struct Wanted {
     pub prevent_destroy: bool,
     /// As written; what is implied by another has that one's words.
     pub lifecycle: Lifecycle,
-    /// What it refers to, each with the path of the field that does.
-    pub references: BTreeSet<Reference>,
+    /// What it refers to, each once with the path of the field that does, in order.
+    pub references: Vec<Reference>,
     /// Where it was written: `file:line:column`.
     pub origin: String,
     /// The folder of the manifest, for files beside it.

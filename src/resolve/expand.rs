@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};
+use super::memo::Memo;
 use crate::diag::SourceMap;
 use crate::manifest::{
     Accelerator, Document, Lifecycle, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat, VolumeSpec,
@@ -60,20 +61,29 @@ struct Expansion<'a> {
     fleet: Uid,
     out: Desired,
     problems: Vec<Problem>,
+    memo: &'a mut Memo,
     /// The objects that have a document of their own.
     written: BTreeSet<&'a ObjectRef>,
     /// Nodes that a template is used on.
     used_on: BTreeMap<Name, BTreeSet<Name>>,
 }
 
-/// Expands the documents of a set. `fleet` is nil where none is known yet.
-pub fn expand(documents: &[Arc<Document>], sources: &SourceMap, fleet: Uid, implied: &Implied) -> (Desired, Vec<Problem>) {
+/// Expands the documents of a set. `fleet` is nil where none is known yet; `memo` is of the last time, if there was one.
+pub fn expand(
+    documents: &[Arc<Document>],
+    sources: &SourceMap,
+    fleet: Uid,
+    implied: &Implied,
+    memo: &mut Memo,
+) -> (Desired, Vec<Problem>) {
+    memo.begin(fleet);
     let mut x = Expansion {
         documents,
         sources,
         fleet,
         out: Desired { fleet, ..Desired::default() },
         problems: Vec::new(),
+        memo,
         written: documents.iter().map(|document| &document.object).collect(),
         used_on: BTreeMap::new(),
     };
@@ -83,8 +93,8 @@ pub fn expand(documents: &[Arc<Document>], sources: &SourceMap, fleet: Uid, impl
     x.machines();
     x.volumes();
     x.templates();
-    x.references();
     x.order();
+    x.memo.end(documents);
     (x.out, x.problems)
 }
 
@@ -122,15 +132,19 @@ impl Expansion<'_> {
         }
     }
 
-    fn wanted(&self, document: &Document, node: Option<&Name>, libvirt_name: String) -> Wanted {
+    /// What a document wants on a node, or on none.
+    fn wanted(&mut self, document: &Arc<Document>, node: Option<&Name>, libvirt_name: impl FnOnce() -> String) -> Arc<Wanted> {
         let object = match node {
             Some(node) => ObjectRef::on(document.object.kind, document.object.name.clone(), node),
             None => document.object.clone(),
         };
-        Wanted {
+        if let Some(wanted) = self.memo.wanted(document, &object, node) {
+            return wanted;
+        }
+        let wanted = finished(Wanted {
             uid: object.uid(self.fleet),
             node: node.cloned(),
-            libvirt_name,
+            libvirt_name: libvirt_name(),
             spec: document.spec.clone(),
             now: Arc::clone(&document.now),
             labels: document.metadata.labels.clone(),
@@ -138,21 +152,23 @@ impl Expansion<'_> {
             reclaim: document.lifecycle.reclaim_policy.unwrap_or_else(|| default_reclaim(object.kind)),
             prevent_destroy: document.lifecycle.prevent_destroy.unwrap_or(false),
             lifecycle: document.lifecycle.clone(),
-            references: BTreeSet::new(),
+            references: Vec::new(),
             origin: origin(document, self.sources),
             folder: folder(document, self.sources),
             implied_by: None,
             object,
-        }
+        });
+        self.memo.keep(document, &wanted);
+        wanted
     }
 
-    fn put(&mut self, wanted: Wanted) {
+    fn put(&mut self, wanted: Arc<Wanted>) {
         self.out.objects.insert(wanted.object.clone(), wanted);
     }
 
     fn key_pairs(&mut self) {
         for document in self.documents.iter().filter(|document| document.object.kind == Kind::KeyPair) {
-            let wanted = self.wanted(document, None, document.object.name.to_string());
+            let wanted = self.wanted(document, None, || document.object.name.to_string());
             self.put(wanted);
         }
     }
@@ -185,9 +201,9 @@ impl Expansion<'_> {
                 Spec::Network(spec) => (&spec.nodes, &spec.libvirt_name),
                 _ => continue,
             };
-            let name = libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
+            let name = || libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
             for node in self.stands_on(&document.object, nodes) {
-                let wanted = self.wanted(document, Some(&node), name.clone());
+                let wanted = self.wanted(document, Some(&node), name);
                 self.put(wanted);
             }
         }
@@ -223,9 +239,9 @@ impl Expansion<'_> {
         for document in self.documents {
             let Spec::VirtualMachine(spec) = &document.spec else { continue };
             let Some(node) = self.one_node(&document.object, spec.node.as_ref()) else { continue };
-            let name = spec.libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
+            let name = || spec.libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
             let wanted = self.wanted(document, Some(&node), name);
-            self.claims(&wanted, spec, &node);
+            self.claims(document, &wanted, spec, &node);
             for disk in &spec.disks {
                 if let Some(image) = &disk.image {
                     self.used_on.entry(image.clone()).or_default().insert(node.clone());
@@ -236,7 +252,7 @@ impl Expansion<'_> {
     }
 
     /// The Volumes that a VM's claims imply.
-    fn claims(&mut self, vm: &Wanted, spec: &VirtualMachineSpec, node: &Name) {
+    fn claims(&mut self, document: &Arc<Document>, vm: &Wanted, spec: &VirtualMachineSpec, node: &Name) {
         for disk in &spec.disks {
             let Some(claimed) = &disk.claim else { continue };
             let Some(object) = claim(&vm.object.name, disk.name.as_str()) else {
@@ -259,6 +275,10 @@ impl Expansion<'_> {
                 );
                 continue;
             }
+            if let Some(wanted) = self.memo.wanted(document, &object, Some(node)) {
+                self.put(wanted);
+                continue;
+            }
             let volume = VolumeSpec {
                 pool: claimed.pool.clone(),
                 capacity: claimed.capacity,
@@ -269,7 +289,7 @@ impl Expansion<'_> {
             };
             let spec = Spec::Volume(volume);
             let now = Arc::new(crate::manifest::path::leaves(Kind::Volume, &spec.to_value()));
-            self.put(Wanted {
+            let wanted = finished(Wanted {
                 uid: object.uid(self.fleet),
                 node: Some(node.clone()),
                 libvirt_name: volume_file(&object.name, claimed.format == Some(VolumeFormat::Raw)),
@@ -291,12 +311,14 @@ impl Expansion<'_> {
                         .map(|old| old.name),
                     ..Lifecycle::default()
                 },
-                references: BTreeSet::new(),
+                references: Vec::new(),
                 origin: vm.origin.clone(),
                 folder: vm.folder.clone(),
                 implied_by: Some(vm.object.clone()),
                 object,
             });
+            self.memo.keep(document, &wanted);
+            self.put(wanted);
         }
     }
 
@@ -349,7 +371,7 @@ impl Expansion<'_> {
             };
             let Some(node) = node else { continue };
             let raw = spec.format == Some(VolumeFormat::Raw);
-            let file = spec.libvirt_name.as_ref().map_or_else(|| volume_file(&object.name, raw), ToString::to_string);
+            let file = || spec.libvirt_name.as_ref().map_or_else(|| volume_file(&object.name, raw), ToString::to_string);
             let wanted = self.wanted(document, Some(&node), file);
             self.put(wanted);
         }
@@ -405,7 +427,7 @@ impl Expansion<'_> {
                 nodes = self.out.nodes.keys().cloned().collect();
             }
             for node in nodes {
-                let wanted = self.wanted(document, Some(&node), document.object.name.to_string());
+                let wanted = self.wanted(document, Some(&node), || document.object.name.to_string());
                 self.implied_pool(spec.pool.as_ref(), &node, &wanted.object);
                 self.put(wanted);
             }
@@ -431,7 +453,7 @@ impl Expansion<'_> {
             ..StoragePoolSpec::default()
         });
         let now = Arc::new(crate::manifest::path::leaves(Kind::StoragePool, &spec.to_value()));
-        let implied = Wanted {
+        let implied = finished(Wanted {
             uid: object.uid(self.fleet),
             node: Some(node.clone()),
             libvirt_name: format!("{}-templates", wanted.libvirt_name),
@@ -446,75 +468,78 @@ impl Expansion<'_> {
                 renamed_from: wanted.lifecycle.renamed_from.as_ref().and_then(templates_pool),
                 ..Lifecycle::default()
             },
-            references: BTreeSet::from([Reference { path: "/pool".into(), object: parent }]),
+            references: vec![Reference { path: "/pool".into(), object: parent }],
             origin: wanted.origin.clone(),
             folder: wanted.folder.clone(),
             implied_by: Some(by.clone()),
             object,
-        };
+        });
         self.put(implied);
-    }
-
-    fn references(&mut self) {
-        let all: Vec<ObjectRef> = self.out.objects.keys().cloned().collect();
-        for object in all {
-            let Some(wanted) = self.out.objects.get(&object) else { continue };
-            let found = references_of(wanted);
-            if let Some(wanted) = self.out.objects.get_mut(&object) {
-                wanted.references.extend(found);
-            }
-        }
     }
 
     /// Puts every object after those that it refers to; a cycle is a problem.
     fn order(&mut self) {
-        let mut order = Vec::new();
-        let mut done: BTreeSet<ObjectRef> = BTreeSet::new();
-        let mut left: Vec<ObjectRef> = self.out.objects.keys().cloned().collect();
-        left.sort_by_key(|object| {
-            // The pool that templates imply comes before them, and after its parent.
-            (object.kind, object.clone())
-        });
-        while !left.is_empty() {
-            let (ready, waiting): (Vec<_>, Vec<_>) = left.into_iter().partition(|object| {
-                self.out.objects.get(object).is_none_or(|wanted| {
-                    wanted.references.iter().all(|r| done.contains(&r.object) || !self.out.objects.contains_key(&r.object))
-                })
-            });
-            if ready.is_empty() {
-                let names: Vec<_> = waiting.iter().map(ToString::to_string).collect();
-                for object in &waiting {
-                    let path = self
-                        .out
-                        .objects
-                        .get(object)
-                        .and_then(|wanted| wanted.references.iter().find(|r| waiting.contains(&r.object)))
-                        .map(|reference| reference.path.clone())
-                        .unwrap_or_default();
-                    self.problem(
-                        object,
-                        &path,
-                        format!("these need each other in a circle: {}", names.join(", ")),
-                        &["take one of the references out"],
-                    );
+        let all: Vec<(&ObjectRef, &Arc<Wanted>)> = self.out.objects.iter().collect();
+        let place = |object: &ObjectRef| all.binary_search_by(|(other, _)| (*other).cmp(object)).ok();
+        let needs: Vec<Vec<usize>> = all
+            .iter()
+            .map(|(_, wanted)| wanted.references.iter().filter_map(|reference| place(&reference.object)).collect())
+            .collect();
+        // Each goes into the round after the last one of what it needs.
+        let mut round: Vec<Option<usize>> = vec![None; all.len()];
+        let mut left: Vec<usize> = (0..all.len()).collect();
+        let round_of = |rounds: &[Option<usize>], needs: &[usize]| {
+            needs.iter().try_fold(0, |most, need| rounds.get(*need).copied().flatten().map(|round| most.max(round + 1)))
+        };
+        loop {
+            let before = left.len();
+            left.retain(|at| {
+                let found = needs.get(*at).and_then(|needs| round_of(&round, needs));
+                if let (Some(place), Some(_)) = (round.get_mut(*at), found) {
+                    *place = found;
                 }
-                order.extend(waiting);
+                found.is_none()
+            });
+            if left.is_empty() || left.len() == before {
                 break;
             }
-            done.extend(ready.iter().cloned());
-            order.extend(ready);
-            left = waiting;
         }
+        let mut order: Vec<(usize, &ObjectRef)> =
+            all.iter().zip(&round).map(|((object, _), round)| (round.unwrap_or(usize::MAX), *object)).collect();
+        order.sort();
+        let order: Vec<ObjectRef> = order.into_iter().map(|(_, object)| object.clone()).collect();
+        let waiting: Vec<Arc<Wanted>> = left.iter().filter_map(|at| all.get(*at)).map(|(_, wanted)| Arc::clone(wanted)).collect();
         self.out.order = order;
+        self.circle(&waiting);
+    }
+
+    /// Says of each of these that they need each other.
+    fn circle(&mut self, waiting: &[Arc<Wanted>]) {
+        let names: Vec<_> = waiting.iter().map(|wanted| wanted.object.to_string()).collect();
+        for wanted in waiting {
+            let within = |reference: &&Reference| waiting.iter().any(|other| other.object == reference.object);
+            let path = wanted.references.iter().find(within).map(|reference| reference.path.clone()).unwrap_or_default();
+            let message = format!("these need each other in a circle: {}", names.join(", "));
+            self.problem(&wanted.object, &path, message, &["take one of the references out"]);
+        }
     }
 }
 
+/// An object with what it refers to.
+fn finished(mut wanted: Wanted) -> Arc<Wanted> {
+    let mut found = references_of(&wanted);
+    found.append(&mut wanted.references);
+    found.sort();
+    found.dedup();
+    found.shrink_to_fit();
+    wanted.references = found;
+    Arc::new(wanted)
+}
+
 /// What an object's spec refers to.
-fn references_of(wanted: &Wanted) -> BTreeSet<Reference> {
-    let mut found = BTreeSet::new();
-    let mut put = |path: String, object: ObjectRef| {
-        found.insert(Reference { path, object });
-    };
+fn references_of(wanted: &Wanted) -> Vec<Reference> {
+    let mut found = Vec::new();
+    let mut put = |path: String, object: ObjectRef| found.push(Reference { path, object });
     let Some(node) = &wanted.node else { return found };
     match &wanted.spec {
         Spec::Template(spec) => {

@@ -92,18 +92,18 @@ impl Ledger {
     }
 
     /// The inventory.
-    pub fn entries(&self) -> BTreeMap<ObjectRef, Entry> {
+    pub fn entries(&self) -> BTreeMap<ObjectRef, Arc<Entry>> {
         self.owned().entries
     }
 
     /// An object of the inventory.
     pub fn entry(&self, object: &ObjectRef) -> Option<Entry> {
-        self.read(|owned| owned.entries.get(object).cloned())
+        self.read(|owned| owned.entry(object).cloned())
     }
 
     /// Puts an entry, in place of the object's older one.
     pub fn put_entry(&self, entry: Entry) -> Result<(), StoreError> {
-        self.commit(vec![Write::Entry(self.fleet, Box::new(entry))], false)
+        self.commit(vec![Write::Entry(self.fleet, Arc::new(entry))], false)
     }
 
     /// Takes an object out of the inventory.
@@ -148,7 +148,7 @@ impl Ledger {
         let events: Vec<Event> = intents.iter().map(|intent| Event::of(intent, &inner.command, &self.context)).collect();
         let mut writes: Vec<Write> = intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect();
         writes.extend(events.into_iter().map(|event| Write::Event(self.fleet, Box::new(event))));
-        writes.extend(begun.into_iter().map(|entry| Write::Entry(self.fleet, Box::new(entry))));
+        writes.extend(begun.into_iter().map(|entry| Write::Entry(self.fleet, Arc::new(entry))));
         inner.commit(writes, true)
     }
 
@@ -161,7 +161,7 @@ impl Ledger {
         let mut writes: Vec<Write> = changes
             .into_iter()
             .map(|change| match change {
-                Change::Put(entry) => Write::Entry(self.fleet, entry),
+                Change::Put(entry) => Write::Entry(self.fleet, Arc::from(entry)),
                 Change::Remove(object) => Write::NoEntry(self.fleet, object),
             })
             .collect();
@@ -255,13 +255,13 @@ impl Ledger {
     }
 
     /// How objects were found, by a daemon.
-    pub fn statuses(&self) -> BTreeMap<ObjectRef, ObjectStatus> {
+    pub fn statuses(&self) -> BTreeMap<ObjectRef, Arc<ObjectStatus>> {
         self.shared.lock().content.statuses.get(&self.fleet).cloned().unwrap_or_default()
     }
 
     /// Records how objects were found, and forgets others. Doesn't wait for the disk.
-    pub fn put_statuses(&self, statuses: Vec<ObjectStatus>, gone: Vec<ObjectRef>) -> Result<(), StoreError> {
-        let mut writes: Vec<Write> = statuses.into_iter().map(|status| Write::Status(self.fleet, Box::new(status))).collect();
+    pub fn put_statuses(&self, statuses: Vec<Arc<ObjectStatus>>, gone: Vec<ObjectRef>) -> Result<(), StoreError> {
+        let mut writes: Vec<Write> = statuses.into_iter().map(|status| Write::Status(self.fleet, status)).collect();
         writes.extend(gone.into_iter().map(|object| Write::NoStatus(self.fleet, object)));
         if writes.is_empty() { Ok(()) } else { self.commit(writes, false) }
     }

@@ -3,6 +3,7 @@
 //! No I/O, and no opinion on when anything is written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ pub(super) struct Content {
     pub(super) fleets: BTreeMap<Uuid, Owned>,
     /// What a daemon found of each fleet's objects.
     #[serde(default)]
-    pub(super) statuses: BTreeMap<Uuid, BTreeMap<ObjectRef, ObjectStatus>>,
+    pub(super) statuses: BTreeMap<Uuid, BTreeMap<ObjectRef, Arc<ObjectStatus>>>,
 }
 
 /// One record to be written or removed.
@@ -57,7 +58,7 @@ pub(super) enum Write {
     /// The id made for a set without a Fleet.
     FleetId(Uuid),
     /// An inventory entry.
-    Entry(Uuid, Box<Entry>),
+    Entry(Uuid, Arc<Entry>),
     /// Its removal.
     NoEntry(Uuid, ObjectRef),
     /// A Node as first seen.
@@ -77,7 +78,7 @@ pub(super) enum Write {
     /// Its end.
     NoSuspension(Uuid, ObjectRef),
     /// How an object was found.
-    Status(Uuid, Box<ObjectStatus>),
+    Status(Uuid, Arc<ObjectStatus>),
     /// It is no longer looked at.
     NoStatus(Uuid, ObjectRef),
 }
@@ -138,7 +139,7 @@ impl Content {
         match write {
             Write::FleetId(id) => self.fleet_id = Some(id),
             Write::Entry(fleet, entry) => {
-                self.fleet(fleet).entries.insert(entry.object.clone(), *entry);
+                self.fleet(fleet).entries.insert(entry.object.clone(), entry);
             }
             Write::NoEntry(fleet, object) => {
                 self.fleet(fleet).entries.remove(&object);
@@ -168,7 +169,7 @@ impl Content {
                 self.fleet(fleet).suspended.remove(&object);
             }
             Write::Status(fleet, status) => {
-                self.statuses.entry(fleet).or_default().insert(status.object.clone(), *status);
+                self.statuses.entry(fleet).or_default().insert(status.object.clone(), status);
             }
             Write::NoStatus(fleet, object) => {
                 if let Some(statuses) = self.statuses.get_mut(&fleet) {
@@ -188,13 +189,13 @@ impl Content {
     pub(super) fn writes(&self) -> Vec<Write> {
         let mut writes: Vec<Write> = self.fleet_id.map(Write::FleetId).into_iter().collect();
         for (fleet, owned) in &self.fleets {
-            writes.extend(owned.entries.values().map(|entry| Write::Entry(*fleet, Box::new(entry.clone()))));
+            writes.extend(owned.entries.values().map(|entry| Write::Entry(*fleet, Arc::clone(entry))));
             writes.extend(owned.nodes.values().map(|node| Write::Node(*fleet, node.clone())));
             writes.extend(owned.intents.iter().map(|intent| Write::Intent(*fleet, intent.clone())));
             writes.extend(owned.suspended.values().map(|suspension| Write::Suspension(*fleet, suspension.clone())));
         }
         for (fleet, statuses) in &self.statuses {
-            writes.extend(statuses.values().map(|status| Write::Status(*fleet, Box::new(status.clone()))));
+            writes.extend(statuses.values().map(|status| Write::Status(*fleet, Arc::clone(status))));
         }
         writes
     }

@@ -41,7 +41,7 @@ impl SledKv {
 
     fn open_once(folder: &Path) -> Result<Self, KvError> {
         let is_new = !folder.join(LOG).exists();
-        let config = sled::Config::new().path(folder).cache_capacity(4 << 20).flush_every_ms(Some(500));
+        let config = sled::Config::new().path(folder).cache_capacity(1 << 20).flush_every_ms(Some(500));
         let mut kv = guarded(|| config.open()).and_then(|db| {
             let log = File::open(folder.join(LOG)).map_err(|error| failed(&error))?;
             Ok(Self { db: Some(db), log })

@@ -3,6 +3,7 @@
 //! A reader changes nothing, save that it takes stock after a process that was killed.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -98,7 +99,7 @@ impl Snapshot {
     }
 
     /// How the fleet's objects were found by a daemon.
-    pub fn statuses(&self, fleet: Uuid) -> std::collections::BTreeMap<crate::name::ObjectRef, super::ObjectStatus> {
+    pub fn statuses(&self, fleet: Uuid) -> std::collections::BTreeMap<crate::name::ObjectRef, Arc<super::ObjectStatus>> {
         self.content.statuses.get(&fleet).cloned().unwrap_or_default()
     }
 

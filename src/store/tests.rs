@@ -145,7 +145,7 @@ fn forgetting_a_node_drops_what_stands_on_it() {
     ledger.put_node(node("kvm1")).unwrap();
     ledger.begin(vec![intent("a", "web-1")], Vec::new()).unwrap();
     assert_eq!(ledger.forget_node(&"kvm1".parse().unwrap()).unwrap(), [net, object("web-1")]);
-    assert_eq!(ledger.entries().into_values().collect::<Vec<_>>(), [elsewhere]);
+    assert_eq!(ledger.entries().into_values().collect::<Vec<_>>(), [elsewhere.into()]);
     assert!(ledger.open_intents().is_empty() && ledger.node(&"kvm1".parse().unwrap()).is_none());
 }
 

@@ -37,6 +37,12 @@ impl Document {
     }
 }
 
+impl From<Arc<str>> for Document {
+    fn from(text: Arc<str>) -> Self {
+        Self(text)
+    }
+}
+
 impl From<String> for Document {
     fn from(text: String) -> Self {
         Self(text.into())

@@ -7,7 +7,7 @@ use jvp::store::{Condition, ObjectStatus};
 use super::*;
 
 impl Bench {
-    fn objects(&self) -> BTreeMap<ObjectRef, ObjectStatus> {
+    fn objects(&self) -> BTreeMap<ObjectRef, Arc<ObjectStatus>> {
         self.work().shared.view().objects.clone()
     }
 

@@ -122,7 +122,7 @@ fn a_ledger_with_any_bit_flipped_is_noticed_or_still_right() {
     let (store, _) = Store::open(&folder, "jvp apply", Timestamp::UNIX_EPOCH, Duration::ZERO).unwrap();
     let ledger = store.ledger(fleet);
     let entry = ledger.entries().into_values().next().unwrap();
-    ledger.put_entry(entry).unwrap();
+    ledger.put_entry(std::sync::Arc::unwrap_or_clone(entry)).unwrap();
     ledger.begin(ledger.open_intents(), Vec::new()).unwrap();
     std::thread::sleep(Duration::from_millis(700));
     let killed = tree(&state);

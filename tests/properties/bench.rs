@@ -15,8 +15,8 @@ use jvp::host::{ErrorKind, Host, HostError, Progress};
 use jvp::manifest::load;
 use jvp::name::{Kind, Name, ObjectRef};
 use jvp::observe::{RawNode, Scope};
-use jvp::plan::{Consents, Entry, ImageFacts, Mode, Op, Plan, Policy, SecretRef, Sources, complete, plan};
-use jvp::resolve::{Desired, Implied, check_document, check_set, expand};
+use jvp::plan::{Consents, Entry, ImageFacts, Mode, Op, Plan, Policy, SecretRef, Sources, complete, fingerprint, plan};
+use jvp::resolve::{Desired, Implied, Memo, check_document, check_set, expand};
 use jvp::store::{Ledger, Store, StoreError};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -255,7 +255,8 @@ impl Bench {
             return Err(TestCaseError::fail(format!("{}\n{text}", render(Format::Full, &wrong, &sources, false))));
         }
         let fleet = "6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10".parse().unwrap();
-        let (desired, problems) = expand(&loaded.documents, &sources, fleet, &Implied { uri: "test:///x".into() });
+        let (desired, problems) =
+            expand(&loaded.documents, &sources, fleet, &Implied { uri: "test:///x".into() }, &mut Memo::default());
         if !problems.is_empty() {
             return Err(TestCaseError::fail(format!("{problems:?}\n{text}")));
         }
@@ -305,7 +306,8 @@ impl Bench {
 
     pub async fn plan_with(&self, policy: &Policy) -> Plan {
         let seen = self.look().await;
-        plan(&self.desired, &seen.observed, &seen.owned, &self.sources, policy)
+        let plan = plan(&self.desired, &seen.observed, &seen.owned, &self.sources, policy);
+        Plan { fingerprint: fingerprint(&plan, &self.desired, &self.sources, policy), ..plan }
     }
 
     pub async fn plan(&self) -> Plan {
@@ -438,11 +440,8 @@ impl Bench {
 
     /// The inventory as it may be compared.
     pub fn entries(&self) -> BTreeMap<ObjectRef, Entry> {
-        let mut entries = self.ledger().entries();
-        for entry in entries.values_mut() {
-            entry.created_at.clear();
-        }
-        entries
+        let undated = |entry: Arc<Entry>| Entry { created_at: String::new(), ..Arc::unwrap_or_clone(entry) };
+        self.ledger().entries().into_iter().map(|(object, entry)| (object, undated(entry))).collect()
     }
 
     pub fn files(&self) -> BTreeMap<Name, BTreeSet<String>> {

@@ -1,6 +1,7 @@
 //! Properties of adoption, observation and prune: what they never touch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jvp::host::fake::FakeHost;
 use jvp::manifest::{Lifecycle, Management};
@@ -58,7 +59,7 @@ fn nodes(bench: &Bench) -> Nodes {
 fn another_fleet(bench: &mut Bench) {
     bench.consents.take_from.insert(bench.desired.fleet);
     bench.desired.fleet = uuid::Uuid::from_u128(99);
-    for wanted in bench.desired.objects.values_mut() {
+    for wanted in bench.desired.objects.values_mut().map(Arc::make_mut) {
         wanted.uid = wanted.object.uid(bench.desired.fleet);
         wanted.lifecycle.adopt = Some(true);
     }
@@ -114,7 +115,7 @@ proptest! {
                 desired.nodes.clone_from(&bench.desired.nodes);
                 bench.desired = desired;
             }
-            for wanted in bench.desired.objects.values_mut() {
+            for wanted in bench.desired.objects.values_mut().map(Arc::make_mut) {
                 wanted.lifecycle = Lifecycle { management: Some(Management::Observe), ..Lifecycle::default() };
             }
             let entries = bench.entries();

@@ -314,7 +314,7 @@ fn said(host: &FakeHost) -> BTreeMap<String, String> {
     let state = NodeState::read(host.with(|state| state.read(&Scope::Everything)));
     let domains = state.domains.iter().flat_map(|(name, domain)| {
         let leaves = |doc| format!("{:#?}", jvp::plan::domain_leaves(doc));
-        let live = domain.live.as_ref().map_or_else(String::new, leaves);
+        let live = domain.live.as_deref().map_or_else(String::new, leaves);
         [(format!("domain {name}"), leaves(&domain.doc)), (format!("live domain {name}"), live)]
     });
     let networks = state.networks.iter().flat_map(|(name, network)| {

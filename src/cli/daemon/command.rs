@@ -150,8 +150,8 @@ fn ended(error: StoreError, once: bool) -> CommandError {
 }
 
 /// What a daemon that ends by itself leaves to be done, or with --dry-run would have done.
-fn left_over(objects: &BTreeMap<ObjectRef, ObjectStatus>) -> String {
-    let left: BTreeMap<ObjectRef, ObjectStatus> = objects
+fn left_over(objects: &BTreeMap<ObjectRef, Arc<ObjectStatus>>) -> String {
+    let left: BTreeMap<ObjectRef, Arc<ObjectStatus>> = objects
         .iter()
         .filter(|(_, status)| !status.is("Synced"))
         .map(|(object, status)| (object.clone(), status.clone()))

@@ -2,6 +2,7 @@
 //! what the last one found, and nothing changes them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -66,7 +67,7 @@ pub(in crate::cli) struct Standing {
     /// Whether a daemon holds the state directory and told it.
     pub by_daemon: bool,
     /// The objects.
-    pub objects: BTreeMap<ObjectRef, ObjectStatus>,
+    pub objects: BTreeMap<ObjectRef, Arc<ObjectStatus>>,
 }
 
 /// How the objects of a fleet stand now.

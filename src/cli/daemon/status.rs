@@ -1,6 +1,7 @@
 //! `jvp status`: how the objects stand that a daemon keeps, while it runs and while it doesn't.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ pub(in crate::cli) struct StatusArgs {
 struct Told {
     /// The daemon's view without its objects; none where none runs.
     daemon: Option<Value>,
-    objects: BTreeMap<ObjectRef, ObjectStatus>,
+    objects: BTreeMap<ObjectRef, Arc<ObjectStatus>>,
 }
 
 pub(in crate::cli) fn status(args: &StatusArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
@@ -108,7 +109,7 @@ fn head(daemon: Option<&Value>) -> String {
 }
 
 /// The objects with their conditions.
-pub(super) fn table(objects: &BTreeMap<ObjectRef, ObjectStatus>) -> String {
+pub(super) fn table(objects: &BTreeMap<ObjectRef, Arc<ObjectStatus>>) -> String {
     if objects.is_empty() {
         return "There are no objects.\n".to_owned();
     }

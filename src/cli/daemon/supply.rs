@@ -11,10 +11,11 @@ use super::command::DaemonArgs;
 use crate::cli::args::Global;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::session::{check, fleet_of};
+use crate::cli::session::{check_again, fleet_of};
 use crate::daemon::{News, Revision, Supply, Tree};
 use crate::diag;
 use crate::gitops::{self, Checkout, SourceSpec, Watch};
+use crate::resolve::Memo;
 use crate::store::{StateDir, Store};
 
 /// The first pause after trouble; each further one is twice as long.
@@ -35,6 +36,7 @@ pub(super) struct FromCheckout {
     troubles: u32,
     /// The tree that was told last: its revision and its digest.
     told: Option<(String, String)>,
+    memo: Memo,
 }
 
 impl FromCheckout {
@@ -55,7 +57,18 @@ impl FromCheckout {
         let checkout =
             Checkout::open(source, state, options).map_err(|failure| CommandError::new(Exit::Error, failure.to_string()))?;
         let (ready, global) = (VecDeque::new(), global.clone());
-        Ok(Self { checkout, watch: None, wanted, global, store, ready, begun: false, troubles: 0, told: None })
+        Ok(Self {
+            checkout,
+            watch: None,
+            wanted,
+            global,
+            store,
+            ready,
+            begun: false,
+            troubles: 0,
+            told: None,
+            memo: Memo::default(),
+        })
     }
 
     /// Waits until the source may be another.
@@ -107,11 +120,11 @@ impl FromCheckout {
     }
 
     /// A tree as it is kept true; else all that is wrong with it.
-    fn judged(&self, tree: &gitops::Tree) -> Result<Tree, String> {
+    fn judged(&mut self, tree: &gitops::Tree) -> Result<Tree, String> {
         let mut set = (*tree.set).clone();
         // A set without a Fleet gets an id at its first use.
         let fleet = || fleet_of(&self.store).ok().map(|(id, _)| id);
-        let desired = check(&mut set, &self.global, fleet).0;
+        let desired = check_again(&mut set, &self.global, fleet, &mut self.memo).0;
         if diag::has_errors(&set.diagnostics) {
             return Err(diag::render::render(diag::render::Format::Concise, &set.diagnostics, &set.sources, false));
         }

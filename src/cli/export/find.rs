@@ -1,6 +1,7 @@
 //! What of the nodes can be exported: what is there, isn't jvp's, and stays when it stops. Pure; as manifests would say it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::names::legal;
 use crate::manifest::{
@@ -116,7 +117,7 @@ impl Search<'_> {
         if let Some(mark) = mark {
             return Some(format!("it belongs to fleet {}; to take it over: --take-from {}", mark.fleet, mark.fleet));
         }
-        let ours = |entry: &crate::plan::Entry| {
+        let ours = |entry: &Arc<crate::plan::Entry>| {
             entry.object.kind == kind && entry.node.as_ref() == Some(node) && entry.libvirt_uuid == Some(uuid)
         };
         self.owned.entries.values().any(ours).then(String::new)
@@ -219,7 +220,7 @@ impl Search<'_> {
         pool_name: &Name,
         volume: &crate::xml::volume::VolumeDoc,
     ) {
-        let of_template = |entry: &crate::plan::Entry| entry.template.as_ref().is_some_and(|t| t.path == volume.path);
+        let of_template = |entry: &Arc<crate::plan::Entry>| entry.template.as_ref().is_some_and(|t| t.path == volume.path);
         if self.known(Kind::Volume, node, &volume.path).is_some() || self.owned.entries.values().any(of_template) {
             return;
         }

@@ -20,7 +20,7 @@ use crate::xml::volume::VolumeDoc;
 /// What a daemon found when it last looked, and what was done.
 #[derive(Default)]
 pub(super) struct Kept {
-    pub(super) statuses: BTreeMap<ObjectRef, ObjectStatus>,
+    pub(super) statuses: BTreeMap<ObjectRef, Arc<ObjectStatus>>,
     /// The oldest first.
     pub(super) events: Vec<Event>,
 }
@@ -292,8 +292,8 @@ fn not_declared() -> Condition {
 }
 
 fn item<'a>(view: &View<'a>, object: &ObjectRef) -> Item<'a> {
-    let wanted = view.desired.objects.get(object);
-    let entry = view.owned.entries.get(object);
+    let wanted = view.desired.object(object);
+    let entry = view.owned.entry(object);
     let mut item = empty(object.clone(), view.desired.fleet);
     item.wanted = wanted;
     item.entry = entry;

@@ -83,7 +83,7 @@ fn vm(text: &str, node: &str, memory: &str) -> Wanted {
         reclaim: crate::manifest::ReclaimPolicy::Delete,
         prevent_destroy: false,
         lifecycle: crate::manifest::Lifecycle::default(),
-        references: BTreeSet::new(),
+        references: Vec::new(),
         origin: "vm.yaml:3:9".into(),
         folder: ".".into(),
         implied_by: None,
@@ -110,7 +110,7 @@ impl World {
             world.desired.nodes.insert(name(node), node_wanted);
         }
         for wanted in [vm("vm/web-1", "a", "4Gi"), vm("vm/web-2", "a", "1Gi"), vm("vm/web-3", "b", "1Gi")] {
-            world.desired.objects.insert(wanted.object.clone(), wanted);
+            world.desired.objects.insert(wanted.object.clone(), wanted.into());
         }
         let mut root = entry("volume/web-1.root", "web-1.root.qcow2");
         root.volume = Some(VolumeRecord {
@@ -131,7 +131,7 @@ impl World {
             entry("net/lan@a", "lan"),
             entry("pool/default@a", "default"),
         ] {
-            world.owned.entries.insert(entry.object.clone(), entry);
+            world.owned.entries.insert(entry.object.clone(), entry.into());
         }
         world.observed.nodes.insert(name("a"), NodeView::Reached(Box::new(node())));
         let denied = NodeView::Unreachable { message: "no route to host".into(), denied: false };
@@ -207,8 +207,8 @@ fn node() -> NodeState {
             persistent: true,
             managed_save: false,
             has_snapshots: false,
-            inactive: domain.clone(),
-            live: Some(domain.replace("2097152", "1048576")),
+            inactive: domain.as_str().into(),
+            live: Some(domain.replace("2097152", "1048576").into()),
             agent_addresses: None,
         }],
         ..RawNode::default()
@@ -326,7 +326,7 @@ fn a_node_out_of_reach_is_said_where_it_matters() {
 fn a_reservation_stands_in_parentheses_until_there_is_an_address() {
     let mut world = World::new();
     let reservations = [("Network/lan@a".to_owned(), "52:54:00:00:00:01 10.10.0.50".to_owned())];
-    world.owned.entries.get_mut(&object("vm/old")).unwrap().reservations = reservations.into();
+    world.owned.entry_mut(&object("vm/old")).unwrap().reservations = reservations.into();
     assert!(world.get(&["vm/old"], ReadFormat::Table).contains("(10.10.0.50)"));
 }
 

@@ -250,7 +250,7 @@ fn sides(item: &Item<'_>) -> Option<Sides> {
             let of = |doc: &crate::xml::domain::DomainDoc| {
                 leaves(Kind::VirtualMachine, &Spec::VirtualMachine(Box::new(doc.spec.clone())).to_value())
             };
-            Sides { inactive: of(&domain.doc), live: domain.live.as_ref().map(of), pending: domain.pending.clone() }
+            Sides { inactive: of(&domain.doc), live: domain.live.as_deref().map(of), pending: domain.pending.clone() }
         }
         Found::Network(network) => {
             let of = |doc: &crate::xml::network::NetworkDoc| leaves(kind, &Spec::Network(doc.spec.clone()).to_value());

@@ -1,6 +1,7 @@
 //! What looks found: settled, recorded, and begun where it may be.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
@@ -43,7 +44,11 @@ impl Daemon {
             return Ok(());
         }
         match (about, found) {
-            (About::Everything, Ok((seen, plan))) => self.looked_at_everything(&seen, &plan, cause, mark, now),
+            (About::Everything, Ok((seen, plan))) => {
+                let taken = self.looked_at_everything(&seen, &plan, cause, mark, now);
+                self.seen = Some(Arc::new(seen.observed));
+                taken
+            }
             (About::Everything, Err(error)) => {
                 tracing::error!(%error, "everything could not be looked at");
                 self.sees_nothing(&error, now);
@@ -197,7 +202,7 @@ impl Daemon {
         let look = findings::Look { said: &said, seen, found };
         let mut changed = Vec::new();
         for object in objects {
-            let wanted = current.workspace.desired.objects.get(object);
+            let wanted = current.workspace.desired.object(object);
             let amiss = said.changes(object);
             if wanted.is_none() && !amiss {
                 continue;
@@ -208,7 +213,7 @@ impl Daemon {
                 drifted: amiss && !self.pending.contains(object) && (!self.options.heal || self.queue.flaps(object)),
                 digest: current.digests.get(object).cloned(),
             };
-            let before = self.statuses.get(object);
+            let before = self.statuses.get(object).map(Arc::as_ref);
             if let Some(node) = findings::unread(object, wanted, look).filter(|node| self.aways.know(node)) {
                 let other = self.pending.contains(object);
                 changed.extend(self.aways.status(object, node, found, before, other).filter(|status| before != Some(status)));
@@ -241,6 +246,7 @@ impl Daemon {
 
     /// Keeps how objects stand now, and forgets those that are gone.
     pub(super) fn keep_statuses(&mut self, changed: Vec<ObjectStatus>, gone: Vec<ObjectRef>) -> Result<(), StoreError> {
+        let changed: Vec<Arc<ObjectStatus>> = changed.into_iter().map(Arc::new).collect();
         {
             let mut view = self.shared.view();
             for object in &gone {
@@ -248,8 +254,8 @@ impl Daemon {
                 view.objects.remove(object);
             }
             for status in &changed {
-                self.statuses.insert(status.object.clone(), status.clone());
-                view.objects.insert(status.object.clone(), status.clone());
+                self.statuses.insert(status.object.clone(), Arc::clone(status));
+                view.objects.insert(status.object.clone(), Arc::clone(status));
             }
             view.waiting = self.queue.depth();
         }

@@ -57,7 +57,7 @@ impl Daemon {
             let Some(before) = self.statuses.get(&asked.object) else { continue };
             let found = findings::Found { at: &at, revision: Some(&current.revision.id) };
             let status = findings::told(before, self.guests.told(&asked.object), found);
-            if *before != status {
+            if **before != status {
                 changed.push(status);
             }
         }

@@ -1,6 +1,7 @@
 //! What reaches the engine from outside: manifests, and the hints of nodes.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -28,13 +29,6 @@ impl Daemon {
             let why = format!("the Fleet's id became {new}, and what is there belongs to {old}; put it back, or start anew");
             return self.handle(Message::News(News::Trouble(why)));
         }
-        let known = self.current.as_ref().map(|current| (&current.workspace.desired.objects, &current.digests));
-        let digest_of = |object: &ObjectRef, wanted: &Wanted| {
-            let before = known.filter(|(objects, _)| objects.get(object) == Some(wanted));
-            before.and_then(|(_, digests)| digests.get(object).cloned()).unwrap_or_else(|| digest(wanted))
-        };
-        let digests: BTreeMap<ObjectRef, String> =
-            desired.objects.iter().map(|(object, wanted)| (object.clone(), digest_of(object, wanted))).collect();
         let ledger = match &self.current {
             Some(current) => current.ledger.clone(),
             None => self.store.ledger(desired.fleet),
@@ -43,23 +37,42 @@ impl Daemon {
             self.statuses = ledger.statuses();
             self.shared.view().objects.clone_from(&self.statuses);
         }
-        let index = ledger.pick(|owned| Index::of(&desired, owned));
         let hosts = &mut self.hosts;
         let workspace =
             Workspace::new(set, desired, self.state.clone(), self.secrets_dir.clone(), |name, uri| hosts.host(name, uri))?;
         self.hosts.keep(&workspace.desired);
         self.listen(&workspace);
         let first = self.current.is_none();
-        let gone = self.current.iter().flat_map(|current| current.digests.keys()).any(|object| !digests.contains_key(object));
-        let mut more = first || gone;
-        for (object, digest) in &digests {
-            let before = self.current.as_ref().and_then(|current| current.digests.get(object));
-            if before == Some(digest) {
+        let (known, mut digests, index) = match &mut self.current {
+            Some(current) => {
+                let (digests, index) = (std::mem::take(&mut current.digests), std::mem::take(&mut current.index));
+                (Some(&current.workspace.desired), digests, Some(index))
+            }
+            None => (None, BTreeMap::new(), None),
+        };
+        let news = differences(known.map_or(&BTreeMap::new(), |known| &known.objects), &workspace.desired.objects);
+        let index = ledger.pick(|owned| match index {
+            Some(mut index) => {
+                index.renew(&news, &workspace.desired, owned);
+                index
+            }
+            None => Index::of(&workspace.desired, owned),
+        });
+        let mut more = first;
+        for object in &news {
+            let Some(wanted) = workspace.desired.object(object) else {
+                digests.remove(object);
+                more = true;
+                continue;
+            };
+            let digest = digest(wanted);
+            let before = digests.insert(object.clone(), digest.clone());
+            if before.as_ref() == Some(&digest) {
                 continue;
             }
             more |= before.is_none();
             let synced = self.statuses.get(object).and_then(|status| status.synced.as_ref());
-            if synced != Some(digest) {
+            if synced != Some(&digest) {
                 self.pending.insert(object.clone());
             }
             self.failures.remove(object);
@@ -155,6 +168,27 @@ impl Daemon {
         }
         if whole {
             self.want_full(Cause::Event, now);
+        }
+    }
+}
+
+/// The objects that are another value in one than in the other, or in one of them alone.
+fn differences(before: &BTreeMap<ObjectRef, Arc<Wanted>>, after: &BTreeMap<ObjectRef, Arc<Wanted>>) -> BTreeSet<ObjectRef> {
+    // What was resolved before is the same value still, which is seen without a look into it.
+    let same = |(a, b): (&Arc<Wanted>, &Arc<Wanted>)| Arc::ptr_eq(a, b) || a == b;
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    let mut found = BTreeSet::new();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return found,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let was = if order.is_le() { old.next() } else { None };
+        let is = if order.is_ge() { new.next() } else { None };
+        if !was.zip(is).is_some_and(|((_, a), (_, b))| same((a, b))) {
+            found.extend(was.or(is).map(|(object, _)| object.clone()));
         }
     }
 }

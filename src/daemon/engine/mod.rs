@@ -32,6 +32,7 @@ use super::{Options, Revision};
 use crate::apply::{Halt, Workspace};
 use crate::host::{Connector, Ear, Hints, Host};
 use crate::name::{Name, ObjectRef};
+use crate::observe::Observed;
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
 use away::Aways;
@@ -97,7 +98,7 @@ pub struct Daemon {
     /// The manifests that are kept true; none before the first good ones.
     current: Option<Current>,
     queue: Queue,
-    statuses: BTreeMap<ObjectRef, ObjectStatus>,
+    statuses: BTreeMap<ObjectRef, Arc<ObjectStatus>>,
     failures: BTreeMap<ObjectRef, String>,
     /// Objects whose manifests changed since they were last as wanted.
     pending: BTreeSet<ObjectRef>,
@@ -112,6 +113,8 @@ pub struct Daemon {
     aways: Aways,
     looks: usize,
     full: Full,
+    /// What the last look at everything saw, so that the next one reads the documents alone that changed.
+    seen: Option<Arc<Observed>>,
     runs: u64,
     began: jiff::Timestamp,
     listeners: BTreeMap<Name, Listening>,
@@ -205,6 +208,7 @@ impl Daemon {
             aways: Aways::default(),
             looks: 0,
             full: Full { due: None, under_way: false, mark: 0, ended: None, resync: now, deferred: false, done: false },
+            seen: None,
             runs: 0,
             began,
             listeners: BTreeMap::new(),
@@ -410,6 +414,7 @@ impl Daemon {
             policy: self.policy(current),
             generation: current.generation,
             mark: self.queue.mark(),
+            before: self.seen.clone(),
         })
     }
 

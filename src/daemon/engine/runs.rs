@@ -210,7 +210,7 @@ impl Daemon {
 
     /// Has a failure be seen before the next look.
     pub(super) fn say_failed(&mut self, object: &ObjectRef, why: &str) -> Result<(), StoreError> {
-        let Some(mut status) = self.statuses.get(object).cloned() else { return Ok(()) };
+        let Some(mut status) = self.statuses.get(object).map(|status| (**status).clone()) else { return Ok(()) };
         findings::failed(&mut status, why, &self.options.clock.now().to_string());
         self.keep_statuses(vec![status], Vec::new())
     }

@@ -302,7 +302,7 @@ impl FakeHost {
 impl Host for FakeHost {
     async fn read(&self, scope: &Scope) -> Result<RawNode, HostError> {
         let what = match scope {
-            Scope::Everything | Scope::WithGuests => "everything",
+            Scope::Everything | Scope::AtEase | Scope::WithGuests => "everything",
             Scope::Host => "host",
             Scope::Objects(_) | Scope::Near(_) => "objects",
             Scope::Guests(_) => "guests",

@@ -12,7 +12,7 @@ impl State {
         let mut node = RawNode::default();
         match scope {
             Scope::Host => node.host = self.host(),
-            Scope::Everything | Scope::WithGuests => {
+            Scope::Everything | Scope::AtEase | Scope::WithGuests => {
                 let guests = *scope == Scope::WithGuests;
                 node.host = self.host();
                 node.pools = self.pools.iter().map(|(name, pool)| self.raw_pool(name, pool, true)).collect();
@@ -123,8 +123,8 @@ fn raw_domain(name: &str, domain: &Domain, guests: bool) -> RawDomain {
         managed_save: domain.managed_save.is_some(),
         has_snapshots: !domain.snapshots.is_empty(),
         // A transient domain has no other document than the one that it runs with.
-        inactive: if domain.persistent { domain.inactive.clone() } else { domain.live.clone().unwrap_or_default() },
-        live: domain.live.clone(),
+        inactive: if domain.persistent { &*domain.inactive } else { domain.live.as_deref().unwrap_or_default() }.into(),
+        live: domain.live.as_deref().map(Into::into),
         agent_addresses: domain.agent_addresses.clone().filter(|_| guests && domain.power.is_some()),
     }
 }

@@ -22,6 +22,7 @@ use virt::connect::Connect;
 
 use super::connection::{self, Connection};
 use super::error::own;
+use super::texts::Texts;
 use super::workers::{Thread, workers};
 use crate::host::{ErrorKind, HostError, Progress};
 
@@ -43,6 +44,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// One node's calls.
 pub(super) struct Calls {
     uri: String,
+    texts: Texts,
     far: AtomicBool,
     /// Done when there are places for more calls.
     more: Once,
@@ -149,6 +151,11 @@ impl Cx<'_> {
         self.calls.is_far()
     }
 
+    /// The documents that the node gave.
+    pub(super) fn texts(&self) -> &Texts {
+        &self.calls.texts
+    }
+
     /// Notes how long calls take that cost the node nothing: a few of them, as the machine may have been busy with something else.
     pub(super) fn took(&self, times: &[Duration]) {
         self.calls.is_so_far(times.iter().min().copied().unwrap_or_default());
@@ -193,6 +200,7 @@ impl Calls {
         let at_once = if connection::in_process(&uri) { 1 } else { AT_ONCE };
         Arc::new(Self {
             uri,
+            texts: Texts::default(),
             far: AtomicBool::new(false),
             more: Once::new(),
             permits: Arc::new(Semaphore::new(at_once)),
@@ -226,10 +234,13 @@ impl Calls {
     }
 
     /// How many share the reading of a node by one connection. More than there are processors only wake each other, where no network
-    /// lies between.
-    pub(super) fn readers(&self) -> usize {
+    /// lies between; even two do, on which a quarter of what a reading costs is spent, so that there are two only where somebody waits.
+    pub(super) fn readers(&self, urgent: bool) -> usize {
+        if !connection::is_local(&self.uri) || self.is_far() {
+            return self.at_once();
+        }
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        if connection::is_local(&self.uri) && !self.is_far() { self.at_once().min(processors) } else { self.at_once() }
+        if urgent { self.at_once().min(processors) } else { 1 }
     }
 
     /// Performs `job` on a thread that may block.

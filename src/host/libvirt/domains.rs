@@ -15,6 +15,7 @@ use super::calls::{Ask, Calls, Cx};
 use super::error::{named, own};
 use super::ffi::{self, State};
 use super::read::{failed, if_there};
+use super::texts::Which;
 use crate::host::{ErrorKind, HostError};
 use crate::observe::{OffReason, PowerState, RawDomain};
 
@@ -118,7 +119,7 @@ pub(super) fn handles(cx: &Cx<'_>) -> Result<BTreeMap<Uuid, Domain>, HostError> 
 }
 
 /// The rest of a listed domain, by any connection's handle; none if it is gone.
-pub(super) fn describe(listed: &Listed, domain: &Domain) -> Result<Option<RawDomain>, HostError> {
+pub(super) fn describe(cx: &Cx<'_>, listed: &Listed, domain: &Domain) -> Result<Option<RawDomain>, HostError> {
     let Listed { name, uuid, .. } = listed;
     let (state, off_reason) = power(listed.state);
     let Some(inactive) = document(domain, sys::VIR_DOMAIN_XML_INACTIVE).map_err(|e| named(e, "domain", name))? else {
@@ -135,8 +136,8 @@ pub(super) fn describe(listed: &Listed, domain: &Domain) -> Result<Option<RawDom
         persistent: listed.persistent,
         managed_save: listed.managed_save,
         has_snapshots: listed.has_snapshots,
-        inactive,
-        live,
+        inactive: cx.texts().kept(*uuid, Which::Inactive, inactive),
+        live: live.map(|live| cx.texts().kept(*uuid, Which::Live, live)),
         agent_addresses: None,
     }))
 }

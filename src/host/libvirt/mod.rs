@@ -25,6 +25,7 @@ mod pools;
 mod read;
 mod runtime;
 mod spread;
+mod texts;
 mod transport;
 mod volumes;
 mod watch;

@@ -74,7 +74,7 @@ pub(super) async fn read(calls: &Arc<Calls>, scope: &Scope) -> Result<RawNode, H
     }
     let Survey { host, pools, items, mut pieces, connection, .. } = survey;
     if let Some(connection) = connection.filter(|_| !items.is_empty()) {
-        pieces.extend(spread(calls, items, &connection, scope.asks_guests()).await?);
+        pieces.extend(spread(calls, items, &connection, scope).await?);
     }
     let mut node = assemble(host, pools, pieces);
     if scope.asks_guests() {
@@ -87,7 +87,8 @@ fn survey(cx: &Cx<'_>, scope: &Scope) -> Result<Survey, HostError> {
     let mut survey = Survey { connection: Some(cx.connection()), ..Survey::default() };
     match scope {
         Scope::Host => survey.host = host(cx)?,
-        Scope::Everything | Scope::WithGuests => {
+        Scope::Everything | Scope::AtEase | Scope::WithGuests => {
+            cx.texts().sweep();
             survey.host = host(cx)?;
             // From far away they are asked for side by side.
             survey.far = cx.is_far();

@@ -21,6 +21,7 @@ use super::error::own;
 use super::read::{Item, LIMIT, Piece};
 use super::{domains, networks, pools};
 use crate::host::{ErrorKind, HostError};
+use crate::observe::Scope;
 
 /// So many documents are read right after the lists; more are spread over threads.
 pub(super) const FEW: usize = 32;
@@ -56,15 +57,15 @@ pub(super) async fn spread(
     calls: &Arc<Calls>,
     items: Vec<Item>,
     connection: &Arc<Connection>,
-    guests: bool,
+    scope: &Scope,
 ) -> Result<Vec<Piece>, HostError> {
-    let all = items.len();
+    let (all, guests) = (items.len(), scope.asks_guests());
     let work = Arc::new(Work { items, next: AtomicUsize::new(0), guests });
     let (sender, mut parts) = mpsc::unbounded_channel();
     // Whoever is still at something when all is read is let go of with it.
     let mut jobs = JoinSet::new();
     let each = if calls.is_far() { 1 } else { FEW };
-    for _ in 0..calls.readers().min(all.div_ceil(each)) {
+    for _ in 0..calls.readers(scope.is_urgent()).min(all.div_ceil(each)) {
         jobs.spawn(take(Arc::clone(calls), Arc::clone(connection), Arc::clone(&work), None, sender.clone()));
     }
     if calls.is_far() {
@@ -171,7 +172,7 @@ pub(super) fn describe<'a>(
         Item::Domain(listed) => {
             let domain = handles.map_or(Some(&listed.domain), |handles| handles.domains.get(&listed.uuid));
             let Some(domain) = domain else { return Ok(None) };
-            domains::describe(listed, domain)?.map(Piece::Domain)
+            domains::describe(cx, listed, domain)?.map(Piece::Domain)
         }
         Item::Network(listed) => {
             let network = handles.map_or(Some(&listed.network), |handles| handles.networks.get(&listed.uuid));

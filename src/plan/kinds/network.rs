@@ -153,7 +153,7 @@ pub(super) fn managed(wanted: &Wanted) -> BTreeMap<String, Value> {
 
 /// The leaves of a network as the node has it.
 pub(in crate::plan) fn observed(network: &NetworkState) -> BTreeMap<String, Value> {
-    let mut leaves = crate::plan::leaves_of(&Spec::Network(network.doc.spec.clone()));
+    let mut leaves = crate::plan::leaves_of(crate::name::Kind::Network, &network.doc.spec);
     leaves.insert("/autostart".into(), json!(network.autostart));
     leaves
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::manifest::{DhcpHost, DhcpRange, DnsHost, NetworkSpec, Spec, escape};
+use crate::manifest::{DhcpHost, DhcpRange, DnsHost, NetworkSpec, escape};
 use crate::observe::NetworkState;
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::{Draft, Planner};
@@ -211,7 +211,7 @@ fn leaves_of(entry: &Entry, address: Option<ipnet::IpNet>) -> BTreeMap<String, s
         }
         (Entry::Host(_) | Entry::Range(_), None) => {}
     }
-    let mut leaves = crate::plan::leaves_of(&Spec::Network(spec));
+    let mut leaves = crate::plan::leaves_of(crate::name::Kind::Network, &spec);
     leaves.retain(|path, _| !path.ends_with("/address"));
     leaves
 }

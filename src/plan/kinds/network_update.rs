@@ -241,7 +241,7 @@ fn compared(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Found {
     let mut found = Found { definition: compare(Kind::Network, &now, &last, &observed(network)), live: Differences::default() };
     if let Some(live) = &network.live {
         now.remove("/autostart");
-        let leaves = crate::plan::leaves_of(&Spec::Network(live.spec.clone()));
+        let leaves = crate::plan::leaves_of(Kind::Network, &live.spec);
         let last = last.into_iter().filter(|path| path != "/autostart").collect();
         found.live = compare(Kind::Network, &now, &last, &leaves);
     }
@@ -338,7 +338,7 @@ fn mark(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Mark {
 
 /// The managed leaves as the definition has them.
 fn was(wanted: &Wanted, network: &NetworkState, found: &Found) -> BTreeMap<String, Option<Value>> {
-    let leaves = crate::plan::leaves_of(&Spec::Network(network.doc.spec.clone()));
+    let leaves = crate::plan::leaves_of(Kind::Network, &network.doc.spec);
     let mut paths: BTreeSet<String> = managed(wanted).into_keys().collect();
     paths.extend(found.definition.changed.iter().map(|(_, difference)| difference.path.clone()));
     paths.remove("/autostart");
@@ -354,7 +354,7 @@ pub fn patched_network(
     patch: &NetworkPatch,
     was: &BTreeMap<String, Option<Value>>,
 ) -> Result<String, String> {
-    let leaves = crate::plan::leaves_of(&Spec::Network(network.doc.spec.clone()));
+    let leaves = crate::plan::leaves_of(Kind::Network, &network.doc.spec);
     if let Some((path, before)) = was.iter().find(|(path, before)| leaves.get(*path) != before.as_ref()) {
         let word = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), crate::plan::diff::text);
         return Err(format!(

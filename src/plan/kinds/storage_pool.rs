@@ -91,7 +91,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
 
 /// The leaves of a pool as the node has it.
 pub(in crate::plan) fn observed(pool: &PoolState) -> BTreeMap<String, Value> {
-    let mut leaves = crate::plan::leaves_of(&Spec::StoragePool(pool.doc.spec.clone()));
+    let mut leaves = crate::plan::leaves_of(crate::name::Kind::StoragePool, &pool.doc.spec);
     leaves.insert("/autostart".into(), json!(pool.autostart));
     leaves.insert("/running".into(), json!(pool.active));
     leaves
@@ -199,7 +199,7 @@ fn relocate(p: &mut Planner<'_>, row: &mut Row<'_>, wanted: &Wanted, spec: &Stor
     if refuse_used(p, wanted, pool) {
         return false;
     }
-    let holds = |entry: &&crate::plan::Entry| {
+    let holds = |entry: &&std::sync::Arc<crate::plan::Entry>| {
         entry.node == wanted.node
             && (entry.volume.as_ref().is_some_and(|volume| volume.pool == pool.name)
                 || entry.template.as_ref().is_some_and(|template| template.pool == pool.name))

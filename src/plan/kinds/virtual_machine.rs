@@ -1,6 +1,7 @@
 //! Planning a VirtualMachine that is there, and deciding whether it is.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -177,7 +178,7 @@ fn observed(
     domain: &DomainState,
     doc: &DomainDoc,
 ) -> BTreeMap<String, Value> {
-    let mut leaves = crate::plan::leaves_of(&Spec::VirtualMachine(Box::new(doc.spec.clone())));
+    let mut leaves = crate::plan::leaves_of(Kind::VirtualMachine, &doc.spec);
     leaves.insert("/autostart".into(), json!(domain.autostart));
     leaves.remove("/node");
     for disk in &spec.disks {
@@ -229,11 +230,11 @@ fn observed(
 }
 
 /// What a disk's claim means in leaves: its source, which is no leaf of the manifest.
-fn with_claims(wanted: &Wanted, spec: &VirtualMachineSpec) -> BTreeMap<String, Value> {
-    let mut now = (*wanted.now).clone();
+fn with_claims<'w>(wanted: &'w Wanted, spec: &VirtualMachineSpec) -> Cow<'w, BTreeMap<String, Value>> {
+    let mut now = Cow::Borrowed(&*wanted.now);
     for disk in spec.disks.iter().filter(|disk| disk.claim.is_some()) {
         if let Some(object) = claim(&wanted.object.name, disk.name.as_str()) {
-            now.insert(format!("/disks/{}/volume", disk.name), json!(object.name));
+            now.to_mut().insert(format!("/disks/{}/volume", disk.name), json!(object.name));
         }
     }
     now
@@ -257,15 +258,16 @@ fn update(
     let off = rebuilt.then(|| vm_rebuild::stopped(seen));
     let domain = off.as_ref().unwrap_or(seen);
     let mark = domain.doc.mark.as_ref();
-    let entry = p.entry(&wanted.object).cloned();
-    let last = entry.as_ref().map(|entry| entry.last.clone()).or_else(|| mark.map(|mark| mark.paths.clone())).unwrap_or_default();
+    let entry = p.entry(&wanted.object);
+    let nothing = BTreeSet::new();
+    let last = entry.map(|entry| &entry.last).or_else(|| mark.map(|mark| &mark.paths)).unwrap_or(&nothing);
     let mut now = with_claims(wanted, spec);
     if p.unfinished(wanted) {
-        now.entry("/autostart".into()).or_insert_with(|| json!(vm_create::autostart(spec)));
+        now.to_mut().entry("/autostart".into()).or_insert_with(|| json!(vm_create::autostart(spec)));
     }
     let side = |p: &mut Planner<'_>, doc: &DomainDoc| {
         let is = observed(p, wanted, spec, node, domain, doc);
-        let mut found = compare(Kind::VirtualMachine, &now, &last, &is);
+        let mut found = compare(Kind::VirtualMachine, &now, last, &is);
         found.changed.retain(|(_, difference)| !is_created_later(p, wanted, &difference.path));
         found
     };
@@ -274,7 +276,7 @@ fn update(
         return;
     }
     let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };
-    let fragment = match vm_fragment::compare(spec, &wanted.now, fragment.as_ref(), domain, entry.as_ref()) {
+    let fragment = match vm_fragment::compare(spec, &wanted.now, fragment.as_ref(), domain, entry) {
         Ok(fragment) => fragment,
         Err(error) => return p.refuse(wanted, RefusalKind::Guard, format!("its definition can't be read: {error}"), &[]),
     };
@@ -282,7 +284,7 @@ fn update(
         Ok(change) => change,
         Err(why) => return vm_create::stop(p, wanted, why, sides.inactive.shown()),
     };
-    let Ok(conduct) = vm_conduct::conduct(p, wanted, spec, node, domain, entry.as_ref(), &mut change) else { return };
+    let Ok(conduct) = vm_conduct::conduct(p, wanted, spec, node, domain, entry, &mut change) else { return };
     change.notes.extend(fragment.kept.iter().map(|path| vm_change::kept(path)));
     for (condition, message) in std::mem::take(&mut change.notes) {
         p.note(&wanted.object, condition, message);
@@ -328,7 +330,9 @@ fn update(
         row.drafts.push(autostarts(wanted, domain, vm_create::autostart(spec)));
     }
     let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
-    p.marks.insert(wanted.object.clone(), new_mark.clone());
+    if mark != Some(&new_mark) {
+        p.marks.insert(wanted.object.clone(), new_mark.clone());
+    }
     // What another state directory wrote since tells of another change.
     let due = entry.is_some_and(|entry| entry.mark_due) && other_writer.is_none();
     if due && row.fields.is_empty() {
@@ -353,7 +357,7 @@ fn update(
     }
     if row.fields.is_empty() && row.drafts.is_empty() {
         p.ready(&wanted.object);
-        p.made.insert(wanted.object.clone(), settled);
+        p.will_be(settled);
         return;
     }
     if p.refuse_writer(wanted, other_writer) {
@@ -418,11 +422,12 @@ fn define(
 
 /// The mark of a domain once it is changed.
 fn marked(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, settled: &Entry, seed: Option<MarkVolume>) -> Mark {
-    let fresh = p.mark(wanted);
-    let mut mark = domain.doc.mark.clone().unwrap_or_else(|| fresh.clone());
-    (mark.fleet, mark.uid, mark.writer) = (fresh.fleet, fresh.uid, fresh.writer);
-    mark.object = fresh.object;
-    mark.paths.clone_from(&settled.last);
+    let mut mark = domain.doc.mark.clone().unwrap_or_else(|| p.mark(wanted));
+    (mark.fleet, mark.uid, mark.writer) = (p.desired.fleet, wanted.uid, p.policy.writer);
+    mark.object.clone_from(&wanted.object);
+    if mark.paths != settled.last {
+        mark.paths.clone_from(&settled.last);
+    }
     mark.reservations.clone_from(&settled.reservations);
     mark.seed.clone_from(&settled.seed_digest);
     mark.fragment.clone_from(&settled.fragment_digest);
@@ -432,10 +437,10 @@ fn marked(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, settled: &Entr
         mark.volumes.push(seed);
     }
     for (object, record) in wanted.references.iter().filter_map(|reference| {
-        let record = p.entry_planned(&reference.object)?.volume.clone()?;
+        let record = p.entry_planned(&reference.object)?.volume.as_ref()?;
         (record.owner.as_ref() == Some(&wanted.object)).then(|| (reference.object.to_string(), record))
     }) {
-        let new = vm_create::mark_volume(object, &record);
+        let new = vm_create::mark_volume(object, record);
         match mark.volumes.iter_mut().find(|volume| volume.name == new.name) {
             // One that was made anew may stand on another file.
             Some(known) => *known = new,

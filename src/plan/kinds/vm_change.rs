@@ -512,7 +512,7 @@ impl Bench<'_, '_> {
         let Some(count) = self.spec.cpu.as_ref().and_then(|cpu| cpu.count) else { return };
         let cpu = |doc: &DomainDoc| doc.spec.cpu.clone().unwrap_or_default();
         let maximum = |cpu: &Cpu| cpu.max.or(cpu.count).unwrap_or(1);
-        let (defined, running) = (cpu(&self.domain.doc), self.domain.live.as_ref().map(cpu));
+        let (defined, running) = (cpu(&self.domain.doc), self.domain.live.as_deref().map(cpu));
         let config = !unit.inactive.is_empty();
         let id = self.domain.live.as_ref().and_then(|live| live.id);
         let can = running.as_ref().filter(|_| !unit.live.is_empty()).is_some_and(|running| {

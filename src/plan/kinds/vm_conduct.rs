@@ -71,7 +71,7 @@ fn password(
     let asked = screen.is_some_and(|vnc| vnc.password.is_some());
     let before = entry.map(|entry| &entry.last).or_else(|| domain.doc.mark.as_ref().map(|mark| &mark.paths));
     let was = before.is_some_and(|last| last.iter().any(|path| path.starts_with(PASSWORD)));
-    let running = domain.live.as_ref();
+    let running = domain.live.as_deref();
     let field = |old: bool, new: bool| FieldChange {
         path: PASSWORD.into(),
         old: old.then_some(Shown::Sensitive),

@@ -279,7 +279,7 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         PowerAct::Restart => (Verb::Start, Effect::Start, "asked for; it is off"),
         PowerAct::Start | PowerAct::Stop | PowerAct::Refresh => {
             if let Some(entry) = restarted(p, wanted) {
-                p.made.insert(wanted.object.clone(), entry);
+                p.will_be(entry);
             }
             return p.ready(&wanted.object);
         }

@@ -105,7 +105,7 @@ fn judge(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Nam
         let on_it = |doc: &crate::xml::domain::DomainDoc| {
             doc.disk(disk.name.as_str()).is_none_or(|doc| doc.source.as_ref().is_none_or(|source| *source == at.path))
         };
-        if !on_it(&domain.doc) || !domain.live.as_ref().is_none_or(on_it) {
+        if !on_it(&domain.doc) || !domain.live.as_deref().is_none_or(on_it) {
             let message = format!("its disk {} is not on {object} itself, but on an overlay or another file", disk.name);
             return refused(message, "merge or delete that first, such as by virsh blockcommit");
         }

@@ -3,6 +3,7 @@
 //! The kinds' planners are shown it as their own, last applied with no field at all, so that nothing is taken out of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::super::identity::{Found, any, named};
 use super::super::kinds::mark_volume;
@@ -208,7 +209,7 @@ fn marked(
             let now = Precondition::Domain { uuid, running: domain.state != PowerState::Off };
             drafts.push(Draft::new(op, Lane::Object(format!("domain/{name}"))).when(now).expect(marked));
             if let Some(domain) = all.domain_mut(wanted, name) {
-                domain.doc.mark = Some(Mark { paths: BTreeSet::new(), ..mark });
+                Arc::make_mut(&mut domain.doc).mark = Some(Mark { paths: BTreeSet::new(), ..mark });
             }
         }
         Kind::Network => {
@@ -267,5 +268,5 @@ fn take(all: &mut Prepared<'_>, wanted: &Wanted, entry: Entry, what: &str, mut d
         let reason = format!("{what} that jvp didn't make: it is taken over as it is");
         all.first.insert(wanted.object.clone(), First { verb: Verb::Adopt, reason, fields: Vec::new(), drafts });
     }
-    all.owned.to_mut().entries.insert(wanted.object.clone(), entry);
+    all.owned.to_mut().entries.insert(wanted.object.clone(), Arc::new(entry));
 }

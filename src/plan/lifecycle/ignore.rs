@@ -19,7 +19,7 @@ pub(super) fn prepare(all: &mut Prepared<'_>) {
         .map(|wanted| wanted.object.clone())
         .collect();
     for object in with {
-        let conduct = all.desired.objects.get(&object).and_then(conduct);
+        let conduct = all.desired.object(&object).and_then(conduct);
         if let Some(path) = conduct {
             let message =
                 format!("its `lifecycle.ignoreChanges` names {path}, which libvirt doesn't have: it is jvp's own conduct");
@@ -31,10 +31,10 @@ pub(super) fn prepare(all: &mut Prepared<'_>) {
         if unfinished || !there {
             continue;
         }
-        let Some(wanted) = all.desired.to_mut().objects.get_mut(&object) else { continue };
+        let Some(wanted) = all.desired.to_mut().object_mut(&object) else { continue };
         leave_out(wanted);
         let lifecycle = wanted.lifecycle.clone();
-        if let Some(entry) = all.owned.to_mut().entries.get_mut(&object) {
+        if let Some(entry) = all.owned.to_mut().entry_mut(&object) {
             entry.last.retain(|path| !lifecycle.ignores(path));
             entry.values.retain(|path, _| !lifecycle.ignores(path));
         }

@@ -95,7 +95,7 @@ fn identities(all: &mut Prepared<'_>) {
         }
     }
     for (object, uid, name) in changed {
-        if let Some(wanted) = all.desired.to_mut().objects.get_mut(&object) {
+        if let Some(wanted) = all.desired.to_mut().object_mut(&object) {
             wanted.uid = uid;
             wanted.libvirt_name = name;
         }

@@ -4,6 +4,7 @@
 //! a VM goes with it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::super::model::{FieldChange, Shown, Verb};
 use super::super::planner::Draft;
@@ -16,7 +17,7 @@ use crate::resolve::Wanted;
 use crate::xml::Mark;
 
 pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
-    let renamed: Vec<Wanted> =
+    let renamed: Vec<Arc<Wanted>> =
         all.desired.objects.values().filter(|wanted| wanted.lifecycle.renamed_from.is_some()).cloned().collect();
     // Old references and new ones.
     let mut moved: BTreeMap<ObjectRef, ObjectRef> = BTreeMap::new();
@@ -75,12 +76,12 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
         let mut forgotten = Vec::new();
         for (from, to) in came_with {
             if let Some(entry) = all.owned.entries.get(&to).cloned() {
-                forgotten.push(recorded(&wanted.object, Record::Settle(Box::new(entry))));
+                forgotten.push(recorded(&wanted.object, Record::Settle(Box::new(Arc::unwrap_or_clone(entry)))));
                 forgotten.push(recorded(&wanted.object, Record::Remove(from)));
             }
         }
         let mut drafts = mark(all, wanted, &entry, policy, &moved);
-        let settle = Record::Settle(Box::new(entry));
+        let settle = Record::Settle(Box::new(Arc::unwrap_or_clone(entry)));
         match drafts.last_mut() {
             Some(last) => last.record = settle,
             None => drafts.push(recorded(&wanted.object, settle)),
@@ -111,13 +112,13 @@ fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &Object
     let Some(old) = owned.entries.remove(from) else { return };
     // A run that broke off may have put it there already; what only a mark tells is less than what the inventory knows.
     let known = owned.entries.remove(to).filter(|known| known.uid == old.uid && !known.rebuilt);
-    let mut entry = Entry { object: to.clone(), ..known.unwrap_or(old) };
+    let mut entry = Entry { object: to.clone(), ..Arc::unwrap_or_clone(known.unwrap_or(old)) };
     if let Some(volume) = entry.volume.as_mut()
         && volume.owner.is_some()
     {
         volume.owner = Some(owner_of(to, owner));
     }
-    owned.entries.insert(to.clone(), entry);
+    owned.entries.insert(to.clone(), Arc::new(entry));
 }
 
 /// The VM that a volume came with: `<vm>.<disk>`.
@@ -174,7 +175,7 @@ fn mark(
             let now = Precondition::Domain { uuid, running: domain.state != PowerState::Off };
             let draft = Draft::new(op, Lane::Object(format!("domain/{name}"))).when(now).expect(expect(uuid));
             if let Some(domain) = all.domain_mut(wanted, &name) {
-                domain.doc.mark = Some(mark);
+                Arc::make_mut(&mut domain.doc).mark = Some(mark);
             }
             vec![draft]
         }
@@ -194,10 +195,11 @@ fn mark(
 /// Puts the new names where other entries mention the old ones.
 fn mentions(all: &mut Prepared<'_>, moved: &BTreeMap<ObjectRef, ObjectRef>) {
     for entry in all.owned.to_mut().entries.values_mut() {
-        if let Some(source) = entry.volume.as_mut().and_then(|volume| volume.source.as_mut())
-            && let Some(new) = source.parse::<ObjectRef>().ok().and_then(|old| moved.get(&old))
+        let source = entry.volume.as_ref().and_then(|volume| volume.source.as_ref());
+        if let Some(new) = source.and_then(|source| moved.get(&source.parse::<ObjectRef>().ok()?))
+            && let Some(volume) = &mut Arc::make_mut(entry).volume
         {
-            *source = new.to_string();
+            volume.source = Some(new.to_string());
         }
         if entry.reservations.is_empty() {
             continue;
@@ -206,6 +208,7 @@ fn mentions(all: &mut Prepared<'_>, moved: &BTreeMap<ObjectRef, ObjectRef>) {
             let (network, nic) = key.rsplit_once('/')?;
             Some(format!("{}/{nic}", moved.get(&network.parse::<ObjectRef>().ok()?)?))
         };
+        let entry = Arc::make_mut(entry);
         entry.reservations =
             std::mem::take(&mut entry.reservations).into_iter().map(|(key, of)| (renamed(&key).unwrap_or(key), of)).collect();
     }

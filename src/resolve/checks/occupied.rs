@@ -1,8 +1,10 @@
 //! What can be had once on a node, and who has it: a second taker is said with both places.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diag::{Code, Diagnostic, Label};
+use crate::diag::{Code, Diagnostic};
+use crate::manifest::Document;
 use crate::name::{Name, ObjectRef};
 
 /// Where an object stands, as far as its document tells.
@@ -36,9 +38,9 @@ pub(super) struct Taker<'a> {
     /// Where.
     pub(super) nodes: Nodes,
     /// Who.
-    pub(super) object: &'a ObjectRef,
-    /// Where it is written.
-    pub(super) label: Label,
+    pub(super) document: &'a Document,
+    /// Where it is written; to find the place in the file is left for when it is to be shown.
+    pub(super) pointer: Cow<'static, str>,
 }
 
 /// Things of one sort that can be had once on a node.
@@ -56,11 +58,13 @@ impl<'a> Occupied<'a> {
     /// `taker` takes `what`; where somebody has it, `message` is made of who that is.
     pub(super) fn take(&mut self, what: &str, taker: Taker<'a>, message: impl Fn(&ObjectRef) -> String) -> Option<Diagnostic> {
         let takers = self.taken.entry(what.to_owned()).or_default();
-        let earlier = takers.iter().find(|earlier| earlier.nodes.meet(&taker.nodes)).cloned();
-        takers.push(taker.clone());
-        let earlier = earlier?;
-        let there = if earlier.object == taker.object { "first here".to_owned() } else { format!("{} has it", earlier.object) };
-        let diagnostic = Diagnostic::new(self.code, message(earlier.object)).about(taker.object).at(taker.label);
-        Some(diagnostic.and(earlier.label.says(there)))
+        let said = takers.iter().find(|earlier| earlier.nodes.meet(&taker.nodes)).map(|earlier| {
+            let (has, wants) = (&earlier.document.object, &taker.document.object);
+            let there = if has == wants { "first here".to_owned() } else { format!("{has} has it") };
+            let diagnostic = Diagnostic::new(self.code, message(has)).about(wants).at(taker.document.label(&taker.pointer));
+            diagnostic.and(earlier.document.label(&earlier.pointer).says(there))
+        });
+        takers.push(taker);
+        said
     }
 }

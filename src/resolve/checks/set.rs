@@ -11,7 +11,7 @@ use crate::manifest::{
     CloneMode, DiskDevice, Document, NetworkMode, NetworkSpec, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat,
     VolumeSource,
 };
-use crate::name::Name;
+use crate::name::{Name, ObjectRef};
 use crate::resolve::{claim, volume_file};
 
 /// Everything that is wrong between documents.
@@ -68,11 +68,20 @@ struct Set<'a> {
     pools: Of<'a, StoragePoolSpec>,
     /// The Nodes of the VMs that use a volume.
     volume_nodes: BTreeMap<&'a Name, BTreeSet<Name>>,
+    /// Volumes that a VM claims and that have a document of their own.
+    claimed: BTreeSet<ObjectRef>,
 }
 
 impl<'a> Set<'a> {
     fn new(documents: &'a [Arc<Document>]) -> Self {
-        let mut set = Self { documents, machines: vec![], networks: vec![], pools: vec![], volume_nodes: BTreeMap::new() };
+        let mut set = Self {
+            documents,
+            machines: vec![],
+            networks: vec![],
+            pools: vec![],
+            volume_nodes: BTreeMap::new(),
+            claimed: BTreeSet::new(),
+        };
         for document in documents {
             match &document.spec {
                 Spec::VirtualMachine(spec) => set.machines.push((document, spec)),
@@ -85,6 +94,17 @@ impl<'a> Set<'a> {
             for volume in vm.disks.iter().filter_map(|disk| disk.volume.as_ref()) {
                 set.volume_nodes.entry(volume).or_default().extend(vm.node.clone());
             }
+        }
+        let claims = set.machines.iter().flat_map(|(document, vm)| {
+            vm.disks
+                .iter()
+                .filter(|disk| disk.claim.is_some())
+                .filter_map(|disk| claim(&document.object.name, disk.name.as_str()))
+        });
+        set.claimed = claims.collect();
+        if !set.claimed.is_empty() {
+            let written: BTreeSet<&ObjectRef> = documents.iter().map(|document| &document.object).collect();
+            set.claimed.retain(|volume| written.contains(volume));
         }
         set
     }
@@ -99,11 +119,11 @@ impl<'a> Set<'a> {
                 Spec::StoragePool(spec) => (&spec.libvirt_name, Nodes::of(&spec.nodes)),
                 Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::Template(_) | Spec::Volume(_) => continue,
             };
-            let (name, label) = match written {
-                Some(name) => (name.to_string(), document.label("/spec/libvirtName")),
-                None => (document.object.name.to_string(), document.name_label()),
+            let (name, pointer) = match written {
+                Some(name) => (name.to_string(), "/spec/libvirtName"),
+                None => (document.object.name.to_string(), "/metadata/name"),
             };
-            let taker = Taker { nodes, object: &document.object, label };
+            let taker = Taker { nodes, document, pointer: pointer.into() };
             let key = format!("{}/{name}", document.object.kind);
             found.extend(taken.take(&key, taker, |other| format!("it would be `{name}` in libvirt, and so would {other}")));
         }
@@ -126,15 +146,13 @@ impl<'a> Set<'a> {
         for (pool, spec) in &self.pools {
             if let (Some(template), Some(path)) = (implied.get(&pool.object.name), path_of(spec)) {
                 let path = format!("{}/_templates_", clean_path(&path));
-                let taker =
-                    Taker { nodes: Nodes::of(&spec.nodes), object: &template.object, label: template.label("/spec/pool") };
+                let taker = Taker { nodes: Nodes::of(&spec.nodes), document: template, pointer: "/spec/pool".into() };
                 found.extend(taken.take(&path, taker, |other| format!("its pool would lie at `{path}`, as {other} does")));
             }
         }
         for (document, spec) in &self.pools {
             let Some(path) = path_of(spec) else { continue };
-            let label = document.label("/spec/target/path");
-            let taker = Taker { nodes: Nodes::of(&spec.nodes), object: &document.object, label };
+            let taker = Taker { nodes: Nodes::of(&spec.nodes), document, pointer: "/spec/target/path".into() };
             found.extend(
                 taken.take(&clean_path(&path), taker, |other| format!("two pools can't lie at `{path}`, and {other} does")),
             );
@@ -154,14 +172,13 @@ impl<'a> Set<'a> {
             match &document.spec {
                 Spec::Volume(spec) => {
                     let Some(pool) = &spec.pool else { continue };
-                    let (file, label) = match &spec.libvirt_name {
-                        Some(name) => (name.to_string(), document.label("/spec/libvirtName")),
-                        None => {
-                            (volume_file(&document.object.name, spec.format == Some(VolumeFormat::Raw)), document.name_label())
-                        }
+                    let raw = spec.format == Some(VolumeFormat::Raw);
+                    let (file, pointer) = match &spec.libvirt_name {
+                        Some(name) => (name.to_string(), "/spec/libvirtName"),
+                        None => (volume_file(&document.object.name, raw), "/metadata/name"),
                     };
                     let nodes = self.volume_nodes.get(&document.object.name).map_or(Nodes::Any, Nodes::of);
-                    take(pool, file, Taker { nodes, object: &document.object, label });
+                    take(pool, file, Taker { nodes, document, pointer: pointer.into() });
                 }
                 Spec::VirtualMachine(spec) => {
                     for (index, disk) in spec.disks.iter().enumerate() {
@@ -170,12 +187,12 @@ impl<'a> Set<'a> {
                             continue;
                         };
                         // One object with two documents is said where the claim is expanded.
-                        if self.documents.iter().any(|other| other.object == volume) {
+                        if self.claimed.contains(&volume) {
                             continue;
                         }
                         let file = volume_file(&volume.name, claimed.format == Some(VolumeFormat::Raw));
-                        let label = document.label(&format!("/spec/disks/{index}/claim"));
-                        take(pool, file, Taker { nodes: Nodes::of(&spec.node), object: &document.object, label });
+                        let pointer = format!("/spec/disks/{index}/claim").into();
+                        take(pool, file, Taker { nodes: Nodes::of(&spec.node), document, pointer });
                     }
                 }
                 _ => {}
@@ -190,7 +207,7 @@ impl<'a> Set<'a> {
         // Many networks may use one bridge of the host's own.
         for (document, spec) in self.networks.iter().filter(|(_, spec)| spec.mode != Some(NetworkMode::Bridge)) {
             let Some(bridge) = &spec.bridge else { continue };
-            let taker = Taker { nodes: Nodes::of(&spec.nodes), object: &document.object, label: document.label("/spec/bridge") };
+            let taker = Taker { nodes: Nodes::of(&spec.nodes), document, pointer: "/spec/bridge".into() };
             found.extend(taken.take(bridge, taker, |other| format!("the bridge `{bridge}` is that of {other}")));
         }
         found
@@ -221,8 +238,8 @@ impl<'a> Set<'a> {
         for (document, spec) in &self.machines {
             for (index, nic) in spec.interfaces.iter().enumerate() {
                 let Some(mac) = nic.mac else { continue };
-                let label = document.label(&format!("/spec/interfaces/{index}/mac"));
-                let taker = Taker { nodes: Nodes::Any, object: &document.object, label };
+                let pointer = format!("/spec/interfaces/{index}/mac").into();
+                let taker = Taker { nodes: Nodes::Any, document, pointer };
                 found.extend(taken.take(&mac.to_string(), taker, |other| format!("the MAC address {mac} is that of {other}")));
             }
         }
@@ -236,11 +253,11 @@ impl<'a> Set<'a> {
         for (document, spec) in &self.machines {
             for (index, nic) in spec.interfaces.iter().enumerate() {
                 let (Some(ip), Some(name)) = (nic.ip, &nic.network) else { continue };
-                let label = document.label(&format!("/spec/interfaces/{index}/ip"));
+                let pointer = format!("/spec/interfaces/{index}/ip");
                 let network = self.networks.iter().find(|(network, _)| network.object.name == *name);
                 if let Some((network, of)) = network {
                     let say = |code, message: String, there: Label| {
-                        Diagnostic::new(code, message).about(&document.object).at(label.clone()).and(there)
+                        Diagnostic::new(code, message).about(&document.object).at(document.label(&pointer)).and(there)
                     };
                     let own = of.ips.iter().position(|own| own.address.addr() == ip);
                     let kept = of.ips.iter().enumerate().find_map(|(i, own)| {
@@ -274,7 +291,7 @@ impl<'a> Set<'a> {
                         continue;
                     }
                 }
-                let taker = Taker { nodes: Nodes::of(&spec.node), object: &document.object, label };
+                let taker = Taker { nodes: Nodes::of(&spec.node), document, pointer: pointer.into() };
                 found.extend(taken.take(&format!("{name}/{ip}"), taker, |other| {
                     format!("the address {ip} on Network/{name} is that of {other}")
                 }));
@@ -289,8 +306,7 @@ impl<'a> Set<'a> {
         for (document, spec) in &self.machines {
             let socket = spec.console.as_ref().and_then(|console| console.vnc.as_ref()).and_then(|vnc| vnc.socket.as_ref());
             let Some(socket) = socket else { continue };
-            let label = document.label("/spec/console/vnc/socket");
-            let taker = Taker { nodes: Nodes::of(&spec.node), object: &document.object, label };
+            let taker = Taker { nodes: Nodes::of(&spec.node), document, pointer: "/spec/console/vnc/socket".into() };
             found.extend(taken.take(&clean_path(socket), taker, |other| format!("the socket `{socket}` is that of {other}")));
         }
         found

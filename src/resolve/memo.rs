@@ -1,0 +1,79 @@
+//! What came of each document when a set was last resolved, so that of a large set only what changed is worked on again.
+//!
+//! A document is a value that never changes; the same one gives the same, for the same fleet and on the same node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::desired::Wanted;
+use crate::manifest::Document;
+use crate::name::{Name, ObjectRef, Uid};
+
+/// What is known of the documents of a set.
+#[derive(Debug, Default)]
+pub struct Memo {
+    fleet: Uid,
+    documents: BTreeMap<ObjectRef, Known>,
+}
+
+/// What is known of one document.
+#[derive(Debug)]
+struct Known {
+    document: Arc<Document>,
+    /// Nothing is wrong in it.
+    right: bool,
+    /// What it wants, on each node.
+    wanted: Vec<Arc<Wanted>>,
+}
+
+impl Memo {
+    fn known(&self, document: &Arc<Document>) -> Option<&Known> {
+        self.documents.get(&document.object).filter(|known| Arc::ptr_eq(&known.document, document))
+    }
+
+    fn learn(&mut self, document: &Arc<Document>) -> &mut Known {
+        let fresh = || Known { document: Arc::clone(document), right: false, wanted: Vec::new() };
+        let known = self.documents.entry(document.object.clone()).or_insert_with(fresh);
+        if !Arc::ptr_eq(&known.document, document) {
+            *known = fresh();
+        }
+        known
+    }
+
+    /// Whether the document was found to be right.
+    pub fn is_right(&self, document: &Arc<Document>) -> bool {
+        self.known(document).is_some_and(|known| known.right)
+    }
+
+    /// The document was found to be right.
+    pub fn found_right(&mut self, document: &Arc<Document>) {
+        self.learn(document).right = true;
+    }
+
+    /// What the document wants by this name, on this node.
+    pub(super) fn wanted(&self, document: &Arc<Document>, object: &ObjectRef, node: Option<&Name>) -> Option<Arc<Wanted>> {
+        let known = self.known(document)?;
+        known.wanted.iter().find(|wanted| wanted.object == *object && wanted.node.as_ref() == node).cloned()
+    }
+
+    /// The document wants this.
+    pub(super) fn keep(&mut self, document: &Arc<Document>, wanted: &Arc<Wanted>) {
+        self.learn(document).wanted.push(Arc::clone(wanted));
+    }
+
+    /// A set of this fleet is resolved.
+    pub(super) fn begin(&mut self, fleet: Uid) {
+        if self.fleet != fleet {
+            self.fleet = fleet;
+            self.documents.values_mut().for_each(|known| known.wanted.clear());
+        }
+    }
+
+    /// These were all of its documents; others are forgotten.
+    pub(super) fn end(&mut self, documents: &[Arc<Document>]) {
+        if self.documents.len() > documents.len() {
+            let there: std::collections::BTreeSet<&ObjectRef> = documents.iter().map(|document| &document.object).collect();
+            self.documents.retain(|object, _| there.contains(object));
+        }
+    }
+}
