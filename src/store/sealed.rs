@@ -1,13 +1,15 @@
 //! A file of JSON that tells whether it is whole: a first line with a sum, then the content on a line of its own.
 
+use std::io::Write;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::StoreError;
+use super::file::stream_atomically;
 use super::records::FORMAT;
-use super::{StoreError, write_atomically};
 
 /// The first line, whose last field, the content, is on the second.
 #[derive(Serialize, Deserialize)]
@@ -22,14 +24,21 @@ const NO_CONTENT: &str = "null}";
 
 /// Writes the content as it is at a revision.
 pub(super) fn write(path: &Path, revision: u64, content: &impl Serialize) -> Result<(), StoreError> {
-    let render = || -> serde_json::Result<String> {
-        let body = serde_json::to_string(content)?;
-        let header = serde_json::to_string(&Header { format: FORMAT, revision, sha256: sum(revision, &body), content: () })?;
-        Ok(format!("{}\n{body}\n}}\n", header.strip_suffix(NO_CONTENT).unwrap_or(&header)))
-    };
-    render()
+    // Made twice, once for its sum, and never kept: it is as long as all that it tells of is large.
+    let mut sum = Sum::of(revision);
+    serde_json::to_writer(&mut sum, content)
+        .and_then(|()| {
+            let header = Header { format: FORMAT, revision, sha256: sum.hex(), content: () };
+            serde_json::to_string(&header)
+        })
         .map_err(std::io::Error::from)
-        .and_then(|text| write_atomically(path, text.as_bytes(), 0o600))
+        .and_then(|header| {
+            stream_atomically(path, 0o600, |file| {
+                writeln!(file, "{}", header.strip_suffix(NO_CONTENT).unwrap_or(&header))?;
+                serde_json::to_writer(&mut *file, content)?;
+                file.write_all(b"\n}\n")
+            })
+        })
         .map_err(StoreError::io("failed to write", path))
 }
 
@@ -38,12 +47,36 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<(u64, T)> {
     let text = std::fs::read_to_string(path).ok()?;
     let (header, body) = text.strip_suffix("\n}\n")?.split_once('\n')?;
     let header: Header = serde_json::from_str(&format!("{header}{NO_CONTENT}")).ok()?;
-    if header.format != FORMAT || header.sha256 != sum(header.revision, body) {
+    if header.format != FORMAT || header.sha256 != Sum::of(header.revision).with(body).hex() {
         return None;
     }
     Some((header.revision, serde_json::from_str(body).ok()?))
 }
 
-fn sum(revision: u64, body: &str) -> String {
-    hex::encode(Sha256::new().chain_update(revision.to_string()).chain_update([0]).chain_update(body).finalize())
+/// The sum of a revision and a content.
+struct Sum(Sha256);
+
+impl Sum {
+    fn of(revision: u64) -> Self {
+        Self(Sha256::new().chain_update(revision.to_string()).chain_update([0]))
+    }
+
+    fn with(self, body: &str) -> Self {
+        Self(self.0.chain_update(body))
+    }
+
+    fn hex(self) -> String {
+        hex::encode(self.0.finalize())
+    }
+}
+
+impl Write for Sum {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
