@@ -7,20 +7,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-/// The library that stands between a program and its disk.
-static SHIM: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
-    let library = folder.path().join("shim.so");
+/// The library that stands between a program and its disk. What a process keeps to its end is never dropped, so it lies in the target.
+static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("disk-shim.so");
+    let made = library.with_extension(std::process::id().to_string());
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/disks/shim.c");
     let mut command = Command::new("cc");
-    command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&library).arg(source);
+    command.args(["-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&made).arg(source);
     assert!(command.args(["-ldl", "-lpthread"]).status().expect("cc can be started").success());
-    (folder, library)
+    fs::rename(made, &library).unwrap();
+    library
 });
 
 /// Has the program do its calls beneath `root` through the shim.
 pub(crate) fn through(command: &mut Command, root: &Path) {
-    command.env("LD_PRELOAD", &SHIM.1).env("JVP_DISK_ROOT", root.canonicalize().unwrap()).env("RUST_BACKTRACE", "0");
+    command.env("LD_PRELOAD", &*SHIM).env("JVP_DISK_ROOT", root.canonicalize().unwrap()).env("RUST_BACKTRACE", "0");
 }
 
 /// One call that changed something.

@@ -1,7 +1,7 @@
 //! A set on fake nodes, and the rounds of an apply as the command line does them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -20,7 +20,6 @@ use jvp::resolve::{Desired, Implied, Memo, check_document, check_set, expand};
 use jvp::store::{Ledger, Store, StoreError};
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -161,11 +160,12 @@ impl Local for Nobody {
     }
 }
 
-/// Two images, and their facts.
-static IMAGES: LazyLock<(TempDir, [ImageFacts; 2])> = LazyLock::new(|| {
-    let dir = tempfile::tempdir().unwrap();
+/// Two images, and their facts. What a process keeps to its end is never dropped, so they lie in the target.
+static IMAGES: LazyLock<[ImageFacts; 2]> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("properties");
+    std::fs::create_dir_all(&dir).unwrap();
     let write = |name: &str, bytes: &[u8], virtual_size, format: &str, digest: &str| {
-        let path: PathBuf = dir.path().join(name);
+        let path: PathBuf = dir.join(name);
         std::fs::write(&path, bytes).unwrap();
         ImageFacts {
             digest_sha256: digest.repeat(64),
@@ -179,8 +179,7 @@ static IMAGES: LazyLock<(TempDir, [ImageFacts; 2])> = LazyLock::new(|| {
     qcow2[..8].copy_from_slice(b"QFI\xfb\0\0\0\x02");
     qcow2[20..24].copy_from_slice(&16_u32.to_be_bytes());
     qcow2[24..32].copy_from_slice(&(4_u64 << 20).to_be_bytes());
-    let images = [write("qcow2.img", &qcow2, 4 << 20, "qcow2", "a"), write("raw.img", &vec![7; 1 << 16], 1 << 16, "raw", "b")];
-    (dir, images)
+    [write("qcow2.img", &qcow2, 4 << 20, "qcow2", "a"), write("raw.img", &vec![7; 1 << 16], 1 << 16, "raw", "b")]
 });
 
 fn now() -> jiff::Timestamp {
@@ -218,7 +217,7 @@ impl Bench {
         let (desired, text) = Self::read(documents)?;
         let mut images = Sources::default();
         for (i, raw) in scene.templates.iter().enumerate() {
-            images.images.insert(format!("t{i}").parse().unwrap(), IMAGES.1[usize::from(*raw)].clone());
+            images.images.insert(format!("t{i}").parse().unwrap(), IMAGES[usize::from(*raw)].clone());
         }
         let hosts = desired.nodes.keys().map(|name| {
             let host = FakeHost::new(name.as_str());
