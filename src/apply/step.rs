@@ -361,20 +361,15 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeSta
                 Err(moved) => conflict(moved),
             }
         }
-        life @ (Precondition::Process { .. } | Precondition::OffBy { .. }) => {
+        held @ (Precondition::Fields(_) | Precondition::Process { .. } | Precondition::OffBy { .. }) => {
             let state = read_target(host, target.clone()).await?;
             let Target::Domain(name) = &target else { return Ok(None) };
             let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };
-            match life_moved(life, domain) {
-                Ok(()) => Ok(Some(state)),
-                Err(moved) => conflict(moved),
-            }
-        }
-        Precondition::Fields(fields) => {
-            let state = read_target(host, target.clone()).await?;
-            let Target::Domain(name) = &target else { return Ok(None) };
-            let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };
-            match fields_moved(fields, domain) {
+            let still = match held {
+                Precondition::Fields(fields) => fields_moved(fields, domain),
+                life => life_moved(life, domain),
+            };
+            match still {
                 Ok(()) => Ok(Some(state)),
                 Err(moved) => conflict(moved),
             }
