@@ -21,6 +21,7 @@ mod sled;
 mod snapshot;
 mod state;
 mod status;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
