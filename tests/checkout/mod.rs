@@ -68,12 +68,20 @@ pub(crate) fn ended(command: &mut Command) -> Output {
     let id = child.id().to_string();
     let (sender, receiver) = mpsc::channel();
     let waits = thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
-    let output = receiver.recv_timeout(Duration::from_mins(5)).unwrap_or_else(|_| {
+    let mut output = receiver.recv_timeout(Duration::from_mins(5));
+    let hangs = output.is_err();
+    if hangs {
         Command::new("kill").args(["-9", &id]).status().unwrap();
-        let output = receiver.recv().unwrap();
-        panic!("it hangs: {command:?}\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-    });
+        output = Ok(receiver.recv().unwrap());
+    }
     waits.join().unwrap().unwrap();
+    let output = output.unwrap();
+    assert!(
+        !hangs,
+        "it hangs: {command:?}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 
