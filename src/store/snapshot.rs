@@ -93,6 +93,18 @@ impl Snapshot {
         Self { currency: Currency::Held(holder), ..Self::current(revision, content) }
     }
 
+    /// The ledger of which `text` is the published copy; none where the text is not whole.
+    pub fn from_copy(text: &str) -> Option<Self> {
+        sealed::parse(text).map(|(revision, content)| Self::current(revision, content))
+    }
+
+    /// The text of its published copy.
+    pub fn to_copy(&self) -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        sealed::stream(&mut text, self.revision, &self.content)?;
+        Ok(text)
+    }
+
     /// The fleet's inventory.
     pub fn owned(&self, fleet: Uuid) -> Owned {
         self.content.owned(fleet)
