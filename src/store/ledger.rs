@@ -192,7 +192,7 @@ impl Ledger {
         // The files are read while others may write.
         let folder = match &self.shared.lock().history {
             History::Files { folder, .. } => folder.clone(),
-            history => return history.of(self.fleet, least, meant),
+            history @ History::InMemory(_) => return history.of(self.fleet, least, meant),
         };
         History::at(folder).of(self.fleet, least, meant)
     }
