@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::history::{History, Past};
+use super::history::{self, History, Past};
 use super::lock::{Holder, Lock};
 use super::records::Content;
 use super::shared::{FOLDER, Opened, Store, read_head, was_closed};
@@ -117,7 +117,7 @@ impl Snapshot {
 
     /// The fleet's history in the state directory at `path`, whoever holds the ledger.
     pub fn history(path: &Path, fleet: Uuid) -> Past {
-        History::read(&path.join(FOLDER), fleet)
+        History::at(path.join(FOLDER).join(history::FOLDER)).of(fleet, usize::MAX, &|_| true)
     }
 
     /// The fleet, where the ledger knows of one only.
