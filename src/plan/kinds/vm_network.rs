@@ -14,8 +14,8 @@ pub(super) fn refuse_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMac
     if !drafts.iter().any(|draft| matches!(draft.op, Op::DomainStart { .. })) {
         return false;
     }
-    let named = spec.interfaces.iter().filter_map(|interface| Some((interface, interface.network.as_ref()?)));
-    let off = named.filter_map(|(interface, network)| Some((interface, network, why_off(p, network, node)?))).next();
+    let mut named = spec.interfaces.iter().filter_map(|interface| Some((interface, interface.network.as_ref()?)));
+    let off = named.find_map(|(interface, network)| Some((interface, network, why_off(p, network, node)?)));
     let Some((interface, network, (why, help))) = off else { return false };
     let object = ObjectRef::on(Kind::Network, network.clone(), node);
     let message = format!("/interfaces/{}/network: it can't start on {object}, which {why}", interface.name);
