@@ -9,6 +9,8 @@ mod away;
 mod conditions;
 #[path = "daemon/guests.rs"]
 mod guests;
+#[path = "daemon/hangs.rs"]
+mod hangs;
 #[path = "daemon/newest.rs"]
 mod newest;
 #[path = "daemon/restarts.rs"]

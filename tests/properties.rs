@@ -13,6 +13,8 @@ mod lifecycle;
 mod machines;
 #[path = "properties/networks.rs"]
 mod networks;
+#[path = "properties/nodes.rs"]
+mod nodes;
 #[path = "properties/rebuild.rs"]
 mod rebuild;
 #[path = "properties/scene.rs"]

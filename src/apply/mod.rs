@@ -9,13 +9,16 @@ pub mod progress;
 mod ready;
 mod rounds;
 mod run;
+mod settle;
 mod step;
+mod walk;
 mod workspace;
 
 pub use metadata::write_metadata;
-pub use observe::observe;
+pub use observe::{Before, Late, Patience, Sight, observe};
 pub use ready::{Condition, Status, Subject, is_local, read};
-pub use rounds::{End, Outlook, ROUNDS, Rounds, Seen, refresh, settle};
+pub use rounds::{End, Outlook, ROUNDS, Rounds, Seen};
 pub use run::{DEFAULT_PARALLELISM, Halt, Outcome, run};
+pub use settle::{pools_to_refresh, refresh, refresh_pools, settle};
 pub use step::{Failure, FailureKind, Local, World};
 pub use workspace::Workspace;

@@ -1,9 +1,12 @@
 //! Reading every node side by side. A node out of reach leaves the others undisturbed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::task::JoinSet;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use crate::host::{ErrorKind, Host, HostError};
 use crate::name::Name;
@@ -49,10 +52,82 @@ pub(super) async fn observe_again(
     scope: &Scope,
     before: Option<&Arc<Observed>>,
 ) -> Observed {
-    let mut tasks = JoinSet::new();
+    observe_in_time(hosts, scope, before, None, &|_, _| None).await.observed
+}
+
+/// How long is waited for nodes that don't answer, once others have.
+#[derive(Debug, Clone, Default)]
+pub struct Patience {
+    /// The longest that a node took lately.
+    pub slowest: Duration,
+    /// Nodes that gave no answer lately: they are waited for a moment only.
+    pub doubted: BTreeSet<Name>,
+    /// Nodes that are being read still, for a look before: they are left out.
+    pub late: BTreeSet<Name>,
+}
+
+impl Patience {
+    /// How long after the beginning, where the others took so long.
+    fn after(&self, slowest: Duration, only_doubted: bool) -> Duration {
+        if only_doubted {
+            return slowest + Duration::from_millis(300);
+        }
+        (slowest + Duration::from_secs(3)).max(3 * slowest.max(self.slowest))
+    }
+}
+
+/// What was seen in time, and what is to come.
+#[derive(Debug)]
+pub struct Sight {
+    /// What the nodes have; those that are late are out of reach.
+    pub observed: Observed,
+    /// The longest that a node took to be read.
+    pub slowest: Duration,
+    /// The nodes that are being read still.
+    pub late: Late,
+}
+
+/// Answers that nobody waited for.
+#[derive(Debug)]
+pub struct Late {
+    /// Whose they are.
+    pub nodes: BTreeSet<Name>,
+    answers: mpsc::UnboundedReceiver<(Name, NodeView, Duration)>,
+}
+
+impl Late {
+    /// The next node that was read after all, or couldn't be, and how long that took; none where there are no more.
+    pub async fn next(&mut self) -> Option<(Name, bool, Duration)> {
+        let (name, view, took) = self.answers.recv().await?;
+        Some((name, matches!(view, NodeView::Reached(_)), took))
+    }
+}
+
+/// What is done on a node right before it is read, where something is.
+pub type Before<'a> = &'a (dyn Fn(&Name, &Arc<dyn Host>) -> Option<BoxFuture<'static, ()>> + Sync);
+
+/// The same with so much patience, where there is an end to it: whoever hangs holds up none of the others.
+pub(super) async fn observe_in_time(
+    hosts: &BTreeMap<Name, Arc<dyn Host>>,
+    scope: &Scope,
+    before: Option<&Arc<Observed>>,
+    patience: Option<&Patience>,
+    first: Before<'_>,
+) -> Sight {
+    let began = Instant::now();
+    let (answer, mut answers) = mpsc::unbounded_channel();
+    let mut open = BTreeSet::new();
     for (name, host) in hosts {
-        let (name, host, scope, before) = (name.clone(), host.clone(), scope.clone(), before.cloned());
-        tasks.spawn(async move {
+        if patience.is_some_and(|patience| patience.late.contains(name)) {
+            continue;
+        }
+        open.insert(name.clone());
+        let (name, host, scope, before, first) = (name.clone(), host.clone(), scope.clone(), before.cloned(), first(name, host));
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            if let Some(first) = first {
+                first.await;
+            }
             let view = match host.read(&scope).await {
                 Ok(raw) => {
                     NodeView::Reached(Box::new(NodeState::read_again(raw, before.as_ref().and_then(|before| before.node(&name)))))
@@ -62,20 +137,40 @@ pub(super) async fn observe_again(
                     NodeView::Unreachable { message, denied: error.kind == ErrorKind::Denied }
                 }
             };
-            (name, view)
+            let _ = answer.send((name, view, began.elapsed()));
         });
     }
+    drop(answer);
     let mut observed = Observed::default();
-    while let Some(joined) = tasks.join_next().await {
-        if let Ok((name, view)) = joined {
-            observed.nodes.insert(name, view);
+    // As long as nobody answered, nobody is held up.
+    let mut slowest = None;
+    while !open.is_empty() {
+        let end =
+            patience.zip(slowest).map(|(patience, slowest)| began + patience.after(slowest, open.is_subset(&patience.doubted)));
+        let answered = match end {
+            None => answers.recv().await,
+            Some(end) => match timeout_at(end, answers.recv()).await {
+                Ok(answered) => answered,
+                Err(_) => break,
+            },
+        };
+        let Some((name, view, took)) = answered else { break };
+        if matches!(view, NodeView::Reached(_)) {
+            slowest = Some(took);
         }
+        open.remove(&name);
+        observed.nodes.insert(name, view);
     }
+    // A task that broke off is nowhere: its sender is gone with it.
+    let broke = answers.is_closed() && answers.is_empty();
     for name in hosts.keys() {
-        observed
-            .nodes
-            .entry(name.clone())
-            .or_insert_with(|| NodeView::Unreachable { message: "reading it broke off inside jvp".into(), denied: false });
+        let message = if broke && open.contains(name) {
+            "reading it broke off inside jvp"
+        } else {
+            "it doesn't answer; look whether libvirt hangs there"
+        };
+        let view = || NodeView::Unreachable { message: message.into(), denied: false };
+        observed.nodes.entry(name.clone()).or_insert_with(view);
     }
-    observed
+    Sight { observed, slowest: slowest.unwrap_or_default(), late: Late { nodes: open, answers } }
 }

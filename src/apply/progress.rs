@@ -9,6 +9,15 @@ use crate::plan::ActionId;
 /// Something that happened in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
+    /// An action is to be done, unless something that it needs fails.
+    Planned {
+        /// The action.
+        action: ActionId,
+        /// Its object.
+        object: ObjectRef,
+        /// What is to be done, a short word such as `domain-start`.
+        op: &'static str,
+    },
     /// An action began.
     Started {
         /// The action.

@@ -1,24 +1,29 @@
-//! Rounds: a plan is carried out, the nodes are looked at again, and what had to wait is planned by the same pure function.
+//! Rounds: a plan is carried out, and where something had to wait, its node is looked at again and that is planned by the same pure
+//! function.
 //!
-//! What must hold: a round after the first does only what the plan that was shown had named, nothing destructive, and nothing that
-//! failed in this run. Nothing here shows or asks anything: whoever drives the rounds does.
+//! What must hold: each node has rounds of its own, so that one that hangs holds up only what is on it; nothing is planned on a node on
+//! which a step is under way; a round after the first does only what the plan that was shown had named, nothing destructive, and nothing
+//! that failed in this run; what prunes comes after all of them. Nothing here shows or asks anything: whoever drives the rounds does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use super::progress::Sink;
-use super::run::{Halt, run};
+use super::run::{Halt, Halted};
+use super::settle::{settle, unsettled};
 use super::step::{Failure, World};
-use crate::host::{Host, NoProgress};
-use crate::name::{Kind, Name, ObjectRef};
+use super::walk::Walk;
+use crate::name::{Name, ObjectRef};
 use crate::observe::{NodeView, Observed};
-use crate::plan::{Action, ActionId, Change, Entry, NEW_HOST_UUID, NodeRecord, Note, Op, Owned, Plan, Sources, Verb};
-use crate::store::{self, Ledger, StoreError};
+use crate::plan::{Action, Deferred, Entry, Lane, Op, Owned, Plan, Sources};
+use crate::store::StoreError;
 
-/// Rounds after which an apply ends, whatever is still deferred.
+/// Rounds on a node after which an apply ends there, whatever is still deferred.
 pub const ROUNDS: u32 = 4;
 
 /// What a plan was made from, beside the manifests.
@@ -39,41 +44,63 @@ pub struct Seen {
 pub trait Outlook {
     /// Why it could not be looked.
     type Error: From<StoreError>;
-    /// Looks at all nodes, the inventory and the sources.
-    async fn look(&self) -> Result<Seen, Self::Error>;
-    /// Plans; the same function in every round.
-    fn plan(&self, seen: &Seen) -> Plan;
+    /// Reads a node, or all of them.
+    async fn observe(&self, node: Option<&Name>) -> Observed;
+    /// The same with the inventory and the sources.
+    fn seen(&self, observed: Observed) -> Result<Seen, Self::Error>;
+    /// Plans, all of it or what these objects need; the same function in every round.
+    fn plan(&self, seen: &Seen, objects: Option<&BTreeSet<ObjectRef>>) -> Plan;
+    /// Told that the ledger has something that readers may want to see.
+    fn recorded(&self) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
-/// How the rounds ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How the rounds ended, the gravest where they ended differently on several nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// There was nothing left that could be done.
     Done,
     /// They were stopped.
     Stopped,
-    /// What had waited was refused when it could be planned; [`Rounds::plan`] says why.
+    /// What had waited was refused when it could be planned; [`Rounds::refused`] says why.
     Refused,
-    /// What is to be done for this object was not in the plan that was shown.
-    Unannounced(ObjectRef),
-    /// Something still waits for something else.
+    /// What is to be done for [`Rounds::unannounced`] was not in the plan that was shown.
+    Unannounced,
+    /// What had waited can't be planned, since its node went out of reach; [`Rounds::lost`] says which.
+    Lost,
+    /// Something still waits for something else: [`Rounds::waiting`].
     Unfinished,
+}
+
+/// What waits on a node.
+struct Turn {
+    round: u32,
+    deferred: Vec<Deferred>,
+    /// How much was done for it when it was last planned.
+    done: usize,
 }
 
 /// A plan on its way.
 pub struct Rounds {
     world: Arc<World>,
     id: String,
-    round: u32,
     seen: Seen,
     plan: Plan,
-    /// What the rounds so far were said to be about.
-    named: BTreeSet<ObjectRef>,
-    progressed: bool,
+    /// What the plans so far were said to be about, with where it is.
+    named: BTreeMap<ObjectRef, Option<Name>>,
+    /// The nodes on which something waits for another round.
+    turns: BTreeMap<Name, Turn>,
+    /// Where only looking once more tells what is to be recorded.
+    unsettled: BTreeSet<Option<Name>>,
     failures: Vec<(Action, Failure)>,
     done: usize,
     skipped: BTreeSet<(ObjectRef, &'static str)>,
-    end: End,
+    stopped: bool,
+    refused: Vec<Plan>,
+    unannounced: Vec<ObjectRef>,
+    lost: BTreeMap<Name, String>,
+    waiting: Vec<Deferred>,
 }
 
 impl Rounds {
@@ -82,31 +109,41 @@ impl Rounds {
         let mut rounds = Self {
             world,
             id,
-            round: 0,
             seen,
-            plan,
-            named: BTreeSet::new(),
-            progressed: false,
+            plan: Plan::default(),
+            named: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            unsettled: BTreeSet::new(),
             failures: Vec::new(),
             done: 0,
             skipped: BTreeSet::new(),
-            end: End::Done,
+            stopped: false,
+            refused: Vec::new(),
+            unannounced: Vec::new(),
+            lost: BTreeMap::new(),
+            waiting: Vec::new(),
         };
-        rounds.name();
+        rounds.name(&plan);
+        for deferred in &plan.deferred {
+            match &deferred.node {
+                Some(node) => {
+                    let turn = Turn { round: 1, deferred: Vec::new(), done: 0 };
+                    rounds.turns.entry(node.clone()).or_insert(turn).deferred.push(deferred.clone());
+                }
+                None => rounds.waiting.push(deferred.clone()),
+            }
+        }
+        rounds.unsettled = unsettled(&plan);
+        rounds.plan = plan;
         rounds
     }
 
-    fn name(&mut self) {
-        self.named.extend(self.plan.changes.iter().map(|change| change.object.clone()));
-        self.named.extend(self.plan.deferred.iter().map(|deferred| deferred.object.clone()));
+    fn name(&mut self, plan: &Plan) {
+        self.named.extend(plan.changes.iter().map(|change| (change.object.clone(), change.node.clone())));
+        self.named.extend(plan.deferred.iter().map(|deferred| (deferred.object.clone(), deferred.node.clone())));
     }
 
-    /// The plan of this round.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// What this round's plan was made from.
+    /// What the plans were made from last.
     pub fn seen(&self) -> &Seen {
         &self.seen
     }
@@ -126,65 +163,182 @@ impl Rounds {
         self.skipped.len()
     }
 
+    /// The plans of what had waited and was refused when it could be planned.
+    pub fn refused(&self) -> &[Plan] {
+        &self.refused
+    }
+
+    /// What had waited and would need something that was not in the plan that was shown.
+    pub fn unannounced(&self) -> &[ObjectRef] {
+        &self.unannounced
+    }
+
+    /// Nodes on which something waited when they went out of reach, with what was said.
+    pub fn lost(&self) -> &BTreeMap<Name, String> {
+        &self.lost
+    }
+
+    /// What still waits for something else.
+    pub fn waiting(&self) -> &[Deferred] {
+        &self.waiting
+    }
+
     /// How they ended.
-    pub fn end(&self) -> &End {
-        &self.end
-    }
-
-    /// Records what is known before anything is done.
-    pub fn settle(&self) -> Result<(), StoreError> {
-        settle(&self.world.ledger, self.world.clock, &self.seen, &self.plan, &|_| true)
-    }
-
-    /// Carries this round's plan out.
-    pub async fn run(&mut self, parallelism: usize, halted: &watch::Receiver<Halt>, sink: &Sink) {
-        self.round += 1;
-        let failed: BTreeSet<&ObjectRef> = self.failures.iter().map(|(action, _)| &action.object).collect();
-        let held: BTreeSet<ActionId> =
-            self.plan.actions.iter().filter(|action| failed.contains(&action.object)).map(|action| action.id).collect();
-        let id = format!("{}-{}", self.id, self.round);
-        let outcome = run(&self.plan, &self.world, &id, parallelism, &held, halted, sink).await;
-        self.progressed = !outcome.done.is_empty();
-        self.done += outcome.done.len();
-        let step = |id: &ActionId| self.plan.actions.get(id.0);
-        self.skipped.extend(outcome.skipped.keys().filter_map(step).map(|action| (action.object.clone(), action.op.word())));
-        self.failures.extend(outcome.failed.into_iter().filter_map(|(id, failure)| Some((step(&id)?.clone(), failure))));
-        if !outcome.stopped.is_empty() {
-            self.end = End::Stopped;
+    pub fn end(&self) -> End {
+        match self {
+            Self { stopped: true, .. } => End::Stopped,
+            _ if !self.refused.is_empty() => End::Refused,
+            _ if !self.unannounced.is_empty() => End::Unannounced,
+            _ if !self.lost.is_empty() => End::Lost,
+            // What failed, or is out of reach, is why.
+            _ if !self.waiting.is_empty() && self.failures.is_empty() && self.plan.unreachable.is_empty() => End::Unfinished,
+            _ => End::Done,
         }
     }
 
-    /// Looks again and plans what had to wait. False where the rounds are over; [`end`](Self::end) says how.
-    pub async fn next<O: Outlook>(&mut self, outlook: &O, halted: &watch::Receiver<Halt>) -> Result<bool, O::Error> {
-        if self.end != End::Done || self.plan.deferred.is_empty() || *halted.borrow() != Halt::No {
-            return Ok(false);
-        }
-        if !self.progressed || self.round == ROUNDS {
-            if self.failures.is_empty() && self.plan.unreachable.is_empty() {
-                self.end = End::Unfinished;
+    /// Carries the plan out, and plans and carries out what had to wait.
+    #[tracing::instrument(skip_all, fields(id = self.id))]
+    pub async fn carry_out<O: Outlook>(
+        &mut self,
+        outlook: &O,
+        parallelism: usize,
+        halted: &watch::Receiver<Halt>,
+        sink: &Sink,
+    ) -> Result<(), O::Error> {
+        settle(&self.world.ledger, self.world.clock, &self.seen, &self.plan, &|_, _| true)?;
+        outlook.recorded()?;
+        let mut walk = Walk::new(self.world.clone(), self.id.clone(), parallelism, sink.clone());
+        walk.add(&self.plan, &|_| false);
+        let mut looks = FuturesUnordered::new();
+        let mut halted = Halted::new(halted);
+        let mut trouble = None;
+        loop {
+            match halted.now() {
+                Halt::No if trouble.is_none() => {
+                    for (node, round) in self.due(&walk) {
+                        looks.push(async move { (outlook.observe(Some(&node)).await, node, round) });
+                    }
+                    let more = !(self.turns.is_empty() && looks.is_empty());
+                    if !more && self.is_cut_short() {
+                        walk.skip_last();
+                    }
+                    walk.more(more);
+                    walk.start();
+                }
+                halt => {
+                    self.stopped |= !(self.turns.is_empty() && looks.is_empty());
+                    looks.clear();
+                    if halt == Halt::Now {
+                        walk.abort();
+                    }
+                }
             }
-            return Ok(false);
+            if !walk.is_under_way() && looks.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = walk.ended(), if walk.is_under_way() => {}
+                Some((observed, node, round)) = looks.next() => {
+                    trouble = self.looked(outlook, &mut walk, observed, node, round).err();
+                }
+                () = halted.changed() => {}
+            }
         }
-        let seen = outlook.look().await?;
-        let next = outlook.plan(&seen);
-        self.seen = seen;
+        self.take(walk);
+        trouble.map_or(Ok(()), Err)
+    }
+
+    /// The nodes on which nothing is under way any more and something waits, to be looked at again, with the round that is over. What
+    /// nothing was done for in it goes on waiting.
+    fn due(&mut self, walk: &Walk) -> Vec<(Name, u32)> {
+        let named = &self.named;
+        let concerns = |action: &Action, node: &Name| {
+            let of = |object: &ObjectRef| object.kind == action.object.kind && object.name == action.object.name;
+            action.node.is_none() || named.iter().any(|(object, on)| on.as_ref() == Some(node) && of(object))
+        };
+        // One fetch serves all nodes.
+        let rests = |node: &Name| walk.is_idle(node) && !walk.local().any(|action| concerns(action, node));
+        let due: Vec<Name> = self.turns.keys().filter(|node| rests(node)).cloned().collect();
+        let mut looks = Vec::new();
+        for node in due {
+            let Some(turn) = self.turns.remove(&node) else { continue };
+            if turn.round == ROUNDS || turn.done == walk.done_for(&node) {
+                self.waiting.extend(turn.deferred);
+            } else {
+                looks.push((node, turn.round));
+            }
+        }
+        looks
+    }
+
+    /// Whether something that had waited can't be planned.
+    fn is_cut_short(&self) -> bool {
+        !(self.refused.is_empty() && self.unannounced.is_empty() && self.lost.is_empty())
+    }
+
+    /// Plans what had to wait on a node, which was looked at again.
+    fn looked<O: Outlook>(
+        &mut self,
+        outlook: &O,
+        walk: &mut Walk,
+        observed: Observed,
+        node: Name,
+        round: u32,
+    ) -> Result<(), O::Error> {
+        let mut all = std::mem::take(&mut self.seen.observed);
+        all.nodes.extend(observed.nodes);
+        if let Some(NodeView::Unreachable { message, .. }) = all.nodes.get(&node) {
+            self.lost.insert(node, message.clone());
+            self.seen.observed = all;
+            return Ok(());
+        }
+        // What the others had when they were looked at stands for what they have: who is there is read, and nothing is planned on them.
+        self.seen = outlook.seen(all)?;
+        let here = |(object, on): (&ObjectRef, &Option<Name>)| (on.as_ref() == Some(&node)).then(|| object.clone());
+        let next = outlook.plan(&self.seen, Some(&self.named.iter().filter_map(here).collect()));
         if next.refusals.iter().any(|refusal| refusal.kind.stops_all()) {
-            self.plan = next;
-            self.end = End::Refused;
-            return Ok(false);
+            self.refused.push(next);
+            return Ok(());
         }
-        let failed = |action: &Action| self.failures.iter().any(|(failed, _)| failed.object == action.object);
+        // What failed in this run isn't tried again in it, not for another node either.
+        let lost: Vec<Action> = walk.of(walk.outcome().failed.keys()).cloned().collect();
+        let failed = |action: &Action| {
+            let same_deed = |failed: &Action| matches!(action.lane, Lane::Local(_)) && failed.lane == action.lane;
+            lost.iter().any(|failed| failed.object == action.object || same_deed(failed))
+        };
         if let Some(action) = next.actions.iter().find(|action| !failed(action) && !may(action, &next, &self.named)) {
-            self.end = End::Unannounced(action.object.clone());
-            return Ok(false);
+            self.unannounced.push(action.object.clone());
+            return Ok(());
         }
-        // What failed in this run isn't tried again in it.
-        if !next.is_empty() && next.actions.iter().all(failed) {
-            return Ok(false);
+        let deferred: Vec<Deferred> =
+            next.deferred.iter().filter(|deferred| deferred.node.as_ref() == Some(&node)).cloned().collect();
+        if next.actions.iter().all(failed) {
+            self.waiting.extend(deferred);
+            return Ok(());
         }
-        self.plan = next;
-        self.name();
-        Ok(!self.plan.is_empty())
+        self.name(&next);
+        let busy = walk.busy();
+        let among = |object: &ObjectRef, on: Option<&Name>| on.is_none_or(|on| *on == node) && !busy.contains(object);
+        settle(&self.world.ledger, self.world.clock, &self.seen, &next, &among)?;
+        outlook.recorded()?;
+        self.unsettled.remove(&Some(node.clone()));
+        self.unsettled.extend(unsettled(&next));
+        walk.add(&next, &|action| failed(action) || busy.contains(&action.object));
+        if !deferred.is_empty() {
+            let done = walk.done_for(&node);
+            self.turns.insert(node, Turn { round: round + 1, deferred, done });
+        }
+        Ok(())
+    }
+
+    /// Takes what came of the steps.
+    fn take(&mut self, mut walk: Walk) {
+        let outcome = walk.finish();
+        self.done = outcome.done.len();
+        self.stopped |= !outcome.stopped.is_empty();
+        self.skipped = walk.of(outcome.skipped.keys()).map(|action| (action.object.clone(), action.op.word())).collect();
+        let failed = walk.of(outcome.failed.keys()).cloned();
+        self.failures = failed.zip(outcome.failed.values().cloned()).collect();
     }
 
     /// Records what only a last look can tell, where everything went well; true if it did.
@@ -192,21 +346,21 @@ impl Rounds {
         if !self.failures.is_empty() || !self.skipped.is_empty() {
             return Ok(false);
         }
-        if !(leaves_nothing_to_settle(&self.plan) && self.world.ledger.open_intents().is_empty()) {
-            self.seen = outlook.look().await?;
-            let after = outlook.plan(&self.seen);
-            settle(&self.world.ledger, self.world.clock, &self.seen, &after, &|_| true)?;
+        if !self.unsettled.is_empty() || !self.world.ledger.open_intents().is_empty() {
+            self.seen = outlook.seen(outlook.observe(None).await)?;
+            let after = outlook.plan(&self.seen, None);
+            settle(&self.world.ledger, self.world.clock, &self.seen, &after, &|_, _| true)?;
         }
         Ok(true)
     }
 }
 
 /// What a round after the first may do: create, start or change live what was named as deferred.
-fn may(action: &Action, plan: &Plan, named: &BTreeSet<ObjectRef>) -> bool {
+fn may(action: &Action, plan: &Plan, named: &BTreeMap<ObjectRef, Option<Name>>) -> bool {
     let implied = plan
         .changes
         .iter()
-        .any(|change| change.actions.contains(&action.id) && change.implied_by.as_ref().is_some_and(|by| named.contains(by)));
+        .any(|change| change.actions.contains(&action.id) && change.implied_by.as_ref().is_some_and(|by| named.contains_key(by)));
     let harmless = !matches!(
         action.op,
         Op::DomainDestroy { .. }
@@ -217,106 +371,5 @@ fn may(action: &Action, plan: &Plan, named: &BTreeSet<ObjectRef>) -> bool {
             | Op::PoolStop { .. }
             | Op::PoolUndefine { .. }
     );
-    harmless && (named.contains(&action.object) || implied)
-}
-
-/// Whether a plan that was carried out recorded all that looking once more could: VMs that are new, or that were changed and neither
-/// started nor stopped, are read back and settled one by one.
-fn leaves_nothing_to_settle(plan: &Plan) -> bool {
-    let in_place = |id: &ActionId| {
-        let op = plan.actions.get(id.0).map(|action| &action.op);
-        op.is_some_and(|op| {
-            matches!(
-                op,
-                Op::DomainRedefine { .. }
-                    | Op::DomainMetadata { .. }
-                    | Op::DomainDevice { .. }
-                    | Op::DomainMemory { .. }
-                    | Op::DomainBlockLimits { .. }
-            )
-        })
-    };
-    let settled = |change: &Change| {
-        change.object.kind == Kind::VirtualMachine
-            && (change.verb == Verb::Create || (change.verb == Verb::Update && change.actions.iter().all(in_place)))
-    };
-    // What libvirt made of a user's own text is known by a look at it only, and what a hand does to it from then on is told by that.
-    let theirs = |action: &Action| {
-        matches!(action.op, Op::DomainDefine { validate: true, .. } | Op::DomainRedefine { validate: true, .. })
-    };
-    !plan.is_empty() && plan.deferred.is_empty() && plan.changes.iter().all(settled) && !plan.actions.iter().any(theirs)
-}
-
-/// Records the hosts that were met for the first time, and, of the objects that `among` has, those that are as wanted and that the
-/// ledger didn't know so.
-pub fn settle(
-    ledger: &Ledger,
-    clock: fn() -> jiff::Timestamp,
-    seen: &Seen,
-    plan: &Plan,
-    among: &dyn Fn(&ObjectRef) -> bool,
-) -> Result<(), StoreError> {
-    let now = || clock().to_string();
-    for (name, view) in &seen.observed.nodes {
-        let NodeView::Reached(state) = view else { continue };
-        let Some(host_uuid) = state.host.uuid else { continue };
-        let met_again = |note: &Note| note.condition == NEW_HOST_UUID && note.object == ObjectRef::new(Kind::Node, name.clone());
-        match ledger.node(name) {
-            None if plan.leaves_alone(name) => {}
-            None => ledger.put_node(NodeRecord { name: name.clone(), host_uuid, first_seen: now() })?,
-            Some(known) if known.host_uuid != host_uuid && plan.notes.iter().any(met_again) => {
-                ledger.put_node(NodeRecord { host_uuid, ..known })?;
-            }
-            Some(_) => {}
-        }
-    }
-    let alone = |node: Option<&Name>| node.is_some_and(|node| plan.leaves_alone(node));
-    for entry in seen.rebuilt.iter().chain(&plan.settled).filter(|entry| among(&entry.object) && !alone(entry.node.as_ref())) {
-        let known = ledger.entry(&entry.object);
-        let mut entry = entry.clone();
-        entry.date(known.as_ref(), now);
-        if known.as_ref() != Some(&entry) {
-            ledger.put_entry(entry)?;
-        }
-    }
-    // An intent whose object needs nothing any more was decided by looking.
-    for intent in ledger.open_intents().into_iter().filter(|intent| among(&intent.object)) {
-        let open = plan.changes.iter().any(|change| change.object == intent.object)
-            || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
-            || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
-            || plan.notes.iter().any(|note| note.object == intent.object && note.condition == "Suspended")
-            || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref())
-            || alone(intent.node.as_ref());
-        if !open {
-            ledger.complete(&intent.id, store::Outcome::Settled, Vec::new())?;
-        }
-    }
-    Ok(())
-}
-
-/// Refreshes each pool that holds a volume which the plan makes, fills, grows or deletes. True where there was one.
-pub async fn refresh(hosts: &BTreeMap<Name, Arc<dyn Host>>, plan: &Plan) -> bool {
-    let pools: BTreeSet<(&Name, &str)> = plan
-        .actions
-        .iter()
-        .filter_map(|action| match &action.op {
-            Op::VolumeCreate { pool, .. }
-            | Op::VolumeClone { pool, .. }
-            | Op::VolumeUpload { pool, .. }
-            | Op::VolumeGrow { pool, .. }
-            | Op::VolumeDelete { pool, .. } => Some((action.node.as_ref()?, pool.as_str())),
-            _ => None,
-        })
-        .collect();
-    // Side by side, so that a node that hangs holds up no other's.
-    let refreshed = pools.iter().filter_map(|(node, pool)| {
-        let host = hosts.get(*node)?;
-        Some(async move {
-            if let Err(error) = host.act(&Op::PoolRefresh { name: (*pool).to_owned() }, &NoProgress).await {
-                tracing::warn!(%node, pool, %error, "the pool was not refreshed");
-            }
-        })
-    });
-    futures_util::future::join_all(refreshed).await;
-    !pools.is_empty()
+    harmless && (named.contains_key(&action.object) || implied)
 }

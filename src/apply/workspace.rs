@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::controller::Controller;
-use super::observe::observe_again;
+use super::observe::{Before, Patience, Sight, observe_again, observe_in_time};
 use super::rounds::Seen;
 use super::step::World;
 use crate::host::Host;
@@ -54,12 +54,30 @@ impl Workspace {
 
     /// Looks at every node side by side, and at what is known of sources; makes the inventory whole from the marks.
     pub async fn look(&self, scope: &Scope, inventory: Owned) -> Result<Seen, GatherError> {
-        self.look_again(scope, inventory, None).await
+        self.seen(observe_again(&self.hosts, scope, None).await, inventory)
     }
 
-    /// As [`look`](Self::look), by one who knows what there was before.
-    pub async fn look_again(&self, scope: &Scope, inventory: Owned, before: Option<&Arc<Observed>>) -> Result<Seen, GatherError> {
-        self.seen(observe_again(&self.hosts, scope, before).await, inventory)
+    /// Reads every node side by side, with so much patience and after what is to be done there first, by one who knows what there was
+    /// before.
+    pub async fn observe_in_time(
+        &self,
+        scope: &Scope,
+        before: Option<&Arc<Observed>>,
+        patience: Option<&Patience>,
+        first: Before<'_>,
+    ) -> Sight {
+        observe_in_time(&self.hosts, scope, before, patience, first).await
+    }
+
+    /// Reads a node, or all of them side by side.
+    pub async fn observe(&self, node: Option<&Name>) -> Observed {
+        match node.map(|node| (node, self.hosts.get(node))) {
+            None => observe_again(&self.hosts, &Scope::Everything, None).await,
+            Some((node, host)) => {
+                let host = host.map(|host| (node.clone(), Arc::clone(host)));
+                observe_again(&host.into_iter().collect(), &Scope::Everything, None).await
+            }
+        }
     }
 
     /// The same, of nodes that were looked at already.

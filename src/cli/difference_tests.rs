@@ -57,6 +57,7 @@ fn fields_stand_as_lines() {
     ];
     let deferred = Deferred {
         object: "volume/data".parse().unwrap(),
+        node: None,
         until: "once its pool runs".into(),
         expected: Verb::Create,
         awaits: BTreeSet::new(),

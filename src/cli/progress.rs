@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::output::Out;
 use crate::apply::progress::{Ended, Event, Sink};
-use crate::plan::{ActionId, Plan};
+use crate::name::ObjectRef;
+use crate::plan::ActionId;
 
 /// How often what goes on is drawn anew.
 const TICK: Duration = Duration::from_millis(120);
@@ -37,22 +38,21 @@ impl Bars {
 }
 
 /// A sink that shows events.
-pub(super) fn sink(out: &Arc<Out>, plan: &Plan) -> (Sink, Bars) {
-    let steps: Vec<Step> = plan.actions.iter().map(|action| Step::of(action.object.to_string(), action.op.word())).collect();
+pub(super) fn sink(out: &Arc<Out>) -> (Sink, Bars) {
     let mut bars = Bars { out: Arc::clone(out), multi: None };
     let out = Arc::clone(out);
     if out.json {
-        let show = Mutex::new(Lines::new(steps));
+        let show = Mutex::new(Lines::default());
         return (Sink::new(move |event| tell(&out, lock(&show).json(event))), bars);
     }
     if out.draws {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         out.draw(Some(multi.clone()));
         bars.multi = Some(multi.clone());
-        let show = Mutex::new(Drawn::new(steps, multi));
+        let show = Mutex::new(Drawn::new(multi));
         return (Sink::new(move |event| tell(&out, lock(&show).draw(event))), bars);
     }
-    let show = Mutex::new(Lines::new(steps));
+    let show = Mutex::new(Lines::default());
     (Sink::new(move |event| tell(&out, lock(&show).plain(event))), bars)
 }
 
@@ -132,18 +132,19 @@ fn words(op: &str) -> (&'static str, &'static str) {
 }
 
 /// The steps, and how far transfers were when that was last told.
+#[derive(Default)]
 struct Lines {
-    steps: Vec<Step>,
+    steps: BTreeMap<ActionId, Step>,
     told: BTreeMap<ActionId, u64>,
 }
 
 impl Lines {
-    fn new(steps: Vec<Step>) -> Self {
-        Self { steps, told: BTreeMap::new() }
+    fn plan(&mut self, action: ActionId, object: &ObjectRef, op: &'static str) {
+        self.steps.insert(action, Step::of(object.to_string(), op));
     }
 
     fn step(&self, action: ActionId) -> Step {
-        self.steps.get(action.0).cloned().unwrap_or_else(|| Step::of(String::new(), ""))
+        self.steps.get(&action).cloned().unwrap_or_else(|| Step::of(String::new(), ""))
     }
 
     /// Whether a transfer has come to another of `parts` parts since that was last told.
@@ -159,6 +160,10 @@ impl Lines {
     /// A line for people, or for logs that people read.
     fn plain(&mut self, event: &Event) -> Option<String> {
         Some(match event {
+            Event::Planned { action, object, op } => {
+                self.plan(*action, object, op);
+                return None;
+            }
             Event::Started { action, object, .. } => format!("{object}: {}…", self.step(*action).doing),
             Event::Bytes { action, done, total } => {
                 // The end is told by the step's own end.
@@ -182,6 +187,10 @@ impl Lines {
     fn json(&mut self, event: &Event) -> Option<String> {
         let of = |action: ActionId, step: Step, event: &str| json!({"event": event, "action": action.0, "object": step.object, "op": step.op});
         let (action, name) = match event {
+            Event::Planned { action, object, op } => {
+                self.plan(*action, object, op);
+                return None;
+            }
             Event::Started { action, .. } => (*action, "started"),
             Event::Bytes { action, .. } => (*action, "bytes"),
             Event::Finished { action, .. } => (*action, "finished"),
@@ -201,7 +210,7 @@ impl Lines {
                     line["error"] = json!(why);
                 }
             }
-            Event::Started { .. } | Event::Skipped { .. } => {}
+            Event::Planned { .. } | Event::Started { .. } | Event::Skipped { .. } => {}
         }
         Some(line.to_string())
     }
@@ -220,16 +229,20 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn new(steps: Vec<Step>, multi: MultiProgress) -> Self {
-        let all = multi.add(ProgressBar::new(steps.len() as u64));
+    fn new(multi: MultiProgress) -> Self {
+        let all = multi.add(ProgressBar::new(0));
         all.set_style(style("{bar:24} {pos} of {len} steps  {elapsed}"));
         all.enable_steady_tick(TICK);
-        Self { lines: Lines::new(steps), multi, flying: BTreeMap::new(), all }
+        Self { lines: Lines::default(), multi, flying: BTreeMap::new(), all }
     }
 
     /// Draws it; what is over becomes a line above, which is the answer.
     fn draw(&mut self, event: &Event) -> Option<String> {
         match event {
+            Event::Planned { .. } => {
+                self.all.inc_length(1);
+                self.lines.plain(event)
+            }
             Event::Started { action, .. } => {
                 if self.flying.len() < SHOWN {
                     let step = self.lines.step(*action);
@@ -283,7 +296,6 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::name::ObjectRef;
 
     fn object(text: &str) -> ObjectRef {
         text.parse().unwrap()
@@ -298,7 +310,10 @@ mod tests {
             ended,
             elapsed: Duration::from_millis(millis),
         };
+        let planned = |action, object: &ObjectRef, op| Event::Planned { action: ActionId(action), object: object.clone(), op };
         vec![
+            planned(0, &web, "domain-start"),
+            planned(1, &root, "volume-upload"),
             Event::Started { action: ActionId(0), object: web.clone(), op: "domain-start" },
             Event::Started { action: ActionId(1), object: root.clone(), op: "volume-upload" },
             bytes(1),
@@ -311,16 +326,9 @@ mod tests {
         ]
     }
 
-    fn lines() -> Lines {
-        Lines::new(vec![
-            Step::of("VirtualMachine/web-1".to_owned(), "domain-start"),
-            Step::of("Volume/root".to_owned(), "volume-upload"),
-        ])
-    }
-
     #[test]
     fn without_a_terminal_each_step_has_two_lines() {
-        let mut lines = lines();
+        let mut lines = Lines::default();
         let told: Vec<String> = events().iter().filter_map(|event| lines.plain(event)).collect();
         assert_eq!(
             told,
@@ -337,7 +345,7 @@ mod tests {
 
     #[test]
     fn lines_of_json_say_the_same() {
-        let mut lines = lines();
+        let mut lines = Lines::default();
         let told: Vec<String> = events().iter().filter_map(|event| lines.json(event)).collect();
         assert_eq!(told.len(), 7);
         assert_eq!(told[0], r#"{"event":"started","action":0,"object":"VirtualMachine/web-1","op":"domain-start"}"#);
@@ -348,9 +356,9 @@ mod tests {
     #[test]
     fn what_is_drawn_is_one_line_a_step_and_goes_when_it_is_over() {
         let multi = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let mut drawn = Drawn::new(lines().steps, multi);
+        let mut drawn = Drawn::new(multi);
         let mut above = Vec::new();
-        for event in events().into_iter().take(7) {
+        for event in events().into_iter().take(9) {
             above.extend(drawn.draw(&event));
         }
         assert_eq!(above, ["Volume/root: uploaded (2.0 s)"]);

@@ -1,5 +1,6 @@
 //! From a plan to its outcome: show, ask, do, round by round. What apply, delete and the power commands share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,7 +13,8 @@ use super::output::Out;
 use super::session::{Held, Session, now};
 use crate::apply::progress::Sink;
 use crate::apply::{End, FailureKind, Halt, Outlook, Rounds, Seen, World, refresh, settle, write_metadata};
-use crate::observe::Scope;
+use crate::name::{Name, ObjectRef};
+use crate::observe::{Observed, Scope};
 use crate::plan::{Data, Mode, Plan, Policy, RefusalKind, render};
 
 /// How a plan is to be carried out.
@@ -87,7 +89,7 @@ pub(super) async fn carry_out(
     }
     if plan.is_empty() {
         if let Some(ledger) = session.ledger() {
-            settle(&ledger, now, &seen, &plan, &|_| true)?;
+            settle(&ledger, now, &seen, &plan, &|_, _| true)?;
         }
         session.close()?;
         return Ok(exit);
@@ -139,51 +141,42 @@ async fn rounds(
 ) -> Result<Exit, CommandError> {
     let outlook = Looking { session, policy, out };
     let mut rounds = Rounds::new(world(session)?, now().as_millisecond().to_string(), seen, plan);
-    loop {
-        rounds.settle()?;
-        session.publish()?;
-        let (sink, bars) = super::progress::sink(out, rounds.plan());
-        rounds.run(manner.parallelism, halted, &sink).await;
-        drop::<Sink>(sink);
-        bars.finish();
-        if !rounds.next(&outlook, halted).await? {
-            break;
+    let (sink, bars) = super::progress::sink(out);
+    let carried = rounds.carry_out(&outlook, manner.parallelism, halted, &sink).await;
+    drop::<Sink>(sink);
+    bars.finish();
+    carried?;
+    let end = rounds.end();
+    if end == End::Done
+        && rounds.finish(&outlook).await?
+        && let Some(ledger) = session.ledger()
+    {
+        write_metadata(&session.state, &session.desired, &ledger.owned(), rounds.seen(), now());
+    }
+    for refused in rounds.refused() {
+        out.print(&render(refused, out.colour));
+    }
+    report(out, &rounds);
+    if end == End::Stopped {
+        out.say("stopped as asked; the journal tells the next run where it was\n");
+    }
+    for object in rounds.unannounced() {
+        out.say(&format!("{object}: what is to be done for it was not in the plan that was shown; plan again\n"));
+    }
+    for (node, why) in rounds.lost() {
+        out.say(&format!("error: Node/{node} went out of reach, and what waits there was not done: {why}\n"));
+        out.say("  help: once the node is back, run it again\n");
+    }
+    if end == End::Unfinished {
+        for deferred in rounds.waiting() {
+            out.say(&format!("{}: what it waits for didn't come about; plan again\n", deferred.object));
         }
     }
-    let exit = match rounds.end().clone() {
-        End::Done => {
-            if rounds.finish(&outlook).await?
-                && let Some(ledger) = session.ledger()
-            {
-                write_metadata(&session.state, &session.desired, &ledger.owned(), rounds.seen(), now());
-            }
-            report(out, &rounds);
-            return Ok(code(&rounds));
-        }
-        End::Refused => {
-            out.print(&render(rounds.plan(), out.colour));
-            report(out, &rounds);
-            return Ok(judge(rounds.plan()).or(Exit::Partly));
-        }
-        End::Stopped => {
-            report(out, &rounds);
-            out.say("stopped as asked; the journal tells the next run where it was\n");
-            Exit::Partly
-        }
-        End::Unannounced(object) => {
-            report(out, &rounds);
-            out.say(&format!("{object}: what is to be done for it was not in the plan that was shown; plan again\n"));
-            Exit::Partly
-        }
-        End::Unfinished => {
-            report(out, &rounds);
-            for deferred in &rounds.plan().deferred {
-                out.say(&format!("{}: what it waits for didn't come about; plan again\n", deferred.object));
-            }
-            Exit::Partly
-        }
-    };
-    Ok(exit)
+    Ok(match end {
+        End::Done | End::Lost => code(&rounds),
+        End::Refused => rounds.refused().iter().map(judge).fold(Exit::Partly, Exit::or),
+        End::Stopped | End::Unannounced | End::Unfinished => Exit::Partly,
+    })
 }
 
 /// Looking and planning in the rounds of a session.
@@ -197,12 +190,23 @@ struct Looking<'a> {
 impl Outlook for Looking<'_> {
     type Error = CommandError;
 
-    async fn look(&self) -> Result<Seen, CommandError> {
-        self.session.look(&Scope::Everything, self.out).await
+    async fn observe(&self, node: Option<&Name>) -> Observed {
+        self.session.observe(node).await
     }
 
-    fn plan(&self, seen: &Seen) -> Plan {
-        self.session.plan(seen, self.policy)
+    fn seen(&self, observed: Observed) -> Result<Seen, CommandError> {
+        Ok(self.session.seen(observed, self.session.owned(self.out)?)?)
+    }
+
+    fn plan(&self, seen: &Seen, objects: Option<&BTreeSet<ObjectRef>>) -> Plan {
+        match objects {
+            None => self.session.plan_once(seen, self.policy),
+            Some(objects) => self.session.plan_once(seen, &Policy { targets: Some(objects.clone()), ..self.policy.clone() }),
+        }
+    }
+
+    fn recorded(&self) -> Result<(), CommandError> {
+        self.session.publish()
     }
 }
 
@@ -213,11 +217,11 @@ fn world(session: &Session) -> Result<Arc<World>, CommandError> {
 }
 
 fn code(rounds: &Rounds) -> Exit {
-    let failures = rounds.failures();
-    if failures.is_empty() && rounds.skipped() == 0 {
+    let (failures, lost) = (rounds.failures(), !rounds.lost().is_empty());
+    if failures.is_empty() && rounds.skipped() == 0 && !lost {
         return Exit::Ok;
     }
-    if !failures.is_empty() && failures.iter().all(|(_, failure)| failure.kind == FailureKind::Unreachable) {
+    if (!failures.is_empty() || lost) && failures.iter().all(|(_, failure)| failure.kind == FailureKind::Unreachable) {
         return Exit::Partly.or(Exit::Unreachable);
     }
     Exit::Partly

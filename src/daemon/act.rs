@@ -19,6 +19,8 @@ use crate::store::Ledger;
 pub(super) struct Running {
     pub claims: Claims,
     pub objects: BTreeSet<ObjectRef>,
+    /// Where it has steps.
+    pub nodes: BTreeSet<Name>,
     /// VMs that it stops, to start them again or not.
     pub stops: BTreeSet<ObjectRef>,
     pub cause: Cause,
@@ -47,7 +49,7 @@ pub(super) async fn carry_out(
     halt: watch::Receiver<Halt>,
 ) -> Ended {
     let world = Arc::new(World { ears, ..workspace.world(ledger) });
-    let outcome = run(&part.plan, &world, &run_id, parallelism, &BTreeSet::new(), &halt, &Sink::none()).await;
+    let outcome = run(&part.plan, &world, &run_id, parallelism, &halt, &Sink::none()).await;
     let action = |id: &ActionId| part.plan.actions.get(id.0);
     let mut objects: BTreeMap<ObjectRef, (Ending, Option<String>)> =
         part.objects.iter().map(|object| (object.clone(), (Ending::Done, None))).collect();

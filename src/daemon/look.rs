@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use super::cause::Cause;
 use super::guests::Asked;
 use super::near::{Near, desired_of, owned_of};
-use crate::apply::{Condition, Seen, Status, Subject, Workspace, observe, read, refresh};
+use crate::apply::{
+    Before, Condition, Late, Patience, Seen, Status, Subject, Workspace, observe, pools_to_refresh, read, refresh_pools,
+};
+use crate::host::Host;
 use crate::name::{Name, ObjectRef};
 use crate::observe::{NodeView, Observed, Scope};
 use crate::plan::{Plan, Policy, complete, plan};
@@ -38,9 +42,19 @@ pub(super) struct Looked {
     pub generation: u64,
     /// The last trigger before it began.
     pub mark: u64,
+    /// The node that a small look counts for.
+    pub on: Option<Name>,
     /// When it began.
     pub began: Instant,
     pub found: Result<(Seen, Plan), String>,
+}
+
+/// What nodes a look at everything did not wait for.
+#[derive(Default)]
+pub(super) struct Lates {
+    pub all: Vec<Late>,
+    /// The longest that a node took that it did wait for.
+    pub slowest: Duration,
 }
 
 /// What a guest that was asked told.
@@ -63,30 +77,12 @@ pub(super) struct Looker {
 
 impl Looker {
     /// Looks at everything. Pools that hold a volume which would be made, filled, grown or deleted are looked into again first, where
-    /// that is going to be done.
-    pub(super) async fn everything(self, cause: Cause, acts: bool, renew: bool) -> Looked {
+    /// that is going to be done. Given back is what nodes were too late for it, too.
+    pub(super) async fn everything(self, cause: Cause, acts: bool, renew: bool, patience: Option<Patience>) -> (Looked, Lates) {
         let began = Instant::now();
-        if renew {
-            self.renew().await;
-        }
-        let found = self.full(acts, cause).await;
-        self.looked(About::Everything, cause, began, found)
-    }
-
-    /// Asks the nodes for hints anew: what libvirt forgot without a word, it tells again. A node that hangs is not waited for.
-    async fn renew(&self) {
-        let mut tasks = tokio::task::JoinSet::new();
-        for (name, host) in &self.workspace.hosts {
-            let (name, host) = (name.clone(), host.clone());
-            tasks.spawn(async move {
-                match tokio::time::timeout(RENEWAL, host.renew_events()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(node = %name, %error, "not all events come"),
-                    Err(_) => tracing::warn!(node = %name, "no answer to the wish for events"),
-                }
-            });
-        }
-        while tasks.join_next().await.is_some() {}
+        let mut lates = Lates::default();
+        let found = self.full(acts, renew, cause, patience, &mut lates).await;
+        (self.looked(About::Everything, cause, began, found), lates)
     }
 
     /// Asks guests of a node. None of them is waited for: what isn't there yet is told as that. A node that doesn't answer answers
@@ -110,22 +106,42 @@ impl Looker {
         answers
     }
 
-    async fn full(&self, acts: bool, cause: Cause) -> Result<(Seen, Plan), String> {
+    async fn full(
+        &self,
+        acts: bool,
+        renew: bool,
+        cause: Cause,
+        mut patience: Option<Patience>,
+        lates: &mut Lates,
+    ) -> Result<(Seen, Plan), String> {
         // Nobody waits for what comes by the clock.
         let scope = if cause == Cause::Resync { Scope::AtEase } else { Scope::Everything };
-        let mut found = self.full_once(&scope).await?;
-        if acts && refresh(&self.workspace.hosts, &found.1).await {
-            found = self.full_once(&Scope::Everything).await?;
+        let renewed = |name: &Name, host: &Arc<dyn Host>| renew.then(|| self::renew(name.clone(), host.clone()).boxed());
+        let found = self.full_once(&scope, patience.as_ref(), &renewed, lates).await?;
+        let pools = if acts { pools_to_refresh(&found.1) } else { BTreeMap::new() };
+        if pools.is_empty() {
+            return Ok(found);
         }
-        Ok(found)
+        if let Some(patience) = &mut patience {
+            patience.late.extend(lates.all.iter().flat_map(|late| late.nodes.iter().cloned()));
+        }
+        let refreshed = |name: &Name, host: &Arc<dyn Host>| {
+            pools.get(name).map(|pools| refresh_pools(name.clone(), host.clone(), pools.clone()).boxed())
+        };
+        self.full_once(&Scope::Everything, patience.as_ref(), &refreshed, lates).await
     }
 
-    async fn full_once(&self, scope: &Scope) -> Result<(Seen, Plan), String> {
-        let seen = self
-            .workspace
-            .look_again(scope, self.ledger.owned(), self.before.as_ref())
-            .await
-            .map_err(|error| error.to_string())?;
+    async fn full_once(
+        &self,
+        scope: &Scope,
+        patience: Option<&Patience>,
+        first: Before<'_>,
+        lates: &mut Lates,
+    ) -> Result<(Seen, Plan), String> {
+        let sight = self.workspace.observe_in_time(scope, self.before.as_ref(), patience, first).await;
+        lates.slowest = lates.slowest.max(sight.slowest);
+        lates.all.push(sight.late);
+        let seen = self.workspace.seen(sight.observed, self.ledger.owned()).map_err(|error| error.to_string())?;
         self.planned(seen).await
     }
 
@@ -197,6 +213,15 @@ impl Looker {
     }
 
     fn looked(&self, about: About, cause: Cause, began: Instant, found: Result<(Seen, Plan), String>) -> Looked {
-        Looked { about, cause, generation: self.generation, mark: self.mark, began, found }
+        Looked { about, cause, generation: self.generation, mark: self.mark, on: None, began, found }
+    }
+}
+
+/// Asks a node for hints anew: what libvirt forgot without a word, it tells again. One that hangs is not waited for.
+async fn renew(node: Name, host: Arc<dyn Host>) {
+    match tokio::time::timeout(RENEWAL, host.renew_events()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%node, %error, "not all events come"),
+        Err(_) => tracing::warn!(%node, "no answer to the wish for events"),
     }
 }

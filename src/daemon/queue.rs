@@ -136,21 +136,12 @@ impl Queue {
         self.items.get(object).is_some_and(|item| item.seen > mark)
     }
 
-    /// The objects whose turn it is, at most so many, with why; they are due no longer.
-    pub(super) fn take(&mut self, now: Instant, most: usize) -> Vec<(ObjectRef, Cause)> {
-        let mut taken = Vec::new();
-        for (object, item) in &mut self.items {
-            if taken.len() == most {
-                break;
-            }
-            if item.busy || item.due.is_none_or(|(at, _)| at > now) {
-                continue;
-            }
-            if let Some((_, cause)) = item.due.take() {
-                taken.push((object.clone(), cause));
-            }
-        }
-        taken
+    /// The next object whose turn it is and that may be looked at, with why; it is due no longer.
+    pub(super) fn take(&mut self, now: Instant, may: impl Fn(&ObjectRef) -> bool) -> Option<(ObjectRef, Cause)> {
+        let is_due = |item: &Item| !item.busy && item.due.is_some_and(|(at, _)| at <= now);
+        let (object, item) = self.items.iter_mut().find(|(object, item)| is_due(item) && may(object))?;
+        let (_, cause) = item.due.take()?;
+        Some((object.clone(), cause))
     }
 
     /// How many objects wait for their turn.
@@ -158,9 +149,11 @@ impl Queue {
         self.items.values().filter(|item| item.due.is_some()).count()
     }
 
-    /// When the next object is due; none where that depends on a run's end.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.items.values().filter(|item| !item.busy).filter_map(|item| item.due.map(|(at, _)| at)).min()
+    /// When the next object that may be looked at is due; none where that depends on the end of a run or a look.
+    pub(super) fn next(&self, may: impl Fn(&ObjectRef) -> bool) -> Option<Instant> {
+        let idle = self.items.iter().filter(|(_, item)| !item.busy);
+        let due = idle.filter_map(|(object, item)| item.due.map(|(at, _)| (object, at)));
+        due.filter(|(object, _)| may(object)).map(|(_, at)| at).min()
     }
 
     /// All that was told of these objects so far is answered by a look that began after the trigger `mark`.
@@ -311,17 +304,21 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn all(queue: &mut Queue, now: Instant) -> Vec<(ObjectRef, Cause)> {
+        std::iter::from_fn(|| queue.take(now, |_| true)).collect()
+    }
+
     #[test]
     fn what_is_told_while_an_object_is_busy_is_looked_at_afterwards() {
         let (mut queue, now, a) = (Queue::default(), Instant::now(), vm("a"));
         queue.poke(&a, Cause::Event, now);
-        assert_eq!(queue.take(now, 10), [(a.clone(), Cause::Event)]);
+        assert_eq!(all(&mut queue, now), [(a.clone(), Cause::Event)]);
         queue.begin(&[a.clone()].into(), &BTreeSet::new(), now);
         queue.poke(&a, Cause::File, now);
-        assert!(queue.take(now, 10).is_empty());
-        assert_eq!(queue.next(), None);
+        assert!(all(&mut queue, now).is_empty());
+        assert_eq!(queue.next(|_| true), None);
         queue.end(&a, Ending::Done, now);
-        assert_eq!(queue.take(now, 10), [(a, Cause::File)]);
+        assert_eq!(all(&mut queue, now), [(a, Cause::File)]);
     }
 
     #[test]
@@ -331,12 +328,12 @@ mod tests {
         for _ in 0..8 {
             queue.begin(&[a.clone()].into(), &BTreeSet::new(), now);
             queue.end(&a, Ending::Failed, now);
-            let at = queue.next().unwrap();
+            let at = queue.next(|_| true).unwrap();
             assert_eq!(queue.may(&a, now), Err(Some(at)));
             pauses.push(at.duration_since(now));
             now = at;
             assert_eq!(queue.may(&a, now), Ok(()));
-            assert_eq!(queue.take(now, 1).len(), 1);
+            assert_eq!(all(&mut queue, now).len(), 1);
         }
         assert!(pauses.windows(2).all(|pair| pair[0] <= pair[1]));
         assert!(pauses[0] >= seconds(4) && pauses[0] <= seconds(6), "{pauses:?}");
@@ -360,14 +357,14 @@ mod tests {
         for step in 0..10_000_u64 {
             now = begin + Duration::from_millis(step);
             queue.poke(&a, Cause::Event, now);
-            if !queue.take(now, 1).is_empty() {
+            if !all(&mut queue, now).is_empty() {
                 looks += 1;
                 queue.idle(&a, now);
             }
         }
         assert!(looks < 30, "{looks}");
         queue.poke(&a, Cause::Event, now);
-        assert_eq!(queue.take(now + SPACE_MOST, 1).len(), 1);
+        assert_eq!(all(&mut queue, now + SPACE_MOST).len(), 1);
     }
 
     #[test]

@@ -207,6 +207,8 @@ pub enum Shown {
 pub struct Deferred {
     /// The object.
     pub object: ObjectRef,
+    /// Where.
+    pub node: Option<Name>,
     /// What it waits for, as a clause: "once StoragePool/default@a runs".
     pub until: String,
     /// What it is expected to come to.

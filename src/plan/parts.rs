@@ -27,6 +27,11 @@ impl Part {
 }
 
 impl Op {
+    /// Whether it is the controller's own deed: no node has a part in it, whichever it is done for.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Fetch { .. } | Self::KeyPairGenerate { .. })
+    }
+
     /// Whether it starts, plugs in or changes in place what is there, and takes nothing from anybody.
     pub fn is_light(&self) -> bool {
         match self {

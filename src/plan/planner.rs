@@ -284,6 +284,7 @@ impl<'a> Planner<'a> {
         self.standing.insert(wanted.object.clone(), Standing::Deferred);
         self.plan.deferred.push(Deferred {
             object: wanted.object.clone(),
+            node: wanted.node.clone(),
             until,
             expected,
             awaits: BTreeSet::from([awaits]),

@@ -220,6 +220,46 @@ fn hangs_in_the_middle_of_a_call(set: &Set<'_>) {
     }
 }
 
+/// An apply of two rounds on each node: the VMs wait for pools that are to be started.
+fn hangs_in_one_of_two_rounds(set: &Set<'_>) {
+    let anew = |title: &str| {
+        set.titled(title);
+        let vms = NODES.map(|(name, _)| format!("VM/vm-{name}"));
+        let words = vms.iter().flat_map(|vm| [vm.as_str(), "--force-stop", vm]);
+        let args: Vec<&str> = ["delete", "-y", "--with-data"].into_iter().chain(words).collect();
+        set.checkout.jvp(&args).exits(0);
+        for (name, node) in NODES {
+            for pool in [format!("pool-{name}"), format!("pool-{name}-templates")] {
+                set.lab.virsh(node, &["pool-destroy", &pool]);
+            }
+        }
+    };
+    anew("rounds");
+    let planned = calls(set, &["plan"], 0);
+    let applied = calls(set, &["apply", "-y"], 0);
+    let pid = set.lab.script(&["pid", "b"]).trim().to_owned();
+    for moment in moments(applied - planned - SLACK, 2) {
+        let (title, moment) = (format!("round-{moment}"), planned + moment);
+        anew(&title);
+        let stop = pid.clone();
+        set.proxy.at(moment, move || {
+            assert!(Command::new("kill").args(["-STOP", &stop]).status().is_ok_and(|status| status.success()));
+        });
+        let mut child = set.starts(&["apply", "-y"]);
+        while set.title(0) != title || set.title(2) != title {
+            assert!(child.try_wait().unwrap().is_none(), "moment {moment} of {applied}: it ended before the others were done");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        // The others' second rounds are done, and this one hangs still.
+        assert!(child.try_wait().unwrap().is_none() && !set.proxy.never_came(), "moment {moment} of {applied}");
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+        assert!(state.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')), "moment {moment} of {applied}: {state}");
+        set.lab.signal("b", "-CONT");
+        Answer::from(child.wait_with_output().expect("it ends")).exits(0);
+        set.converges(&title);
+    }
+}
+
 fn is_another_machine(set: &Set<'_>) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let many = || runtime.block_on(set.lab.host("d").read(&Scope::Everything)).expect("it can be read").domains;
@@ -256,6 +296,7 @@ fn a_node_that_is_away_hangs_or_is_another_machine_costs_the_others_nothing() {
         let set = Set::new(&lab);
         is_away_at_each_moment(&set);
         hangs_in_the_middle_of_a_call(&set);
+        hangs_in_one_of_two_rounds(&set);
         far.join().expect("the far node");
         is_another_machine(&set);
     });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jvp::apply::{End, Seen};
 use jvp::host::fake::State;
 use jvp::name::{Name, ObjectRef};
-use jvp::plan::{Data, MaxDeletes, Mode, Op, Plan, Suspension};
+use jvp::plan::{Data, Deferred, MaxDeletes, Mode, Op, Plan, Suspension};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -248,7 +248,7 @@ async fn applied(bench: &mut Bench, broken: Option<&Broken>, told: &mut Told) ->
     told.applied += 1;
     bench.consents = jvp::plan::Consents::default();
     let plan = bench.plan().await;
-    let waits = plan.actions.is_empty() && plan.changes.is_empty() && waits_for_others(bench, &plan);
+    let waits = plan.actions.is_empty() && plan.changes.is_empty() && waits_for_others(bench, &plan.deferred);
     if !(waits || plan.is_empty()) || !plan.refusals.is_empty() {
         return broke(
             "a plan after an apply is empty",
@@ -273,8 +273,8 @@ fn is_observed(bench: &Bench, object: &ObjectRef) -> bool {
 }
 
 /// Whether something waits for what is only looked at, which may never be there.
-fn waits_for_others(bench: &Bench, plan: &Plan) -> bool {
-    plan.deferred.iter().flat_map(|deferred| &deferred.awaits).any(|object| is_observed(bench, object))
+fn waits_for_others(bench: &Bench, waiting: &[Deferred]) -> bool {
+    waiting.iter().flat_map(|deferred| &deferred.awaits).any(|object| is_observed(bench, object))
 }
 
 /// Carries a plan out. False where what was deferred was refused once it could be judged, as the plan had said that it may be.
@@ -282,10 +282,10 @@ async fn done(bench: &Bench, before: &Before, seen: Seen, plan: Plan) -> Result<
     let first = plan.clone();
     let rounds = bench.rounds_of(seen, plan).await;
     before.keeps(bench, &first)?;
-    if *rounds.end() == End::Refused && !first.deferred.is_empty() && rounds.failures().is_empty() {
+    if rounds.end() == End::Refused && !first.deferred.is_empty() && rounds.failures().is_empty() {
         return Ok(false);
     }
-    if *rounds.end() == End::Unfinished && rounds.failures().is_empty() && waits_for_others(bench, rounds.plan()) {
+    if rounds.end() == End::Unfinished && rounds.failures().is_empty() && waits_for_others(bench, rounds.waiting()) {
         return Ok(false);
     }
     // An address that is kept for a VM which is no longer in the manifests is libvirt's to refuse.

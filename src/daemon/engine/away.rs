@@ -40,6 +40,11 @@ impl Aways {
         self.nodes.values().chain(&self.everything).filter(|away| !away.said).map(|away| away.at + GRACE).min()
     }
 
+    /// The nodes of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Name> {
+        self.nodes.keys()
+    }
+
     /// Whether a node is one of them.
     pub(super) fn know(&self, node: &Name) -> bool {
         self.nodes.contains_key(node)

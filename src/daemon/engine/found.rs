@@ -28,11 +28,11 @@ impl Daemon {
 
     fn take_look(&mut self, looked: Looked) -> Result<(), StoreError> {
         let now = Instant::now();
-        let Looked { about, cause, generation, mark, found, .. } = looked;
+        let Looked { about, cause, generation, mark, on, found, .. } = looked;
         if about == About::Everything {
             self.full.under_way = false;
         } else {
-            self.looks -= 1;
+            self.lates.end(on.as_ref());
         }
         if self.current.as_ref().is_none_or(|current| current.generation != generation) {
             // The manifests changed meanwhile: it is looked again by the new ones.
@@ -181,7 +181,7 @@ impl Daemon {
         if self.options.dry_run {
             return Ok(());
         }
-        settle(ledger, jiff::Timestamp::now, seen, plan, among)?;
+        settle(ledger, jiff::Timestamp::now, seen, plan, &|object, _| among(object))?;
         let recorded = seen.rebuilt.iter().chain(&plan.settled).map(|entry| entry.object.clone()).collect();
         ledger.pick(|owned| index.renew(&recorded, &workspace.desired, owned));
         Ok(())

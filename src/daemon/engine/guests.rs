@@ -18,7 +18,7 @@ impl Daemon {
         self.node_of(object).is_some_and(|node| !self.asking.contains(node))
     }
 
-    fn node_of(&self, object: &ObjectRef) -> Option<&Name> {
+    pub(super) fn node_of(&self, object: &ObjectRef) -> Option<&Name> {
         self.current.as_ref()?.workspace.desired.objects.get(object)?.node.as_ref()
     }
 

@@ -110,11 +110,13 @@ impl Daemon {
 
     /// Subscribes to the nodes' hints.
     pub(super) fn listen(&mut self, workspace: &Workspace) {
+        let lates = &mut self.lates;
         self.listeners.retain(|name, listener| {
             // One whose URI is another now is another host, and what it tells begins with a hint of the node.
             let stays = workspace.hosts.get(name).is_some_and(|now| Arc::ptr_eq(now, &listener.host));
             if !stays {
                 listener.task.abort();
+                lates.forget(name);
             }
             stays
         });

@@ -7,6 +7,7 @@ mod away;
 mod found;
 mod guests;
 mod intake;
+mod late;
 mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use super::cause::Cause;
 use super::claims::Index;
 use super::guests::Guests;
 use super::hosts::Hosts;
-use super::look::{Answer, Looked, Looker};
+use super::look::{self, Answer, Looked, Looker};
 use super::near::near;
 use super::queue::Queue;
 use super::restarts::Restarts;
@@ -36,10 +37,11 @@ use crate::observe::Observed;
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
 use away::Aways;
+use late::Lates;
 
-/// Small looks that are under way at most.
+/// Small looks that are under way at most, on one node.
 const LOOKS: usize = 8;
-/// Runs that are under way at most.
+/// Runs that are under way at most, on one node.
 const RUNS: usize = 32;
 /// More objects than these at once, and everything is looked at instead.
 const MANY: usize = 64;
@@ -58,6 +60,10 @@ enum Message {
     News(News),
     Hints(Name, Hints),
     Looked(Box<Looked>),
+    /// A look at everything is over, with what it did not wait for.
+    Everything(Box<(Looked, look::Lates)>),
+    /// A node that a look did not wait for was read after all (or couldn't be), and how long that took.
+    Answered(Name, bool, Duration),
     Ended(Ended),
     Told(Name, Vec<Answer>),
     Ask(Ask),
@@ -111,7 +117,7 @@ pub struct Daemon {
     /// Objects that wait for a run's end.
     blocked: BTreeSet<ObjectRef>,
     aways: Aways,
-    looks: usize,
+    lates: Lates,
     full: Full,
     /// What the last look at everything saw, so that the next one reads the documents alone that changed.
     seen: Option<Arc<Observed>>,
@@ -206,7 +212,7 @@ impl Daemon {
             running: BTreeMap::new(),
             blocked: BTreeSet::new(),
             aways: Aways::default(),
-            looks: 0,
+            lates: Lates::default(),
             full: Full { due: None, under_way: false, mark: 0, ended: None, resync: now, deferred: false, done: false },
             seen: None,
             runs: 0,
@@ -301,7 +307,7 @@ impl Daemon {
     }
 
     fn is_over(&self) -> bool {
-        let idle = !self.full.under_way && self.looks == 0 && self.running.is_empty();
+        let idle = !self.full.under_way && self.lates.looks() == 0 && self.running.is_empty();
         self.options.once && idle && self.full.done && (self.full.due.is_none() || self.options.dry_run)
             || self.options.once && self.troubled && self.current.is_none()
     }
@@ -319,7 +325,7 @@ impl Daemon {
             return publish;
         }
         let full = if self.full.under_way { None } else { self.full.due.map(|(at, _)| at) };
-        let looks = if self.looks < LOOKS && self.full.ended.is_some() { self.queue.next() } else { None };
+        let looks = self.full.ended.and_then(|_| self.queue.next(|object| self.may_look(object)));
         let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
         let window = self.restarts.next(self.options.clock.now()).map(|pause| Instant::now() + pause);
         let guests = self.guests.next(|object| self.may_ask(object));
@@ -361,7 +367,7 @@ impl Daemon {
         }
         // Before the first full look nothing is known well enough.
         if self.full.ended.is_some() {
-            for (object, cause) in self.queue.take(now, LOOKS.saturating_sub(self.looks)) {
+            while let Some((object, cause)) = self.next_due(now) {
                 self.look_at(object, cause, now);
             }
         }
@@ -424,9 +430,10 @@ impl Daemon {
         self.full.under_way = true;
         self.full.resync = now + self.options.resync;
         let (outbox, acts, renew) = (self.outbox.clone(), !self.options.dry_run, cause == Cause::Resync);
+        let patience = self.patience();
         tokio::spawn(async move {
-            let looked = looker.everything(cause, acts, renew).await;
-            let _ = outbox.send(Message::Looked(Box::new(looked))).await;
+            let looked = looker.everything(cause, acts, renew, patience).await;
+            let _ = outbox.send(Message::Everything(Box::new(looked))).await;
         });
     }
 
@@ -437,10 +444,19 @@ impl Daemon {
             self.want_full(cause, now);
             return;
         };
-        self.looks += 1;
+        if near.targets.keys().any(|node| self.lates.reads(node)) {
+            // Once it answers everything is looked at. What is wanted otherwise since then is no longer known to be as wanted.
+            self.queue.looked(&object, now);
+            if cause.is_ours() {
+                self.want_full(cause, now);
+            }
+            return;
+        }
+        let on = self.node_of(&object).cloned();
+        self.lates.begin(on.clone());
         let outbox = self.outbox.clone();
         tokio::spawn(async move {
-            let looked = looker.object(object, near, cause).await;
+            let looked = Looked { on, ..looker.object(object, near, cause).await };
             let _ = outbox.send(Message::Looked(Box::new(looked))).await;
         });
     }
@@ -460,6 +476,15 @@ impl Daemon {
                 Ok(())
             }
             Message::Looked(looked) => self.looked(*looked),
+            Message::Everything(looked) => {
+                let (looked, lates) = *looked;
+                self.take_lates(lates);
+                self.looked(looked)
+            }
+            Message::Answered(node, reached, took) => {
+                self.answered(node, reached, took);
+                Ok(())
+            }
             Message::Ended(ended) => self.ended(ended),
             Message::Told(node, answers) => self.told(&node, answers),
             Message::Ask(ask) => self.asked(ask),

@@ -11,7 +11,7 @@ use super::super::near::near;
 use super::super::queue::Ending;
 use super::super::{act, findings};
 use super::{Current, Daemon, Message, PUT_OFF, RUNS};
-use crate::name::ObjectRef;
+use crate::name::{Name, ObjectRef};
 use crate::observe::Observed;
 use crate::plan::{Op, Part, Plan, Verb};
 use crate::store::StoreError;
@@ -37,7 +37,9 @@ impl Daemon {
             return Ok(());
         }
         let claims = current.ledger.pick(|owned| Claims::of(&part, &current.workspace.desired, owned, &current.index));
-        if self.running.len() >= RUNS || self.running.values().any(|run| run.claims.collide(&claims)) {
+        let nodes: BTreeSet<Name> = part.plan.actions.iter().filter_map(|action| action.node.clone()).collect();
+        let beside = self.running.values().filter(|run| nodes.is_empty() || !run.nodes.is_disjoint(&nodes)).count();
+        if beside >= RUNS || self.running.values().any(|run| run.claims.collide(&claims)) {
             self.blocked.extend(part.objects.iter().cloned());
             return Ok(());
         }
@@ -99,7 +101,7 @@ impl Daemon {
             let _ = outbox.send(Message::Ended(ended)).await;
         });
         let flaps = self.queue.begin(&objects, &foreign, now);
-        self.running.insert(number, Running { claims, objects, stops, cause });
+        self.running.insert(number, Running { claims, objects, nodes, stops, cause });
         for object in flaps {
             self.tell(&object, "flapping", "somebody keeps changing it; it is healed more slowly from now on")?;
         }
@@ -112,7 +114,7 @@ impl Daemon {
         let Some(looker) = self.looker(cause) else { return false };
         let near = looker.ledger.pick(|owned| near(&objects, &looker.workspace.desired, owned));
         let Some(near) = near else { return false };
-        self.looks += 1;
+        self.lates.begin(None);
         let (outbox, before) = (self.outbox.clone(), whole.clone());
         tokio::spawn(async move {
             let looked = looker.again(objects, near, before, cause).await;

@@ -43,6 +43,8 @@ pub enum How {
     Hang(Gate),
     /// It is performed, and the answer waits.
     SlowAnswer(Gate),
+    /// The whole node hangs from here on, right before it: no call is answered before the node is let go.
+    Freeze(Gate),
 }
 
 impl How {
@@ -72,6 +74,7 @@ impl std::fmt::Debug for How {
             Self::Change(_) => f.write_str("Change"),
             Self::Hang(_) => f.write_str("Hang"),
             Self::SlowAnswer(_) => f.write_str("SlowAnswer"),
+            Self::Freeze(_) => f.write_str("Freeze"),
         }
     }
 }
@@ -81,8 +84,11 @@ impl std::fmt::Debug for How {
 pub struct Gate(Arc<watch::Sender<bool>>);
 
 impl Default for Gate {
+    /// An open gate.
     fn default() -> Self {
-        Self::new()
+        let gate = Self::new();
+        gate.open();
+        gate
     }
 }
 
@@ -132,6 +138,8 @@ pub(super) struct Faults {
     planned: Vec<Fault>,
     late: VecDeque<(u32, Op)>,
     pub(super) unreachable: bool,
+    /// What all calls wait for.
+    pub(super) frozen: Gate,
 }
 
 impl Faults {

@@ -118,6 +118,11 @@ impl FakeHost {
         gate
     }
 
+    /// Has the whole node hang: no call is answered before the gate is opened.
+    pub fn freeze(&self, gate: &Gate) {
+        lock(&self.0.faults).frozen = gate.clone();
+    }
+
     /// Drops all faults that have not happened yet.
     pub fn heal(&self) {
         lock(&self.0.faults).clear();
@@ -250,11 +255,15 @@ impl FakeHost {
         if let Some(takes) = takes {
             tokio::time::sleep(takes).await;
         }
+        if let Some(How::Freeze(gate)) = &met {
+            self.freeze(gate);
+        }
+        self.thawed().await;
         if met.is_some() {
             tracing::debug!(node = self.0.name, op = op.word(), "it goes wrong on purpose");
         }
         match met {
-            None => self.effect(op, progress),
+            None | Some(How::Freeze(_)) => self.effect(op, progress),
             Some(How::Fail(error)) => Err(error),
             Some(How::NoAnswer) => {
                 self.effect(op, progress)?;
@@ -279,6 +288,11 @@ impl FakeHost {
                 outcome
             }
         }
+    }
+
+    async fn thawed(&self) {
+        let gate = lock(&self.0.faults).frozen.clone();
+        gate.wait().await;
     }
 
     fn effect(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
@@ -308,6 +322,7 @@ impl Host for FakeHost {
             Scope::Guests(_) => "guests",
         };
         let index = self.begin("read", what);
+        self.thawed().await;
         let (unreachable, due) = {
             let mut faults = lock(&self.0.faults);
             if faults.unreachable { (true, Vec::new()) } else { (false, faults.due()) }
@@ -341,6 +356,7 @@ impl Host for FakeHost {
     }
 
     async fn renew_events(&self) -> Result<(), HostError> {
+        self.thawed().await;
         if lock(&self.0.faults).unreachable {
             return Err(error::unreachable());
         }
