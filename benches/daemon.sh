@@ -39,6 +39,15 @@ ended
 # 14.4 a second for ten minutes is a day in which somebody changes something every ten seconds.
 stirred=60
 [ $long = no ] || stirred=600
+say "the history is filled: 16 files of 1 MiB, as after some days of this"
+history=$state/ledger/history
+newest=$(find "$history" -type f | sort | tail -n 1)
+mv "$newest" "$work/history"
+rm -f "$history"/*
+for number in 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15; do
+    while [ "$(cat "$history/000000$number" 2>/dev/null | wc -c)" -lt 1048576 ]; do cat "$work/history"; done >>"$history/000000$number"
+done
+mv "$work/history" "$history/00000016"
 say "a daemon is kept busy for $stirred s"
 daemon "$work/set"
 line=$("$JVP_FLOOR" stir "$uri" $stirred 14.4 "$daemon" "$work/state/ledger") || die "the domains could not be changed"

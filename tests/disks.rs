@@ -22,7 +22,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use checkout::{Place, node};
+use checkout::{Place, ended, node};
 use serde_json::Value;
 use shim::{Leaves, events, image, lay_out, through};
 
@@ -131,7 +131,7 @@ fn fails_at_each_call(run: &[&str], how: &str, stride: usize, least: usize) {
         let place = ground.reset();
         let mut command = place.command(env!("CARGO_BIN_EXE_jvp"));
         through(&mut command, &place.path("state"));
-        let output = command.args(run).env("JVP_DISK_FAIL", format!("{call}:{how}")).output().unwrap();
+        let output = ended(command.args(run).env("JVP_DISK_FAIL", format!("{call}:{how}")));
         let what = format!("{run:?}, {how} from call {call} on");
         ended_in_order(&output, &what);
         failed += usize::from(!output.status.success());
@@ -161,6 +161,11 @@ fn an_apply_one_of_whose_calls_fails_is_made_whole_by_one_more() {
 }
 
 #[test]
+fn an_apply_one_of_whose_calls_fails_after_a_while_is_made_whole_by_one_more() {
+    fails_at_each_call(&APPLY, "late", stride(43), 100);
+}
+
+#[test]
 fn a_daemon_whose_disk_is_full_from_any_call_on_is_made_whole_by_one_more() {
     fails_at_each_call(&["daemon", "--source", CHECKOUT, "--once"], "full", stride(67), 100);
 }
@@ -170,7 +175,7 @@ fn recorded(place: &Place, run: &[&str]) -> Vec<shim::Event> {
     let log = place.path("log");
     let mut command = place.command(env!("CARGO_BIN_EXE_jvp"));
     through(&mut command, &place.path(""));
-    let output = command.args(run).env("JVP_DISK_LOG", &log).output().unwrap();
+    let output = ended(command.args(run).env("JVP_DISK_LOG", &log));
     assert!(output.status.success(), "{}", said(&output));
     let all = events(&log, &place.path(""));
     all.into_iter().filter(|event| event.path.starts_with("state") || event.path.starts_with("fake")).collect()

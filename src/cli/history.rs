@@ -8,7 +8,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::session::Session;
-use crate::store::{Context, Event, Snapshot};
+use crate::store::{Context, Event, Past, Snapshot};
 
 #[derive(Debug, Args)]
 #[command(
@@ -38,7 +38,7 @@ pub(super) struct HistoryArgs {
 pub(super) fn history(args: &HistoryArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let session = Session::open_or_bare(&args.files, global, out)?;
     let owned = session.owned(out)?;
-    let mut events = Snapshot::history(session.state.path(), session.desired.fleet);
+    let Past { mut events, unreadable } = Snapshot::history(session.state.path(), session.desired.fleet);
     // An intent that the history has lost, or never had, is said too.
     for intent in &owned.intents {
         if !events.iter().any(|event| event.id == intent.id) {
@@ -76,6 +76,9 @@ pub(super) fn history(args: &HistoryArgs, global: &Global, out: &Out) -> Result<
             "{left} of unknown outcome {} decided yet: the next apply looks\n",
             if left == 1 { "is not" } else { "are not" }
         ));
+    }
+    if unreadable > 0 {
+        out.say(&format!("{unreadable} lines of the history can't be read, and are left out\n"));
     }
     if skip > 0 && args.output == PlanFormat::Text {
         out.say(&format!("{skip} older not shown: --limit 0\n"));

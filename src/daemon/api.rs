@@ -194,7 +194,7 @@ async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
         Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
     };
     let Some(fleet) = api.shared.view().fleet else { return json(Ok("[]".into())) };
-    let mut all = api.store.ledger(fleet).history();
+    let mut all = api.store.ledger(fleet).history().events;
     if !asked.objects.is_empty() {
         all.retain(|event| asked.objects.contains(&event.object));
     }

@@ -1,26 +1,32 @@
 //! The journal for people: what was done to which object, when, by which run, and how it ended. Bounded, and read by nobody who
 //! decides anything.
 //!
-//! An event is written together with its intent, as one whose end isn't known, and again with its end. So what a kill left is there,
-//! and says that nobody knows.
+//! It lies beside the database, in files that are only added to: a line that something was begun, one that it ended. So what a kill
+//! left is there, and says that nobody knows its end. The oldest file goes when a new one is begun, and no line of it is ever in
+//! memory. Nothing waits for the disk: a power cut may take the last lines.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::records::Write;
-use super::{StoreError, sealed};
+use super::StoreError;
+use super::sealed::short_sum;
 use crate::name::{Name, ObjectRef};
 use crate::plan::Intent;
 
-/// So many events of one object are kept.
+/// So many events of one object are told of.
 pub(super) const PER_OBJECT: usize = 1000;
-/// So many are kept of a fleet's objects together.
-pub(super) const IN_ALL: usize = 32_768;
+/// A file is as long as this, and a line.
+const FILE_LENGTH: u64 = 1 << 20;
+/// So many are kept, for all objects and fleets together.
+pub(super) const FILES: usize = 16;
 
-const FILE: &str = "history.json";
+const FOLDER: &str = "history";
 
 /// One thing that was done, or was to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,102 +121,297 @@ impl Event {
     }
 }
 
-/// The events of all fleets.
-#[derive(Debug, Clone, Default)]
-pub(super) struct History {
-    fleets: BTreeMap<Uuid, Events>,
+/// How something ended that was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct End {
+    pub(super) id: String,
+    pub(super) ended: Option<String>,
+    pub(super) outcome: EventOutcome,
+    pub(super) why: Option<String>,
 }
 
-#[derive(Debug, Clone, Default)]
-struct Events {
-    by_id: BTreeMap<String, Event>,
-    by_object: BTreeMap<ObjectRef, BTreeSet<String>>,
+/// What a line tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum News {
+    /// Something was begun, or said.
+    Event(Box<Event>),
+    /// It ended.
+    End(End),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line<T> {
+    fleet: Uuid,
+    news: T,
+}
+
+/// What a history tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Past {
+    /// The oldest first.
+    pub events: Vec<Event>,
+    /// So many lines can't be read, and are left out.
+    pub unreadable: usize,
+}
+
+/// The history as its one writer has it.
+pub(super) enum History {
+    InMemory(Vec<u8>),
+    Files {
+        folder: PathBuf,
+        /// None before anything is written, and after something could not be.
+        newest: Option<Newest>,
+    },
+}
+
+pub(super) struct Newest {
+    file: File,
+    length: u64,
 }
 
 impl History {
-    /// An event of a fleet.
-    pub(super) fn get(&self, fleet: Uuid, id: &str) -> Option<&Event> {
-        self.fleets.get(&fleet)?.by_id.get(id)
+    /// The history in the ledger's folder. Nothing is written before something is told.
+    pub(super) fn at(ledger: &Path) -> Self {
+        Self::Files { folder: ledger.join(FOLDER), newest: None }
     }
 
-    /// The events of a fleet, the oldest first.
-    pub(super) fn of(&self, fleet: Uuid) -> impl Iterator<Item = &Event> {
-        self.fleets.get(&fleet).into_iter().flat_map(|events| events.by_id.values())
-    }
-
-    /// As it is after a write.
-    pub(super) fn apply(&mut self, write: &Write) {
-        match write {
-            Write::Event(fleet, event) => {
-                let events = self.fleets.entry(*fleet).or_default();
-                events.by_object.entry(event.object.clone()).or_default().insert(event.id.clone());
-                events.by_id.insert(event.id.clone(), (**event).clone());
+    /// Tells something of a fleet's objects.
+    pub(super) fn tell(&mut self, fleet: Uuid, news: &[News]) -> Result<(), StoreError> {
+        let mut lines = Vec::new();
+        for news in news {
+            let text = serde_json::to_string(&Line { fleet, news })
+                .map_err(|error| StoreError::Record { key: FOLDER.to_owned(), reason: error.to_string() })?;
+            lines.extend(format!("{} {text}\n", short_sum(&text)).into_bytes());
+        }
+        match self {
+            Self::InMemory(all) => all.extend(lines),
+            Self::Files { .. } if lines.is_empty() => {}
+            Self::Files { folder, newest } => {
+                let old = newest.take().filter(|newest| newest.length < FILE_LENGTH);
+                let told = old.map_or_else(|| Newest::open(folder), Ok).and_then(|mut old| {
+                    old.file.write_all(&lines)?;
+                    old.length += lines.len() as u64;
+                    Ok(old)
+                });
+                *newest = Some(told.map_err(StoreError::io("failed to write", folder))?);
             }
-            Write::NoEvent(fleet, id) => {
-                let Some(events) = self.fleets.get_mut(fleet) else { return };
-                let Some(gone) = events.by_id.remove(id) else { return };
-                if let Some(ids) = events.by_object.get_mut(&gone.object) {
-                    ids.remove(id);
-                    if ids.is_empty() {
-                        events.by_object.remove(&gone.object);
-                    }
+        }
+        Ok(())
+    }
+
+    /// What it tells of a fleet.
+    pub(super) fn of(&self, fleet: Uuid) -> Past {
+        match self {
+            Self::InMemory(lines) => Reading::default().lines(fleet, lines.as_slice()).end(),
+            Self::Files { folder, .. } => read_folder(folder, fleet),
+        }
+    }
+
+    /// What the history in the ledger's folder tells of a fleet.
+    pub(super) fn read(ledger: &Path, fleet: Uuid) -> Past {
+        read_folder(&ledger.join(FOLDER), fleet)
+    }
+}
+
+impl Newest {
+    /// The newest file, or the next where that is full; the oldest go then.
+    fn open(folder: &Path) -> io::Result<Self> {
+        let files = files(folder)?;
+        if let Some(path) = files.values().next_back() {
+            let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+            let mut length = file.metadata()?.len();
+            if length < FILE_LENGTH {
+                if !ends_with_a_line(&mut file, length)? {
+                    file.write_all(b"\n")?;
+                    length += 1;
+                }
+                return Ok(Self { file, length });
+            }
+        } else {
+            fs::create_dir_all(folder)?;
+        }
+        let number = files.last_key_value().map_or(0, |(number, _)| *number) + 1;
+        let path = folder.join(format!("{number:08}"));
+        let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        for path in files.values().take((files.len() + 1).saturating_sub(FILES)) {
+            fs::remove_file(path)?;
+        }
+        Ok(Self { file, length: 0 })
+    }
+}
+
+fn ends_with_a_line(file: &mut File, length: u64) -> io::Result<bool> {
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    Ok(last == *b"\n")
+}
+
+/// The files, by their numbers.
+fn files(folder: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        entries => entries?,
+    };
+    let mut files = BTreeMap::new();
+    for entry in entries {
+        let entry = entry?;
+        if let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            files.insert(number, entry.path());
+        }
+    }
+    Ok(files)
+}
+
+/// A folder that is gone or can't be read tells nothing: it holds nothing that anything depends on.
+fn read_folder(folder: &Path, fleet: Uuid) -> Past {
+    let mut reading = Reading::default();
+    for path in files(folder).unwrap_or_default().values() {
+        // One that is no longer there was the oldest.
+        if let Ok(file) = File::open(path) {
+            reading = reading.lines(fleet, BufReader::new(file));
+        }
+    }
+    reading.end()
+}
+
+#[derive(Default)]
+struct Reading {
+    events: BTreeMap<String, Event>,
+    unreadable: usize,
+}
+
+impl Reading {
+    /// With these lines.
+    fn lines(mut self, fleet: Uuid, mut lines: impl BufRead) -> Self {
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            match line.strip_suffix(b"\n").and_then(parse) {
+                Some(line) if line.fleet == fleet => self.learn(line.news),
+                Some(_) => {}
+                None => self.unreadable += 1,
+            }
+            line.clear();
+        }
+        self
+    }
+
+    fn learn(&mut self, news: News) {
+        match news {
+            News::Event(event) => {
+                self.events.insert(event.id.clone(), *event);
+            }
+            News::End(end) => {
+                // What was begun may be too long ago.
+                if let Some(event) = self.events.get_mut(&end.id) {
+                    (event.ended, event.outcome, event.why) = (end.ended, end.outcome, end.why);
                 }
             }
-            _ => {}
         }
     }
 
-    /// What must go so that the bounds hold after these writes: the oldest.
-    pub(super) fn evictions(&self, writes: &[Write]) -> Vec<Write> {
-        let mut new: BTreeMap<Uuid, BTreeMap<&ObjectRef, usize>> = BTreeMap::new();
-        for write in writes {
-            if let Write::Event(fleet, event) = write
-                && self.get(*fleet, &event.id).is_none()
-            {
-                *new.entry(*fleet).or_default().entry(&event.object).or_default() += 1;
-            }
+    fn end(self) -> Past {
+        let mut of_object: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
+        for event in self.events.values() {
+            *of_object.entry(&event.object).or_default() += 1;
         }
-        let mut gone = Vec::new();
-        for (fleet, objects) in new {
-            let Some(events) = self.fleets.get(&fleet) else { continue };
-            let mut ids: BTreeSet<&String> = BTreeSet::new();
-            for (object, more) in &objects {
-                let Some(own) = events.by_object.get(object) else { continue };
-                ids.extend(own.iter().take((own.len() + more).saturating_sub(PER_OBJECT)));
+        let mut too_many: BTreeMap<ObjectRef, usize> = of_object
+            .into_iter()
+            .filter(|(_, count)| *count > PER_OBJECT)
+            .map(|(object, count)| (object.clone(), count - PER_OBJECT))
+            .collect();
+        let mut events: Vec<Event> = self.events.into_values().collect();
+        events.retain(|event| match too_many.get_mut(&event.object) {
+            Some(more) if *more > 0 => {
+                *more -= 1;
+                false
             }
-            let all = events.by_id.len() - ids.len() + objects.values().sum::<usize>();
-            let oldest: Vec<&String> =
-                events.by_id.keys().filter(|id| !ids.contains(id)).take(all.saturating_sub(IN_ALL)).collect();
-            ids.extend(oldest);
-            gone.extend(ids.into_iter().map(|id| Write::NoEvent(fleet, id.clone())));
-        }
-        gone
+            _ => true,
+        });
+        Past { events, unreadable: self.unreadable }
+    }
+}
+
+fn parse(line: &[u8]) -> Option<Line<News>> {
+    let (sum, text) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    (sum == short_sum(text)).then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLEET: Uuid = Uuid::from_u128(1);
+
+    fn event(id: usize, why: &str) -> News {
+        News::Event(Box::new(Event {
+            id: format!("{id:06}"),
+            run: "1".into(),
+            command: "jvp apply".into(),
+            object: "Network/a".parse().unwrap(),
+            op: "network-start".into(),
+            node: None,
+            at: "2026-01-01T00:00:00Z".into(),
+            ended: None,
+            outcome: EventOutcome::Unknown,
+            why: Some(why.into()),
+            cause: None,
+            revision: None,
+        }))
     }
 
-    /// Every record of it.
-    pub(super) fn writes(&self) -> Vec<Write> {
-        let of = |(fleet, events): (&Uuid, &Events)| -> Vec<Write> {
-            events.by_id.values().map(|event| Write::Event(*fleet, Box::new(event.clone()))).collect()
+    fn ids(past: &Past) -> Vec<&str> {
+        past.events.iter().map(|event| event.id.as_str()).collect()
+    }
+
+    #[test]
+    fn the_oldest_goes_when_there_is_too_much() {
+        let place = tempfile::tempdir().unwrap();
+        let long = "x".repeat(200_000);
+        let mut history = History::at(place.path());
+        let mut lengths = Vec::new();
+        for id in 0..200 {
+            history.tell(FLEET, &[event(id, &long)]).unwrap();
+            let files = files(&place.path().join(FOLDER)).unwrap();
+            lengths.push((files.len(), files.values().map(|path| fs::metadata(path).unwrap().len()).sum::<u64>()));
+        }
+        assert!(lengths.iter().all(|(files, length)| *files <= FILES && *length < FILES as u64 * (FILE_LENGTH + 300_000)));
+        let past = History::read(place.path(), FLEET);
+        let kept = past.events.len();
+        assert!((80..=100).contains(&kept) && past.unreadable == 0, "{kept}");
+        assert_eq!(ids(&past), (200 - kept..200).map(|id| format!("{id:06}")).collect::<Vec<_>>(), "the newest, without a gap");
+    }
+
+    #[test]
+    fn a_line_that_was_half_written_costs_no_other() {
+        let place = tempfile::tempdir().unwrap();
+        let told = |from: usize| {
+            let mut history = History::at(place.path());
+            history.tell(FLEET, &[event(from, ""), event(from + 1, "")]).unwrap();
         };
-        self.fleets.iter().flat_map(of).collect()
+        told(0);
+        let path = place.path().join(FOLDER).join("00000001");
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() - 20]).unwrap();
+        let past = History::read(place.path(), FLEET);
+        assert_eq!((ids(&past), past.unreadable), (vec!["000000"], 1));
+        told(2);
+        let past = History::read(place.path(), FLEET);
+        assert_eq!((ids(&past), past.unreadable), (vec!["000000", "000002", "000003"], 1));
+        assert_eq!(History::read(place.path(), Uuid::nil()).events, [], "another fleet's");
     }
 
-    /// Writes the copy that readers use.
-    pub(super) fn publish(&self, folder: &Path, revision: u64) -> Result<(), StoreError> {
-        let all: BTreeMap<Uuid, Vec<&Event>> =
-            self.fleets.iter().map(|(fleet, events)| (*fleet, events.by_id.values().collect())).collect();
-        sealed::write(&folder.join(FILE), revision, &all)
-    }
-
-    /// The copy in the ledger's folder. One that is gone or not whole is none: it holds nothing that anything depends on.
-    pub(super) fn published(folder: &Path) -> Self {
-        let all: BTreeMap<Uuid, Vec<Event>> = sealed::read(&folder.join(FILE)).map(|(_, all)| all).unwrap_or_default();
-        let mut history = Self::default();
-        for (fleet, events) in all {
-            for event in events {
-                history.apply(&Write::Event(fleet, Box::new(event)));
-            }
-        }
-        history
+    #[test]
+    fn an_end_belongs_to_what_was_begun() {
+        let mut history = History::InMemory(Vec::new());
+        let end =
+            |id: &str| News::End(End { id: id.into(), ended: None, outcome: EventOutcome::Failed, why: Some("no space".into()) });
+        history.tell(FLEET, &[event(1, ""), end("000001"), end("000000")]).unwrap();
+        let past = history.of(FLEET);
+        assert_eq!(ids(&past), ["000001"]);
+        assert_eq!((past.events[0].outcome, past.events[0].why.as_deref()), (EventOutcome::Failed, Some("no space")));
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::history::{Context, Event, EventOutcome};
+use super::history::{Context, End, Event, EventOutcome, News, Past};
 use super::records::Write;
 use super::shared::Shared;
 use super::status::ObjectStatus;
@@ -145,11 +145,12 @@ impl Ledger {
             return Ok(());
         }
         let mut inner = self.shared.lock();
-        let events: Vec<Event> = intents.iter().map(|intent| Event::of(intent, &inner.command, &self.context)).collect();
+        let event = |intent| News::Event(Box::new(Event::of(intent, &inner.command, &self.context)));
+        let events: Vec<News> = intents.iter().map(event).collect();
         let mut writes: Vec<Write> = intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect();
-        writes.extend(events.into_iter().map(|event| Write::Event(self.fleet, Box::new(event))));
         writes.extend(begun.into_iter().map(|entry| Write::Entry(self.fleet, Arc::new(entry))));
-        inner.commit(writes, true)
+        inner.commit(writes, true)?;
+        inner.tell(self.fleet, &events)
     }
 
     /// Ends an intent, together with what it changed in the inventory: both are kept or neither. Does not wait for the disk.
@@ -171,53 +172,41 @@ impl Ledger {
         if outcome != Outcome::Unknown {
             writes.push(Write::NoIntent(self.fleet, id.to_owned()));
         }
-        writes.extend(self.told(id, &ending).map(|event| Write::Event(self.fleet, Box::new(event))));
-        if writes.is_empty() { Ok(()) } else { self.commit(writes, false) }
-    }
-
-    /// The event of an intent with its end, where that says more than the event does.
-    fn told(&self, id: &str, ending: &Ending) -> Option<Event> {
-        let mut event = self.shared.lock().history.get(self.fleet, id)?.clone();
-        let before = event.clone();
-        event.outcome = match ending.outcome {
-            Outcome::Verified => EventOutcome::Done,
-            Outcome::Failed => EventOutcome::Failed,
-            Outcome::NotBegun => EventOutcome::NotBegun,
-            Outcome::Unknown | Outcome::Settled => EventOutcome::Unknown,
-        };
-        if ending.outcome != Outcome::Settled {
-            event.ended = Some(ending.at.clone()).filter(|at| !at.is_empty());
-            event.why.clone_from(&ending.why);
+        let mut inner = self.shared.lock();
+        if !writes.is_empty() {
+            inner.commit(writes, false)?;
         }
-        (event != before).then_some(event)
+        match ended(id, ending) {
+            Some(end) => inner.tell(self.fleet, &[News::End(end)]),
+            None => Ok(()),
+        }
     }
 
-    /// The history, the oldest first.
-    pub fn history(&self) -> Vec<Event> {
-        self.shared.lock().history.of(self.fleet).cloned().collect()
+    /// The history.
+    pub fn history(&self) -> Past {
+        self.shared.lock().history.of(self.fleet)
     }
 
     /// Has nothing be done to objects until they are resumed. Durable when it returns.
     pub fn suspend(&self, suspensions: Vec<Suspension>) -> Result<(), StoreError> {
-        let events: Vec<Write> =
+        let words: Vec<News> =
             suspensions.iter().map(|s| self.word("suspend", &s.object, &s.since, &s.by, s.reason.as_deref())).collect();
-        let mut writes: Vec<Write> = suspensions.into_iter().map(|s| Write::Suspension(self.fleet, s)).collect();
-        writes.extend(events);
-        self.commit(writes, true)
+        self.commit(suspensions.into_iter().map(|s| Write::Suspension(self.fleet, s)).collect(), true)?;
+        self.shared.lock().tell(self.fleet, &words)
     }
 
     /// Has objects be kept true again. Durable when it returns.
     pub fn resume(&self, objects: &[ObjectRef], at: &str, by: &str, reason: Option<&str>) -> Result<(), StoreError> {
-        let mut writes: Vec<Write> = objects.iter().map(|object| Write::NoSuspension(self.fleet, object.clone())).collect();
-        writes.extend(objects.iter().map(|object| self.word("resume", object, at, by, reason)));
-        self.commit(writes, true)
+        self.commit(objects.iter().map(|object| Write::NoSuspension(self.fleet, object.clone())).collect(), true)?;
+        let words: Vec<News> = objects.iter().map(|object| self.word("resume", object, at, by, reason)).collect();
+        self.shared.lock().tell(self.fleet, &words)
     }
 
     /// Something that was said and not done, for the history.
-    fn word(&self, op: &str, object: &ObjectRef, at: &str, by: &str, reason: Option<&str>) -> Write {
+    fn word(&self, op: &str, object: &ObjectRef, at: &str, by: &str, reason: Option<&str>) -> News {
         let millis = at.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond);
         let command = self.shared.lock().command.clone();
-        let event = Event {
+        News::Event(Box::new(Event {
             id: format!("{millis}-{op}-{object}"),
             run: millis.to_string(),
             command,
@@ -230,8 +219,7 @@ impl Ledger {
             why: Some(reason.map_or_else(|| format!("by {by}"), |reason| format!("by {by}: {reason}"))),
             cause: self.context.cause.clone(),
             revision: self.context.revision.clone(),
-        };
-        Write::Event(self.fleet, Box::new(event))
+        }))
     }
 
     /// Tells something of an object that was found, and not done. Doesn't wait for the disk.
@@ -251,7 +239,7 @@ impl Ledger {
             cause: self.context.cause.clone(),
             revision: self.context.revision.clone(),
         };
-        inner.commit(vec![Write::Event(self.fleet, Box::new(event))], false)
+        inner.tell(self.fleet, &[News::Event(Box::new(event))])
     }
 
     /// How objects were found, by a daemon.
@@ -305,4 +293,16 @@ impl Ledger {
     fn commit(&self, writes: Vec<Write>, durable: bool) -> Result<(), StoreError> {
         self.shared.lock().commit(writes, durable)
     }
+}
+
+/// An end as the history has it, where it says more than that something was begun.
+fn ended(id: &str, ending: Ending) -> Option<End> {
+    let outcome = match ending.outcome {
+        Outcome::Verified => EventOutcome::Done,
+        Outcome::Failed => EventOutcome::Failed,
+        Outcome::NotBegun => EventOutcome::NotBegun,
+        Outcome::Unknown if ending.why.is_some() || !ending.at.is_empty() => EventOutcome::Unknown,
+        Outcome::Unknown | Outcome::Settled => return None,
+    };
+    Some(End { id: id.to_owned(), ended: Some(ending.at).filter(|at| !at.is_empty()), outcome, why: ending.why })
 }

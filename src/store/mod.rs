@@ -21,11 +21,12 @@ mod sled;
 mod snapshot;
 mod state;
 mod status;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
 pub use faulty::FaultyKv;
-pub use history::{Context, Event, EventOutcome};
+pub use history::{Context, Event, EventOutcome, Past};
 pub use key::MacKey;
 pub use kv::{Kv, KvError, KvOp, Lease, MemoryKv};
 pub use ledger::{Change, Ending, Ledger, Outcome};

@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::history::{Event, History};
 use super::kv::{KvError, KvOp};
 use super::status::ObjectStatus;
 use crate::name::ObjectRef;
@@ -69,10 +68,6 @@ pub(super) enum Write {
     Intent(Uuid, Intent),
     /// Its end.
     NoIntent(Uuid, String),
-    /// Something for the history.
-    Event(Uuid, Box<Event>),
-    /// Its end.
-    NoEvent(Uuid, String),
     /// An object that nothing is done to.
     Suspension(Uuid, Suspension),
     /// Its end.
@@ -93,8 +88,6 @@ impl Write {
             Self::NoNode(fleet, name) => format!("{FLEETS}{fleet}/node/{name}"),
             Self::Intent(fleet, intent) => format!("{FLEETS}{fleet}/intent/{}", intent.id),
             Self::NoIntent(fleet, id) => format!("{FLEETS}{fleet}/intent/{id}"),
-            Self::Event(fleet, event) => format!("{FLEETS}{fleet}/event/{}", event.id),
-            Self::NoEvent(fleet, id) => format!("{FLEETS}{fleet}/event/{id}"),
             Self::Suspension(fleet, suspension) => format!("{FLEETS}{fleet}/suspended/{}", suspension.object),
             Self::NoSuspension(fleet, object) => format!("{FLEETS}{fleet}/suspended/{object}"),
             Self::Status(fleet, status) => format!("{FLEETS}{fleet}/status/{}", status.object),
@@ -109,15 +102,9 @@ impl Write {
             Self::Entry(_, entry) => serde_json::to_vec(entry),
             Self::Node(_, node) => serde_json::to_vec(node),
             Self::Intent(_, intent) => serde_json::to_vec(intent),
-            Self::Event(_, event) => serde_json::to_vec(event),
             Self::Suspension(_, suspension) => serde_json::to_vec(suspension),
             Self::Status(_, status) => serde_json::to_vec(status),
-            Self::NoEntry(..)
-            | Self::NoNode(..)
-            | Self::NoIntent(..)
-            | Self::NoEvent(..)
-            | Self::NoSuspension(..)
-            | Self::NoStatus(..) => {
+            Self::NoEntry(..) | Self::NoNode(..) | Self::NoIntent(..) | Self::NoSuspension(..) | Self::NoStatus(..) => {
                 return Ok(KvOp::Remove(key));
             }
         };
@@ -176,8 +163,6 @@ impl Content {
                     statuses.remove(&object);
                 }
             }
-            // The history is kept apart: most readers have no use for it.
-            Write::Event(..) | Write::NoEvent(..) => {}
         }
     }
 
@@ -201,8 +186,8 @@ impl Content {
     }
 
     /// The content that these records are.
-    pub(super) fn read(records: &[(String, Vec<u8>)]) -> Result<(Self, History), StoreError> {
-        let (mut content, mut history) = (Self::default(), History::default());
+    pub(super) fn read(records: &[(String, Vec<u8>)]) -> Result<Self, StoreError> {
+        let mut content = Self::default();
         for (key, value) in records.iter().filter(|(key, _)| counts(key)) {
             let unknown = || StoreError::Record { key: key.clone(), reason: "its key is unknown".to_owned() };
             if key == FLEET_ID {
@@ -217,14 +202,12 @@ impl Content {
                 Some(("intent", _)) => Write::Intent(fleet, parse(key, value)?),
                 Some(("suspended", _)) => Write::Suspension(fleet, parse(key, value)?),
                 Some(("status", _)) => Write::Status(fleet, parse(key, value)?),
-                Some(("event", _)) => {
-                    history.apply(&Write::Event(fleet, Box::new(parse(key, value)?)));
-                    continue;
-                }
+                // What the history was, before it had files of its own.
+                Some(("event", _)) => continue,
                 _ => return Err(unknown()),
             });
         }
-        Ok((content, history))
+        Ok(content)
     }
 }
 

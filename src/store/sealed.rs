@@ -53,6 +53,13 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<(u64, T)> {
     Some((header.revision, serde_json::from_str(body).ok()?))
 }
 
+/// A sum by which a bit that was altered is noticed.
+pub(super) fn short_sum(text: &str) -> String {
+    let mut sum = hex::encode(Sha256::digest(text));
+    sum.truncate(8);
+    sum
+}
+
 /// The sum of a revision and a content.
 struct Sum(Sha256);
 

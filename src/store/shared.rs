@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::StoreError;
 use super::file::write_whole;
-use super::history::History;
+use super::history::{History, News};
 use super::kv::{Kv, KvError, MemoryKv};
 use super::ledger::Ledger;
 use super::lock::Lock;
 use super::records::{Batch, Content, FORMAT, META, Meta, Sums, Write};
+use super::sealed::short_sum;
 use super::sled::SledKv;
 use super::snapshot::{self, Snapshot};
 use super::state::StateDir;
@@ -63,8 +63,6 @@ pub(super) struct Inner {
     sums: Sums,
     revision: u64,
     published: Option<u64>,
-    /// Whether the history changed since it was published.
-    told: bool,
     closed: bool,
     disk: Option<Disk>,
 }
@@ -107,8 +105,7 @@ impl Store {
         let copy = copy.filter(|copy| least.is_some_and(|least| copy.revision >= least));
         let restored = copy.is_some();
         let content = copy.map(|copy| copy.content).unwrap_or_default();
-        let mut writes = content.writes();
-        writes.extend(History::published(&folder).writes());
+        let writes = content.writes();
         let kv = SledKv::open(&database)?;
         let shared =
             Shared::new(Whole { revision: least.unwrap_or_default(), ..Whole::empty(Box::new(kv)) }, command, Some(disk));
@@ -164,9 +161,10 @@ impl Store {
 
 impl Shared {
     fn new(whole: Whole, command: &str, disk: Option<Disk>) -> Arc<Self> {
-        let Whole { kv, content, history, sums, revision } = whole;
+        let Whole { kv, content, sums, revision } = whole;
         let command = command.to_owned();
-        let inner = Inner { kv, content, history, command, sums, revision, published: None, told: true, closed: false, disk };
+        let history = disk.as_ref().map_or_else(|| History::InMemory(Vec::new()), |disk| History::at(&disk.folder));
+        let inner = Inner { kv, content, history, command, sums, revision, published: None, closed: false, disk };
         Arc::new(Self(Mutex::new(inner)))
     }
 
@@ -185,11 +183,10 @@ impl Drop for Shared {
 
 impl Inner {
     /// Performs the writes as one batch; `durable` waits until it survives a power cut.
-    pub(super) fn commit(&mut self, mut writes: Vec<Write>, durable: bool) -> Result<(), StoreError> {
+    pub(super) fn commit(&mut self, writes: Vec<Write>, durable: bool) -> Result<(), StoreError> {
         if self.closed {
             return Err(StoreError::Closed);
         }
-        writes.extend(self.history.evictions(&writes));
         let revision = self.revision + 1;
         let batch = Batch::new(&writes, revision, &mut self.sums)?;
         if let Err(error) = self.kv.batch(&batch.ops) {
@@ -198,11 +195,14 @@ impl Inner {
         }
         self.revision = revision;
         for write in writes {
-            self.told &= !matches!(write, Write::Event(..) | Write::NoEvent(..));
-            self.history.apply(&write);
             self.content.apply(write);
         }
         if durable { self.make_durable() } else { Ok(()) }
+    }
+
+    /// Tells something for the history. Doesn't wait for the disk.
+    pub(super) fn tell(&mut self, fleet: Uuid, news: &[News]) -> Result<(), StoreError> {
+        if self.closed { Err(StoreError::Closed) } else { self.history.tell(fleet, news) }
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {
@@ -218,10 +218,6 @@ impl Inner {
         if self.published != Some(self.revision) {
             snapshot::write_copy(&disk.folder, self.revision, &self.content)?;
             self.published = Some(self.revision);
-        }
-        if !self.told {
-            self.history.publish(&disk.folder, self.revision)?;
-            self.told = true;
         }
         Ok(())
     }
@@ -250,14 +246,13 @@ enum Loaded {
 struct Whole {
     kv: Box<dyn Kv>,
     content: Content,
-    history: History,
     sums: Sums,
     revision: u64,
 }
 
 impl Whole {
     fn empty(kv: Box<dyn Kv>) -> Self {
-        Self { kv, content: Content::default(), history: History::default(), sums: Sums::default(), revision: 0 }
+        Self { kv, content: Content::default(), sums: Sums::default(), revision: 0 }
     }
 }
 
@@ -294,8 +289,8 @@ fn check(kv: Box<dyn Kv>, head: u64) -> Result<Loaded, StoreError> {
     if sums.hex() != meta.sum {
         return Ok(Loaded::Damaged("records are missing or altered".to_owned()));
     }
-    let (content, history) = Content::read(&records)?;
-    Ok(Loaded::Whole(Whole { kv, content, history, sums, revision: meta.revision }))
+    let content = Content::read(&records)?;
+    Ok(Loaded::Whole(Whole { kv, content, sums, revision: meta.revision }))
 }
 
 /// What sled takes of a disk at a time, twice.
@@ -358,10 +353,9 @@ fn write_head(folder: &Path, revision: u64) -> Result<(), StoreError> {
     write_whole(&path, head_text(revision).as_bytes(), 0o600).map_err(StoreError::io("failed to write", &path))
 }
 
-/// A revision with a sum by which a digit that was altered is noticed.
+/// A revision with its sum.
 pub(super) fn head_text(revision: u64) -> String {
-    let sum = hex::encode(Sha256::digest(revision.to_string()));
-    format!("{revision} {}\n", sum.get(..8).unwrap_or_default())
+    format!("{revision} {}\n", short_sum(&revision.to_string()))
 }
 
 /// Whether the last process that had the ledger closed it.

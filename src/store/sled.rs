@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use super::file::sync_folder;
 use super::kv::{Kv, KvError, KvOp};
+use super::watch::Watch;
 
 /// sled's log, and what it is opened with, in its folder.
 const LOG: &str = "db";
@@ -22,8 +23,9 @@ const CONF: &str = "conf";
 /// A sled database in a folder of its own.
 pub(super) struct SledKv {
     // None only while it is dropped.
-    db: Option<sled::Db>,
+    db: Option<Arc<sled::Db>>,
     log: File,
+    watch: Watch,
 }
 
 impl SledKv {
@@ -42,10 +44,10 @@ impl SledKv {
     fn open_once(folder: &Path) -> Result<Self, KvError> {
         let is_new = !folder.join(LOG).exists();
         let config = sled::Config::new().path(folder).cache_capacity(1 << 20).flush_every_ms(Some(500));
-        let mut kv = guarded(|| config.open()).and_then(|db| {
-            let log = File::open(folder.join(LOG)).map_err(|error| failed(&error))?;
-            Ok(Self { db: Some(db), log })
-        })?;
+        let db = Arc::new(guarded(|| config.open())?);
+        let log = File::open(folder.join(LOG)).map_err(|error| failed(&error))?;
+        let watch = watch(&db, config).map_err(|error| failed(&error))?;
+        let mut kv = Self { db: Some(db), log, watch };
         if is_new {
             kv.keep_names(folder).map_err(|error| failed(&error))?;
         }
@@ -63,15 +65,35 @@ impl SledKv {
 
     fn call<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, KvError> {
         match &self.db {
-            Some(db) => guarded(|| call(db)),
+            Some(db) => {
+                let _begun = self.watch.begin();
+                guarded(|| call(db))
+            }
             None => Err(KvError::Failed("it was closed".to_owned())),
         }
     }
 }
 
+/// Wakes who waits for a write of sled's that failed. Of the two ways on which sled has a buffer written by a thread of its own, one
+/// keeps the error and wakes nobody (`exit_reservation` of 0.34.7), so that a flush would never end. A flush that is begun after it
+/// finds the error, and wakes them all.
+fn watch(db: &Arc<sled::Db>, config: sled::Config) -> std::io::Result<Watch> {
+    let db = Arc::downgrade(db);
+    Watch::new(move || {
+        if config.global_error().is_err()
+            && let Some(db) = db.upgrade()
+        {
+            let _ = guarded(|| db.flush());
+        }
+    })
+}
+
 impl Drop for SledKv {
     fn drop(&mut self) {
-        // sled writes what is left as it goes, and panics where it can't. Whoever wanted it on disk has flushed.
+        // sled writes what is left as it goes, and panics where it can't. Whoever wanted it on disk has flushed. What waits for a write
+        // that fails is woken as long as the watch is there.
+        let _ = self.call(|db| db.flush());
+        self.watch.end();
         let db = self.db.take();
         let _ = guarded(|| {
             drop(db);

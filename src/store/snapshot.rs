@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::history::{Event, History};
+use super::history::{History, Past};
 use super::lock::{Holder, Lock};
 use super::records::Content;
 use super::shared::{FOLDER, Opened, Store, read_head, was_closed};
@@ -103,9 +103,9 @@ impl Snapshot {
         self.content.statuses.get(&fleet).cloned().unwrap_or_default()
     }
 
-    /// The fleet's history as last published in the state directory at `path`, the oldest first.
-    pub fn history(path: &Path, fleet: Uuid) -> Vec<Event> {
-        History::published(&path.join(FOLDER)).of(fleet).cloned().collect()
+    /// The fleet's history in the state directory at `path`, whoever holds the ledger.
+    pub fn history(path: &Path, fleet: Uuid) -> Past {
+        History::read(&path.join(FOLDER), fleet)
     }
 
     /// The fleet, where the ledger knows of one only.

@@ -516,6 +516,7 @@ fn the_history_tells_what_was_done_and_what_nobody_knows() {
     store.close().unwrap();
     drop(ledger);
     let told: Vec<_> = Snapshot::history(place.0.path(), FLEET)
+        .events
         .into_iter()
         .map(|event| (event.object.name.to_string(), event.outcome, event.why, event.command))
         .collect();
@@ -534,7 +535,7 @@ fn the_history_tells_what_was_done_and_what_nobody_knows() {
     let ledger = store.ledger(FLEET);
     ledger.complete("1-1-000002", Outcome::Settled, Vec::new()).unwrap();
     assert!(ledger.open_intents().is_empty());
-    assert_eq!(ledger.history()[2].outcome, EventOutcome::Unknown);
+    assert_eq!(ledger.history().events[2].outcome, EventOutcome::Unknown);
 }
 
 #[test]
@@ -549,7 +550,7 @@ fn a_lost_completion_leaves_its_event_as_unknown() {
     assert!(status.success());
     let (store, opened) = copy.open();
     assert_eq!(opened, Opened::Whole);
-    let history = store.ledger(FLEET).history();
+    let history = store.ledger(FLEET).history().events;
     assert_eq!(history.len(), 1);
     assert_eq!((history[0].outcome, history[0].ended.as_deref()), (EventOutcome::Unknown, None));
 }
@@ -562,7 +563,7 @@ fn the_history_is_bounded_by_object() {
         let id = format!("1-1-{number:06}");
         ledger.begin(vec![intent(&id, "a"), intent(&format!("{id}-b"), if number < 3 { "b" } else { "a" })], Vec::new()).unwrap();
     }
-    let history = ledger.history();
+    let history = ledger.history().events;
     let of = |name: &str| history.iter().filter(|event| event.object == object(name)).count();
     assert_eq!((of("a"), of("b")), (super::history::PER_OBJECT, 3), "the newest of each object are kept");
     assert!(history.iter().any(|event| event.id == "1-1-000599"));
@@ -577,7 +578,7 @@ fn the_history_survives_the_loss_of_the_ledger_s_files() {
     fs::remove_dir_all(place.path("db")).unwrap();
     let (store, opened) = place.open();
     assert!(matches!(opened, Opened::Damaged { restored: true, .. }));
-    assert_eq!(store.ledger(FLEET).history().len(), 1);
+    assert_eq!(store.ledger(FLEET).history().events.len(), 1);
 }
 
 #[test]
@@ -599,6 +600,6 @@ fn a_suspension_stays_until_it_is_taken_back() {
     let later = NOW + SignedDuration::from_secs(60);
     ledger.resume(&[object("a")], &later.to_string(), "bob", None).unwrap();
     assert!(ledger.owned().suspended.is_empty());
-    let words: Vec<_> = ledger.history().into_iter().map(|event| (event.op, event.why.unwrap())).collect();
+    let words: Vec<_> = ledger.history().events.into_iter().map(|event| (event.op, event.why.unwrap())).collect();
     assert_eq!(words, [("suspend".to_owned(), "by ann: disk rescue".to_owned()), ("resume".to_owned(), "by bob".to_owned())]);
 }

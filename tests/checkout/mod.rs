@@ -5,7 +5,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -55,8 +58,31 @@ impl Place {
 
     /// Runs jvp.
     pub(crate) fn jvp(&self, arguments: &[&str]) -> Output {
-        self.command(env!("CARGO_BIN_EXE_jvp")).args(arguments).output().unwrap()
+        ended(self.command(env!("CARGO_BIN_EXE_jvp")).args(arguments))
     }
+}
+
+/// Runs a command to its end. One that hangs is ended, and fails the test instead of stopping all of them.
+pub(crate) fn ended(command: &mut Command) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = child.id().to_string();
+    let (sender, receiver) = mpsc::channel();
+    let waits = thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    let mut output = receiver.recv_timeout(Duration::from_mins(5));
+    let hangs = output.is_err();
+    if hangs {
+        Command::new("kill").args(["-9", &id]).status().unwrap();
+        output = Ok(receiver.recv().unwrap());
+    }
+    waits.join().unwrap().unwrap();
+    let output = output.unwrap();
+    assert!(
+        !hangs,
+        "it hangs: {command:?}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
 }
 
 /// What a node has, without what counts how often something was done.

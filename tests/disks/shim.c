@@ -2,7 +2,7 @@
  *
  *   JVP_DISK_LOG=FILE     each call that changes something is written to FILE, with what it wrote, in the order in which they were done;
  *   JVP_DISK_FAIL=N:WHAT  from the N-th such call on each fails: "full" those that need room, "readonly" all; "once" the N-th
- *                         alone, as a sector does that went bad.
+ *                         alone, as a sector does that went bad; "late" too, after a while, as where a disk tries again first.
  *
  * An entry of the log is a line "CALL OFFSET LENGTH PATH OTHER", then LENGTH bytes. */
 #define _GNU_SOURCE
@@ -25,7 +25,7 @@ static const char *root;
 static size_t root_length;
 static int log_fd = -1;
 static long fail_at, count;
-static enum { FULL, READ_ONLY, ONCE } fail_how;
+static enum { FULL, READ_ONLY, ONCE, LATE } fail_how;
 
 __attribute__((constructor)) static void start(void)
 {
@@ -39,7 +39,7 @@ __attribute__((constructor)) static void start(void)
     if (fail) {
         char *end;
         fail_at = strtol(fail, &end, 10);
-        fail_how = !strcmp(end, ":full") ? FULL : !strcmp(end, ":readonly") ? READ_ONLY : ONCE;
+        fail_how = !strcmp(end, ":full") ? FULL : !strcmp(end, ":readonly") ? READ_ONLY : !strcmp(end, ":late") ? LATE : ONCE;
     }
 }
 
@@ -113,6 +113,8 @@ static void note(const char *call, long offset, const void *bytes, size_t length
         if (done >= 0)                                                                                                            \
             NOTE;                                                                                                                 \
         pthread_mutex_unlock(&lock);                                                                                              \
+        if (wrong && fail_how == LATE)                                                                                            \
+            usleep(200000);                                                                                                       \
         errno = error;                                                                                                            \
         return done;                                                                                                              \
     } while (0)

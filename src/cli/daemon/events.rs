@@ -79,7 +79,7 @@ fn all(files: &Files, global: &Global, out: &Out) -> Result<Vec<Event>, CommandE
         Some(socket) => runtime(get(&socket, "/events?limit=100000"))?,
         None => {
             let session = Session::open_or_bare(files, global, out)?;
-            Snapshot::history(session.state.path(), session.desired.fleet)
+            Snapshot::history(session.state.path(), session.desired.fleet).events
         }
     };
     Event::sort(&mut events);

@@ -56,7 +56,7 @@ impl Look {
         let snapshot = Snapshot::read(path, &command_line(), now());
         Kept {
             statuses: snapshot.map(|snapshot| snapshot.statuses(fleet)).unwrap_or_default(),
-            events: Snapshot::history(path, fleet),
+            events: Snapshot::history(path, fleet).events,
         }
     }
 
