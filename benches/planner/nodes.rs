@@ -19,6 +19,8 @@ const ROUNDS: usize = 6;
 /// All that a plan is made from, beside the manifests.
 pub(super) struct World {
     hosts: BTreeMap<Name, FakeHost>,
+    /// The fake's calls wait for nothing.
+    runtime: tokio::runtime::Runtime,
     pub(super) observed: Observed,
     pub(super) owned: Owned,
     pub(super) sources: Sources,
@@ -46,6 +48,7 @@ impl World {
         let images = templates.map(|object| (object.name.clone(), facts.clone())).collect();
         let mut world = Self {
             hosts: desired.nodes.keys().map(|name| (name.clone(), FakeHost::new(name.as_str()))).collect(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build()?,
             observed: Observed::default(),
             owned: Owned::default(),
             sources: Sources { images, ..Sources::default() },
@@ -83,7 +86,7 @@ impl World {
 
     fn look(&mut self) -> Fallible<()> {
         for (name, host) in &self.hosts {
-            let raw = block_on(host.read(&Scope::Everything))?;
+            let raw = self.runtime.block_on(host.read(&Scope::Everything))?;
             self.observed.nodes.insert(name.clone(), NodeView::Reached(Box::new(NodeState::read(raw))));
         }
         Ok(())
@@ -95,7 +98,7 @@ impl World {
         for action in actions {
             if let Some(host) = action.node.as_ref().and_then(|node| self.hosts.get(node)) {
                 let failed = |error| format!("{}: {}: {error}", action.object, action.op.word());
-                block_on(host.act(&action.op, &NoProgress)).map_err(failed)?;
+                self.runtime.block_on(host.act(&action.op, &NoProgress)).map_err(failed)?;
             }
             if let Record::Put(entry) | Record::Settle(entry) = &action.record {
                 self.put(entry);
@@ -110,10 +113,4 @@ impl World {
         entry.date(self.owned.entry(&entry.object), || "2026-11-26T00:00:00Z".into());
         self.owned.entries.insert(entry.object.clone(), Arc::new(entry));
     }
-}
-
-/// The fake's calls wait for nothing.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    runtime.expect("a runtime").block_on(future)
 }
