@@ -61,7 +61,8 @@ fn measure(objects: &str, runs: &str, new: bool, folder: &str) -> Fallible<Strin
     drop(desired);
     let (mut floors, mut times) = (Vec::new(), Vec::new());
     let mut steps = [Duration::ZERO; 3];
-    for run in 0..runs + WARM {
+    let all = runs + WARM;
+    for run in 0..all {
         let begun = Instant::now();
         let values = yaml(&files)?;
         let floor = begun.elapsed();

@@ -194,10 +194,8 @@ async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
         Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
     };
     let Some(fleet) = api.shared.view().fleet else { return json(Ok("[]".into())) };
-    let mut all = api.store.ledger(fleet).history().events;
-    if !asked.objects.is_empty() {
-        all.retain(|event| asked.objects.contains(&event.object));
-    }
+    let meant = |object: &ObjectRef| asked.objects.is_empty() || asked.objects.contains(object);
+    let all = api.store.ledger(fleet).newest(asked.limit, &meant).events;
     let skip = all.len().saturating_sub(asked.limit);
     json(serde_json::to_string(all.get(skip..).unwrap_or_default()))
 }

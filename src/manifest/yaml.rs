@@ -172,6 +172,12 @@ impl<'a> Reader<'a> {
             }
             Event::Alias(id) => self.alias(id, start, end),
             Event::Scalar(text, style, anchor, tag) => {
+                // The parser has a block of text end where the next thing begins.
+                let end = if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                    start + self.text.get(start..end).map_or(0, |block| block.trim_end().len())
+                } else {
+                    end
+                };
                 let weight = 1 + text.len() / 64;
                 self.count(weight, start, end)?;
                 let value = self.scalar(&text, style, tag.as_deref(), start, end);
@@ -452,6 +458,13 @@ mod tests {
     fn a_block_ends_where_its_last_value_ends() {
         let (raw, file, map) = one("a:\n  b: c\n  d: e\n\n# word\nf: g\n");
         assert_eq!(map.slice(file, raw.spans.value("/a").unwrap()), "b: c\n  d: e");
+    }
+
+    #[test]
+    fn a_block_of_text_ends_with_its_last_line() {
+        let (raw, file, map) = one("a: |\n  x\n  y\n\nb: >-\n  ö\n  # said\n# word\nc: |+\n\nd: e\n");
+        let slice = |pointer| map.slice(file, raw.spans.value(pointer).unwrap());
+        assert_eq!([slice("/a"), slice("/b"), slice("/c"), slice("/d")], ["x\n  y", "ö\n  # said", "", "e"]);
     }
 
     #[test]

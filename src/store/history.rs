@@ -26,7 +26,8 @@ const FILE_LENGTH: u64 = 1 << 20;
 /// So many are kept, for all objects and fleets together.
 pub(super) const FILES: usize = 16;
 
-const FOLDER: &str = "history";
+/// The folder beside the database.
+pub(super) const FOLDER: &str = "history";
 
 /// One thing that was done, or was to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,9 +172,9 @@ pub(super) struct Newest {
 }
 
 impl History {
-    /// The history in the ledger's folder. Nothing is written before something is told.
-    pub(super) fn at(ledger: &Path) -> Self {
-        Self::Files { folder: ledger.join(FOLDER), newest: None }
+    /// The history in a folder, which need not exist. Nothing is written before something is told.
+    pub(super) fn at(folder: PathBuf) -> Self {
+        Self::Files { folder, newest: None }
     }
 
     /// Tells something of a fleet's objects.
@@ -200,17 +201,12 @@ impl History {
         Ok(())
     }
 
-    /// What it tells of a fleet.
-    pub(super) fn of(&self, fleet: Uuid) -> Past {
+    /// What it tells of these objects of a fleet: all, or at least so many of the newest.
+    pub(super) fn of(&self, fleet: Uuid, least: usize, meant: &dyn Fn(&ObjectRef) -> bool) -> Past {
         match self {
-            Self::InMemory(lines) => Reading::default().lines(fleet, lines.as_slice()).end(),
-            Self::Files { folder, .. } => read_folder(folder, fleet),
+            Self::InMemory(lines) => past([read_lines(fleet, lines.as_slice(), meant)]),
+            Self::Files { folder, .. } => read_folder(folder, fleet, least, meant),
         }
-    }
-
-    /// What the history in the ledger's folder tells of a fleet.
-    pub(super) fn read(ledger: &Path, fleet: Uuid) -> Past {
-        read_folder(&ledger.join(FOLDER), fleet)
     }
 }
 
@@ -266,72 +262,88 @@ fn files(folder: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
     Ok(files)
 }
 
-/// A folder that is gone or can't be read tells nothing: it holds nothing that anything depends on.
-fn read_folder(folder: &Path, fleet: Uuid) -> Past {
-    let mut reading = Reading::default();
-    for path in files(folder).unwrap_or_default().values() {
-        // One that is no longer there was the oldest.
-        if let Ok(file) = File::open(path) {
-            reading = reading.lines(fleet, BufReader::new(file));
-        }
-    }
-    reading.end()
-}
-
+/// What one file tells, line by line.
 #[derive(Default)]
-struct Reading {
-    events: BTreeMap<String, Event>,
+struct Told {
+    news: Vec<News>,
+    events: usize,
     unreadable: usize,
 }
 
-impl Reading {
-    /// With these lines.
-    fn lines(mut self, fleet: Uuid, mut lines: impl BufRead) -> Self {
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            match line.strip_suffix(b"\n").and_then(parse) {
-                Some(line) if line.fleet == fleet => self.learn(line.news),
-                Some(_) => {}
-                None => self.unreadable += 1,
-            }
-            line.clear();
+/// Read from its end. A folder that is gone or can't be read tells nothing: it holds nothing that anything depends on.
+fn read_folder(folder: &Path, fleet: Uuid, least: usize, meant: &dyn Fn(&ObjectRef) -> bool) -> Past {
+    let (mut told, mut events) = (Vec::new(), 0);
+    for path in files(folder).unwrap_or_default().values().rev() {
+        if events >= least {
+            break;
         }
-        self
-    }
-
-    fn learn(&mut self, news: News) {
-        match news {
-            News::Event(event) => {
-                self.events.insert(event.id.clone(), *event);
-            }
-            News::End(end) => {
-                // What was begun may be too long ago.
-                if let Some(event) = self.events.get_mut(&end.id) {
-                    (event.ended, event.outcome, event.why) = (end.ended, end.outcome, end.why);
-                }
-            }
+        // One that is no longer there was the oldest.
+        if let Ok(file) = File::open(path) {
+            let read = read_lines(fleet, BufReader::new(file), meant);
+            events += read.events;
+            told.push(read);
         }
     }
+    past(told.into_iter().rev())
+}
 
-    fn end(self) -> Past {
-        let mut of_object: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
-        for event in self.events.values() {
-            *of_object.entry(&event.object).or_default() += 1;
-        }
-        let mut too_many: BTreeMap<ObjectRef, usize> = of_object
-            .into_iter()
-            .filter(|(_, count)| *count > PER_OBJECT)
-            .map(|(object, count)| (object.clone(), count - PER_OBJECT))
-            .collect();
-        let mut events: Vec<Event> = self.events.into_values().collect();
-        events.retain(|event| match too_many.get_mut(&event.object) {
-            Some(more) if *more > 0 => {
-                *more -= 1;
-                false
+fn read_lines(fleet: Uuid, mut lines: impl BufRead, meant: &dyn Fn(&ObjectRef) -> bool) -> Told {
+    let (mut told, mut line) = (Told::default(), Vec::new());
+    while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        match line.strip_suffix(b"\n").and_then(parse) {
+            Some(Line { news: News::Event(event), .. }) if !meant(&event.object) => {}
+            Some(line) if line.fleet == fleet => {
+                told.events += usize::from(matches!(line.news, News::Event(_)));
+                told.news.push(line.news);
             }
-            _ => true,
-        });
-        Past { events, unreadable: self.unreadable }
+            Some(_) => {}
+            None => told.unreadable += 1,
+        }
+        line.clear();
+    }
+    told
+}
+
+/// Files, the oldest first, make a past.
+fn past(files: impl IntoIterator<Item = Told>) -> Past {
+    let (mut events, mut unreadable) = (BTreeMap::new(), 0);
+    for told in files {
+        unreadable += told.unreadable;
+        for news in told.news {
+            learn(&mut events, news);
+        }
+    }
+    let mut of_object: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
+    for event in events.values() {
+        *of_object.entry(&event.object).or_default() += 1;
+    }
+    let mut too_many: BTreeMap<ObjectRef, usize> = of_object
+        .into_iter()
+        .filter(|(_, count)| *count > PER_OBJECT)
+        .map(|(object, count)| (object.clone(), count - PER_OBJECT))
+        .collect();
+    let mut events: Vec<Event> = events.into_values().collect();
+    events.retain(|event| match too_many.get_mut(&event.object) {
+        Some(more) if *more > 0 => {
+            *more -= 1;
+            false
+        }
+        _ => true,
+    });
+    Past { events, unreadable }
+}
+
+fn learn(events: &mut BTreeMap<String, Event>, news: News) {
+    match news {
+        News::Event(event) => {
+            events.insert(event.id.clone(), *event);
+        }
+        News::End(end) => {
+            // What was begun may be too long ago, or not meant.
+            if let Some(event) = events.get_mut(&end.id) {
+                (event.ended, event.outcome, event.why) = (end.ended, end.outcome, end.why);
+            }
+        }
     }
 }
 
@@ -363,6 +375,10 @@ mod tests {
         }))
     }
 
+    fn read(ledger: &Path, fleet: Uuid) -> Past {
+        History::at(ledger.join(FOLDER)).of(fleet, usize::MAX, &|_| true)
+    }
+
     fn ids(past: &Past) -> Vec<&str> {
         past.events.iter().map(|event| event.id.as_str()).collect()
     }
@@ -371,7 +387,7 @@ mod tests {
     fn the_oldest_goes_when_there_is_too_much() {
         let place = tempfile::tempdir().unwrap();
         let long = "x".repeat(200_000);
-        let mut history = History::at(place.path());
+        let mut history = History::at(place.path().join(FOLDER));
         let mut lengths = Vec::new();
         for id in 0..200 {
             history.tell(FLEET, &[event(id, &long)]).unwrap();
@@ -379,29 +395,35 @@ mod tests {
             lengths.push((files.len(), files.values().map(|path| fs::metadata(path).unwrap().len()).sum::<u64>()));
         }
         assert!(lengths.iter().all(|(files, length)| *files <= FILES && *length < FILES as u64 * (FILE_LENGTH + 300_000)));
-        let past = History::read(place.path(), FLEET);
+        let past = read(place.path(), FLEET);
         let kept = past.events.len();
         assert!((80..=100).contains(&kept) && past.unreadable == 0, "{kept}");
         assert_eq!(ids(&past), (200 - kept..200).map(|id| format!("{id:06}")).collect::<Vec<_>>(), "the newest, without a gap");
+        let newest = history.of(FLEET, 7, &|_| true).events;
+        assert!(
+            (7..kept / 2).contains(&newest.len()) && past.events.ends_with(&newest),
+            "no more than is asked for, but for whole files"
+        );
+        assert_eq!(history.of(FLEET, 7, &|_| false).events, []);
     }
 
     #[test]
     fn a_line_that_was_half_written_costs_no_other() {
         let place = tempfile::tempdir().unwrap();
         let told = |from: usize| {
-            let mut history = History::at(place.path());
+            let mut history = History::at(place.path().join(FOLDER));
             history.tell(FLEET, &[event(from, ""), event(from + 1, "")]).unwrap();
         };
         told(0);
         let path = place.path().join(FOLDER).join("00000001");
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 20]).unwrap();
-        let past = History::read(place.path(), FLEET);
+        let past = read(place.path(), FLEET);
         assert_eq!((ids(&past), past.unreadable), (vec!["000000"], 1));
         told(2);
-        let past = History::read(place.path(), FLEET);
+        let past = read(place.path(), FLEET);
         assert_eq!((ids(&past), past.unreadable), (vec!["000000", "000002", "000003"], 1));
-        assert_eq!(History::read(place.path(), Uuid::nil()).events, [], "another fleet's");
+        assert_eq!(read(place.path(), Uuid::nil()).events, [], "another fleet's");
     }
 
     #[test]
@@ -410,7 +432,7 @@ mod tests {
         let end =
             |id: &str| News::End(End { id: id.into(), ended: None, outcome: EventOutcome::Failed, why: Some("no space".into()) });
         history.tell(FLEET, &[event(1, ""), end("000001"), end("000000")]).unwrap();
-        let past = history.of(FLEET);
+        let past = history.of(FLEET, usize::MAX, &|_| true);
         assert_eq!(ids(&past), ["000001"]);
         assert_eq!((past.events[0].outcome, past.events[0].why.as_deref()), (EventOutcome::Failed, Some("no space")));
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::history::{Context, End, Event, EventOutcome, News, Past};
+use super::history::{Context, End, Event, EventOutcome, History, News, Past};
 use super::records::Write;
 use super::shared::Shared;
 use super::status::ObjectStatus;
@@ -184,7 +184,17 @@ impl Ledger {
 
     /// The history.
     pub fn history(&self) -> Past {
-        self.shared.lock().history.of(self.fleet)
+        self.newest(usize::MAX, &|_| true)
+    }
+
+    /// The history of these objects, at least so many of the newest events.
+    pub fn newest(&self, least: usize, meant: &dyn Fn(&ObjectRef) -> bool) -> Past {
+        // The files are read while others may write.
+        let folder = match &self.shared.lock().history {
+            History::Files { folder, .. } => folder.clone(),
+            history @ History::InMemory(_) => return history.of(self.fleet, least, meant),
+        };
+        History::at(folder).of(self.fleet, least, meant)
     }
 
     /// Has nothing be done to objects until they are resumed. Durable when it returns.

@@ -24,27 +24,27 @@ const NO_CONTENT: &str = "null}";
 
 /// Writes the content as it is at a revision.
 pub(super) fn write(path: &Path, revision: u64, content: &impl Serialize) -> Result<(), StoreError> {
+    stream_atomically(path, 0o600, |file| stream(file, revision, content)).map_err(StoreError::io("failed to write", path))
+}
+
+/// Writes what such a file holds.
+pub(super) fn stream(mut out: impl Write, revision: u64, content: &impl Serialize) -> std::io::Result<()> {
     // Made twice, once for its sum, and never kept: it is as long as all that it tells of is large.
     let mut sum = Sum::of(revision);
-    serde_json::to_writer(&mut sum, content)
-        .and_then(|()| {
-            let header = Header { format: FORMAT, revision, sha256: sum.hex(), content: () };
-            serde_json::to_string(&header)
-        })
-        .map_err(std::io::Error::from)
-        .and_then(|header| {
-            stream_atomically(path, 0o600, |file| {
-                writeln!(file, "{}", header.strip_suffix(NO_CONTENT).unwrap_or(&header))?;
-                serde_json::to_writer(&mut *file, content)?;
-                file.write_all(b"\n}\n")
-            })
-        })
-        .map_err(StoreError::io("failed to write", path))
+    serde_json::to_writer(&mut sum, content)?;
+    let header = serde_json::to_string(&Header { format: FORMAT, revision, sha256: sum.hex(), content: () })?;
+    writeln!(out, "{}", header.strip_suffix(NO_CONTENT).unwrap_or(&header))?;
+    serde_json::to_writer(&mut out, content)?;
+    out.write_all(b"\n}\n")
 }
 
 /// The content and its revision, if the file is there and whole.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Option<(u64, T)> {
-    let text = std::fs::read_to_string(path).ok()?;
+    parse(&std::fs::read_to_string(path).ok()?)
+}
+
+/// The content and its revision that a file of this text holds, if it is whole.
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Option<(u64, T)> {
     let (header, body) = text.strip_suffix("\n}\n")?.split_once('\n')?;
     let header: Header = serde_json::from_str(&format!("{header}{NO_CONTENT}")).ok()?;
     if header.format != FORMAT || header.sha256 != Sum::of(header.revision).with(body).hex() {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::StoreError;
 use super::file::write_whole;
-use super::history::{History, News};
+use super::history::{self, History, News};
 use super::kv::{Kv, KvError, MemoryKv};
 use super::ledger::Ledger;
 use super::lock::Lock;
@@ -163,7 +163,8 @@ impl Shared {
     fn new(whole: Whole, command: &str, disk: Option<Disk>) -> Arc<Self> {
         let Whole { kv, content, sums, revision } = whole;
         let command = command.to_owned();
-        let history = disk.as_ref().map_or_else(|| History::InMemory(Vec::new()), |disk| History::at(&disk.folder));
+        let history =
+            disk.as_ref().map_or_else(|| History::InMemory(Vec::new()), |disk| History::at(disk.folder.join(history::FOLDER)));
         let inner = Inner { kv, content, history, command, sums, revision, published: None, closed: false, disk };
         Arc::new(Self(Mutex::new(inner)))
     }

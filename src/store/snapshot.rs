@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::history::{History, Past};
+use super::history::{self, History, Past};
 use super::lock::{Holder, Lock};
 use super::records::Content;
 use super::shared::{FOLDER, Opened, Store, read_head, was_closed};
@@ -93,6 +93,18 @@ impl Snapshot {
         Self { currency: Currency::Held(holder), ..Self::current(revision, content) }
     }
 
+    /// The ledger of which `text` is the published copy; none where the text is not whole.
+    pub fn from_copy(text: &str) -> Option<Self> {
+        sealed::parse(text).map(|(revision, content)| Self::current(revision, content))
+    }
+
+    /// The text of its published copy.
+    pub fn to_copy(&self) -> std::io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        sealed::stream(&mut text, self.revision, &self.content)?;
+        Ok(text)
+    }
+
     /// The fleet's inventory.
     pub fn owned(&self, fleet: Uuid) -> Owned {
         self.content.owned(fleet)
@@ -105,7 +117,7 @@ impl Snapshot {
 
     /// The fleet's history in the state directory at `path`, whoever holds the ledger.
     pub fn history(path: &Path, fleet: Uuid) -> Past {
-        History::read(&path.join(FOLDER), fleet)
+        History::at(path.join(FOLDER).join(history::FOLDER)).of(fleet, usize::MAX, &|_| true)
     }
 
     /// The fleet, where the ledger knows of one only.

@@ -18,6 +18,11 @@ use crate::store::{Event, Snapshot};
 /// How often a watch asks.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// More events than a daemon keeps.
+const ALL: usize = 1_000_000;
+/// More than come in a pause.
+const LATE: usize = 1000;
+
 #[derive(Debug, Args)]
 #[command(
     after_help = "The last 1,000 events of each object are kept. CAUSE tells what made the daemon look: `event` (libvirt told), \
@@ -55,7 +60,7 @@ pub(in crate::cli) fn events(args: &EventsArgs, global: &Global, out: &Out) -> R
         out.print(&line(["WHEN", "CAUSE", "OBJECT", "WHAT", "OUTCOME", "REVISION"], ""));
     }
     loop {
-        let mut all = all(&args.files, global, out)?;
+        let mut all = all(&args.files, if shown.is_empty() { ALL } else { LATE }, global, out)?;
         all.retain(|event| args.what.is_empty() || meant(&event.object));
         let fresh: Vec<&Event> = all.iter().filter(|event| !shown.contains(&(event.id.clone(), event.ended.clone()))).collect();
         for event in fresh.iter().skip(fresh.len().saturating_sub(limit)) {
@@ -73,10 +78,10 @@ pub(in crate::cli) fn events(args: &EventsArgs, global: &Global, out: &Out) -> R
     }
 }
 
-/// All events, the oldest first.
-fn all(files: &Files, global: &Global, out: &Out) -> Result<Vec<Event>, CommandError> {
+/// All events, or at least so many of the newest; the oldest first.
+fn all(files: &Files, least: usize, global: &Global, out: &Out) -> Result<Vec<Event>, CommandError> {
     let mut events: Vec<Event> = match held_by(global) {
-        Some(socket) => runtime(get(&socket, "/events?limit=100000"))?,
+        Some(socket) => runtime(get(&socket, &format!("/events?limit={least}")))?,
         None => {
             let session = Session::open_or_bare(files, global, out)?;
             Snapshot::history(session.state.path(), session.desired.fleet).events

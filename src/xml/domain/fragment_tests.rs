@@ -173,3 +173,39 @@ fn limits_of_a_disk_are_said_in_one_place_and_their_group_in_the_fragment() {
     assert_eq!(conflicts("/disks/vdb/limits/iops"), [""; 0]);
     assert_eq!(conflicts("/disks/root/bus"), [""; 0]);
 }
+
+#[test]
+fn a_list_stays_where_it_stands_and_takes_none_that_has_a_key() {
+    let of =
+        |inside: &str| format!("<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' type='kvm'>{inside}</domain>");
+    let f = fragment(&of(
+        "<qemu:commandline><qemu:arg value='-y'/><qemu:env name='a' value='1'/><qemu:env value='2'/></qemu:commandline>",
+    ));
+    let once = merge(&of("<qemu:commandline><qemu:arg value='-x'/><qemu:env name='b' value='3'/></qemu:commandline>"), &f)
+        .expect("merges");
+    assert_eq!(merge(&once, &f).expect("merges"), once);
+    let place = |text: &str| once.find(text).unwrap_or_else(|| panic!("{text} in {once}"));
+    assert!(place("value=\"-y\"") < place("name=\"b\"") && place("name=\"a\"") > 0 && !once.contains("-x"), "{once}");
+    let without =
+        merge_dropping(&once, &fragment("<domain/>"), &["/xml/qemu:commandline/qemu:env[]".to_owned()].into()).expect("merges");
+    assert!(without.contains("name=\"b\"") && !without.contains("value=\"2\""), "{without}");
+}
+
+#[test]
+fn what_is_merged_stands_in_the_namespace_that_it_was_written_in() {
+    // Declared on an inner element, which the document has.
+    let f = fragment("<domain><metadata xmlns:o='urn:o'><o:x><o:y/></o:x></metadata></domain>");
+    let merged = merge("<domain><metadata><p:z xmlns:p='urn:p'/></metadata></domain>", &f).expect("merges");
+    assert!(holds(&merged, &f) && merged.contains("urn:p"), "{merged}");
+    // The document has it by a prefix, the fragment without.
+    let f = fragment("<domain><metadata><x xmlns='urn:o'><y/></x></metadata></domain>");
+    let merged = merge("<domain><metadata><o:x xmlns:o='urn:o'/></metadata></domain>", &f).expect("merges");
+    assert!(holds(&merged, &f), "{merged}");
+    assert_eq!(merge(&merged, &f).expect("merges"), merged);
+    // A prefix that means something else there.
+    let f = fragment("<domain xmlns:q='urn:1'>\n<q:commandline/></domain>");
+    for document in ["<domain xmlns:q='urn:2'/>", "<domain><q:a xmlns:q='urn:2'/></domain>"] {
+        let error = merge(document, &f).expect_err("refused");
+        assert!(error.message.contains("`q` stands for urn:1") && error.at == Some((1, 1)), "{error}");
+    }
+}

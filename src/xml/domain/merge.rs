@@ -49,7 +49,6 @@ pub fn merge_dropping(document: &str, fragment: &Fragment, drop: &BTreeSet<Strin
             drop_path(&mut root, path);
         }
     }
-    declare(&mut root, &fragment.root);
     merge_into(&mut root, &fragment.root)?;
     Ok(root.to_xml())
 }
@@ -90,17 +89,40 @@ pub fn read(document: &str, fragment: &Fragment) -> Result<BTreeMap<String, Frag
     Ok(fragment.leaves().iter().map(value).collect())
 }
 
-/// Namespaces that the fragment declares are declared on the document's root, where libvirt looks for them.
-fn declare(root: &mut Element, fragment: &Element) {
-    for (name, uri) in &fragment.attrs {
-        if name.starts_with("xmlns:") && name != "xmlns:jvp" && root.get(name).is_none() {
-            root.set(name, uri);
+/// Namespaces that an element of the fragment declares are declared on the document's; on its root libvirt looks for them.
+fn declare(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
+    for (name, uri) in &wanted.attrs {
+        let Some(prefix) = name.strip_prefix("xmlns:").filter(|prefix| *prefix != "jvp") else { continue };
+        let have = target.get(name).map(str::to_owned);
+        if have.as_ref() == Some(uri) {
+            continue;
         }
+        if let Some(other) = have.or_else(|| meant_otherwise(target, prefix, uri)) {
+            let message = format!("the prefix `{prefix}` stands for {uri} here, and for {other} in the domain's document");
+            return Err(XmlError::at(message, wanted.pos));
+        }
+        // Where a reader finds them again: before the other attributes.
+        let place = target.attrs.iter().take_while(|(name, _)| name.starts_with("xmlns")).count();
+        target.attrs.insert(place, (name.clone(), uri.clone()));
     }
+    Ok(())
+}
+
+/// What a prefix means in an element of the document, where that isn't `uri`.
+fn meant_otherwise(element: &Element, prefix: &str, uri: &str) -> Option<String> {
+    let own = element.name.split_once(':').filter(|(own, _)| *own == prefix).and(element.namespace.as_deref());
+    own.filter(|own| *own != uri)
+        .map(str::to_owned)
+        .or_else(|| element.elements().find_map(|child| meant_otherwise(child, prefix, uri)))
 }
 
 fn same_name(a: &Element, b: &Element) -> bool {
     a.local() == b.local() && a.namespace == b.namespace
+}
+
+/// Whether an element of `parent` is a member of the list that `member` is one of: of its name, and without a key.
+fn in_list(parent: &Element, element: &Element, member: &Element) -> bool {
+    same_name(element, member) && !matches!(key(parent, element), Ok(Key::By(_)))
 }
 
 /// The place of the element of `parent` that `wanted` means.
@@ -126,6 +148,7 @@ fn is_it(parent: &Element, element: &Element, wanted: &Element, wanted_key: &Key
 }
 
 fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
+    declare(target, wanted)?;
     for (name, value) in &wanted.attrs {
         if name != "xmlns" && !name.starts_with("xmlns:") && !name.starts_with("jvp:") {
             // A MAC stays as libvirt writes it.
@@ -143,12 +166,19 @@ fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
     for child in wanted.elements() {
         let child_key = key(wanted, child)?;
         if child_key == Key::List {
-            // A list is replaced as a whole, once.
+            // A list is replaced as a whole, once, where it stands.
             if !lists.contains(&child.name.as_str()) {
-                target.remove(|element| same_name(element, child));
                 lists.push(&child.name);
+                let is_member =
+                    |parent: &Element, node: &Node| matches!(node, Node::Element(element) if in_list(parent, element, child));
+                let place = target.nodes.iter().position(|node| is_member(target, node)).unwrap_or(target.nodes.len());
+                let old = std::mem::take(target);
+                let mut nodes: Vec<Node> = old.nodes.iter().filter(|node| !is_member(&old, node)).cloned().collect();
+                let members = wanted.elements().filter(|element| in_list(wanted, element, child));
+                let place = place.min(nodes.len());
+                nodes.splice(place..place, members.map(|element| Node::Element(placed(element, &old))));
+                *target = Element { nodes, ..old };
             }
-            target.push(clean(child));
             continue;
         }
         let place = find(target, child, &child_key);
@@ -160,13 +190,30 @@ fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
         }
         match place.and_then(|place| target.nodes.get_mut(place)) {
             Some(Node::Element(found)) => merge_into(found, child)?,
-            _ => target.push(clean(child)),
+            _ => {
+                let new = placed(child, target);
+                target.push(new);
+            }
         }
     }
     Ok(())
 }
 
-/// An element of a fragment as it goes into a document.
+/// An element of a fragment as it goes into an element of the document, which may name its own namespace in another way.
+fn placed(element: &Element, parent: &Element) -> Element {
+    let mut copy = clean(element);
+    let plain = |element: &Element| !element.name.contains(':');
+    if let Some(namespace) = &copy.namespace
+        && plain(&copy)
+        && copy.get("xmlns").is_none()
+        && !(plain(parent) && parent.namespace == copy.namespace)
+    {
+        copy.attrs.insert(0, ("xmlns".to_owned(), namespace.clone()));
+    }
+    copy
+}
+
+/// An element of a fragment without what only speaks to whoever merges it.
 fn clean(element: &Element) -> Element {
     let mut copy = element.clone();
     copy.attrs.retain(|(name, _)| !name.starts_with("jvp:") && name != "xmlns:jvp");
@@ -214,8 +261,9 @@ fn look(
         let child_key = key(wanted, child)?;
         let path = format!("{path}/{}", segment(child, &child_key));
         if child_key == Key::List {
-            let members = target.into_iter().flat_map(Element::elements).filter(|element| same_name(element, child));
-            let list: String = members.map(canonical).collect();
+            let members =
+                |target: &Element| target.elements().filter(|element| in_list(target, element, child)).map(canonical).collect();
+            let list: String = target.map(members).unwrap_or_default();
             found.insert(path, (!list.is_empty()).then_some(list));
             continue;
         }
@@ -240,7 +288,14 @@ fn drop_path(element: &mut Element, path: &str) {
         return;
     }
     if let Some(name) = step.strip_suffix("[]") {
-        element.remove_named(name);
+        let keyed = |child: &Element| matches!(key(element, child), Ok(Key::By(_)));
+        let gone: Vec<bool> = element
+            .nodes
+            .iter()
+            .map(|node| matches!(node, Node::Element(child) if child.name == name && !keyed(child)))
+            .collect();
+        let mut gone = gone.into_iter();
+        element.nodes.retain(|_| !gone.next().unwrap_or_default());
         return;
     }
     let place = element.nodes.iter().position(|node| match node {
