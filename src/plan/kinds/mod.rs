@@ -15,6 +15,7 @@ mod vm_create;
 mod vm_expect;
 mod vm_fragment;
 mod vm_limits;
+mod vm_network;
 mod vm_power;
 mod vm_rebuild;
 mod vm_restart;

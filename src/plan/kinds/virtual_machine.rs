@@ -345,6 +345,9 @@ fn update(
             row.drafts.extend(vm_power::start_drafts(p, wanted, domain.uuid, false));
         }
     }
+    if super::vm_network::refuse_off(p, wanted, spec, node, &row.drafts) {
+        return;
+    }
     if !row.drafts.is_empty() {
         let old = vm_conduct::old_seeds(p, wanted, domain, conduct.seed_path.as_deref());
         row.drafts.splice(changed..changed, old);

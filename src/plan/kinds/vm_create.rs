@@ -499,6 +499,9 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         p.marks.insert(wanted.object.clone(), mark);
         row.drafts.extend(start_drafts(p, wanted, uuid, strategy == RunStrategy::Once));
     }
+    if super::vm_network::refuse_off(p, wanted, &spec, node, &row.drafts) {
+        return;
+    }
     if let Some(last) = row.drafts.last_mut() {
         last.record = Record::Settle(Box::new(entry));
     }

@@ -255,12 +255,15 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
             );
         }
     }
-    if row.fields.is_empty() {
-        return p.settled(wanted, None);
-    }
     let mut settled = entry_of(p, wanted, None);
-    if let Some(volume) = settled.volume.as_mut() {
+    // Also where a run broke off once it had grown.
+    if let Some(volume) = settled.volume.as_mut().filter(|volume| volume.format == found.format) {
         volume.capacity = capacity;
+    }
+    if row.fields.is_empty() {
+        p.ready(&wanted.object);
+        p.will_be(settled);
+        return;
     }
     row.settle(settled);
     p.commit(row);

@@ -221,8 +221,12 @@ fn tidy(element: &mut Element) -> Result<(), XmlError> {
     if has_elements && !element.text_content().trim().is_empty() {
         return Err(XmlError::at(format!("<{}> has text beside its elements", element.name), element.pos));
     }
+    // A leaf's value is its text without what surrounds it.
+    let text = element.text_content();
     if has_elements {
         element.nodes.retain(|node| !matches!(node, Node::Text(_)));
+    } else if text.trim() != text {
+        element.set_text(text.trim());
     }
     if let Some(value) = element.get("jvp:remove")
         && value != "true"

@@ -202,6 +202,10 @@ fn what_is_merged_stands_in_the_namespace_that_it_was_written_in() {
     let merged = merge("<domain><metadata><o:x xmlns:o='urn:o'/></metadata></domain>", &f).expect("merges");
     assert!(holds(&merged, &f), "{merged}");
     assert_eq!(merge(&merged, &f).expect("merges"), merged);
+    // White space around a text is nobody's.
+    let f = fragment("<domain><metadata><x xmlns='urn:o'> a </x></metadata></domain>");
+    let merged = merge("<domain/>", &f).expect("merges");
+    assert!(merged.contains(">a</x>") && merge(&merged, &f).expect("merges") == merged, "{merged}");
     // A prefix that means something else there.
     let f = fragment("<domain xmlns:q='urn:1'>\n<q:commandline/></domain>");
     for document in ["<domain xmlns:q='urn:2'/>", "<domain><q:a xmlns:q='urn:2'/></domain>"] {
