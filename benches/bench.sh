@@ -2,16 +2,16 @@
 # jvp's speed beside a floor: a program that asks of libvirt what any program must, through the same crate, in the same run.
 # Needs root, as the lab does. benches/README.md tells what is measured and keeps the figures.
 #
-#   bench.sh [--no-fail] [--runs N] [--vms N] [--only commands|daemon|nodes] [--long] [--keep]
+#   bench.sh [--no-fail] [--runs N] [--vms N] [--only commands|daemon|nodes|planner] [--long] [--keep]
 #
 #   --no-fail   don't exit with 1 where an aim is missed
 #   --runs N    runs of each that count (4)
 #   --vms N     VMs, and volumes (1000)
-#   --only X    measure commands, the daemon, or nodes that are far away, alone
+#   --only X    measure commands, the daemon, nodes that are far away, or the planner, alone
 #   --long      ten minutes each of rest and of events, instead of one
 #   --keep      leave the lab and its folder, and say where
 #
-# JVP and JVP_FLOOR are programs that were built before; else they are built.
+# JVP, JVP_FLOOR and JVP_PLANNER are programs that were built before; else they are built.
 set -eu
 here=$(realpath "$(dirname "$0")")
 usage() { sed -n '2,/^set /{/^#/s/^# \{0,1\}//p;}' "$0" >&2; exit 64; }
@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
         --keep) keep=yes;;
         --long) long=yes;;
         --only)
-            case ${2:-} in commands|daemon|nodes) only=$2;; *) usage;; esac
+            case ${2:-} in commands|daemon|nodes|planner) only=$2;; *) usage;; esac
             shift;;
         --runs|--vms)
             case ${2:-} in ''|0|*[!0-9]*) usage;; esac
@@ -37,11 +37,11 @@ while [ $# -gt 0 ]; do
 done
 [ "$(id -u)" = 0 ] || die "needs root: its libvirtd has namespaces of its own"
 
-if [ -z "${JVP:-}" ] || [ -z "${JVP_FLOOR:-}" ]; then
+if [ -z "${JVP:-}" ] || [ -z "${JVP_FLOOR:-}" ] || [ -z "${JVP_PLANNER:-}" ]; then
     say "building"
-    (cd "$here/.." && cargo build --release --locked --features bench --bin jvp --bin jvp-floor)
+    (cd "$here/.." && cargo build --release --locked --features bench --bins)
     release=$(realpath "${CARGO_TARGET_DIR:-$here/../target}")/release
-    JVP=$release/jvp JVP_FLOOR=$release/jvp-floor
+    JVP=$release/jvp JVP_FLOOR=$release/jvp-floor JVP_PLANNER=$release/jvp-planner
 fi
 
 daemon='' listeners=''
@@ -52,9 +52,9 @@ leave() {
     # shellcheck disable=SC2086 # a list
     [ -z "$daemon$listeners" ] || kill $daemon $listeners 2>/dev/null || :
     if [ $keep = yes ]; then
-        say "kept: $work (JVP_LAB_DIR=$work/lab tests/lab/lab.sh down takes it away)"
+        say "kept: $work (tests/lab/lab.sh down --under $work takes its lab away)"
     else
-        JVP_LAB_DIR=$work/lab "$here/../tests/lab/lab.sh" down || code=1
+        "$here/../tests/lab/lab.sh" down --under "$work" || code=1
         rm -rf --one-file-system "$work"
     fi
     exit $code
@@ -135,6 +135,14 @@ row() {
     case $shown in *missed) missed=yes;; esac
     say "  $1: floor $4 to $5 µs, jvp $7 to $8 µs"
 }
+# A figure beside a bar: bar WHAT FIGURE BAR UNIT
+bar() {
+    shown=$(awk -v what="$1" -v figure="$2" -v bar="$3" -v unit="$4" 'BEGIN {
+        printf "%-34s %7.1f %-3s %20.1f %-3s %s\n", what, figure, unit, bar, unit, figure <= bar ? "met" : "missed"
+    }')
+    echo "$shown"
+    case $shown in *missed) missed=yes;; esac
+}
 # measure NAME COMMAND… : what the floor program prints, or the end
 measure() { (cd "$work/set" && "$JVP_FLOOR" measure "$@") || die "failed: $*"; }
 
@@ -174,9 +182,11 @@ END
     memory=$(JVP_LAB_DIR=$work/lab "$here/../tests/lab/lab.sh" exec a virsh -q dominfo vm-0000 | sed -n 's/^Max memory: *//p')
     [ "$memory" = "$(($(cat "$work/count") * 1024)) KiB" ] || die "the changed VM has $memory"
 }
-case $only in ''|commands) commands;; *) quietly jvp apply -f . -y;; esac
+case $only in ''|commands) commands;; daemon|nodes) quietly jvp apply -f . -y;; esac
 # shellcheck source=benches/nodes.sh
 case $only in ''|nodes) . "$here/nodes.sh";; esac
+# shellcheck source=benches/planner.sh
+case $only in ''|planner) . "$here/planner.sh";; esac
 # shellcheck source=benches/daemon.sh
 case $only in ''|daemon) . "$here/daemon.sh";; esac
 

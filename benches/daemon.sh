@@ -1,14 +1,6 @@
 # The daemon's figures; read by bench.sh, on whose lab, set and functions it stands.
 # shellcheck shell=sh disable=SC2154 # what bench.sh has: work, uri, runs, vms, long, set
 
-# A figure beside a bar: bar WHAT FIGURE BAR UNIT
-bar() {
-    shown=$(awk -v what="$1" -v figure="$2" -v bar="$3" -v unit="$4" 'BEGIN {
-        printf "%-34s %7.1f %-3s %20.1f %-3s %s\n", what, figure, unit, bar, unit, figure <= bar ? "met" : "missed"
-    }')
-    echo "$shown"
-    case $shown in *missed) missed=yes;; esac
-}
 vsh() { virsh -q -c "$uri" "$@"; }
 state=$work/state
 

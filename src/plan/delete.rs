@@ -190,7 +190,7 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
         );
     }
     let undefined = match &verdict {
-        super::identity::Verdict::Undefined { uuid } => state.domains.values().find(|domain| domain.uuid == *uuid),
+        super::identity::Verdict::Undefined { uuid } => wanted.node.as_ref().and_then(|node| p.index.domain(node, *uuid)),
         _ => None,
     };
     let domain = p.domain(wanted).or(undefined);
@@ -288,15 +288,8 @@ fn has_uefi(domain: &crate::observe::DomainState) -> bool {
 
 /// The volumes that came with a VM: claims are kept unless data goes too, the seed always goes.
 fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_data: bool) {
-    let owned: Vec<Arc<Entry>> = p
-        .owned
-        .entries
-        .values()
-        .filter(|entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.as_ref() == Some(&vm.object)))
-        .cloned()
-        .collect();
     let seed = format!("{}.seed-", vm.object.name);
-    for entry in owned {
+    for entry in p.index.came_with(&vm.object).to_vec() {
         if p.standing.contains_key(&entry.object) {
             continue;
         }

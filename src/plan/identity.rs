@@ -50,13 +50,47 @@ pub(super) fn named<'a>(kind: Kind, state: &'a NodeState, name: &str) -> Option<
     }
 }
 
-/// Whether a node has one of a kind that is so, whatever its name.
-pub(super) fn any(kind: Kind, state: &NodeState, is: impl Fn(&Found<'_>) -> bool) -> bool {
-    match kind {
-        Kind::StoragePool => state.pools.values().map(Found::from).any(|found| is(&found)),
-        Kind::Network => state.networks.values().map(Found::from).any(|found| is(&found)),
-        Kind::VirtualMachine => state.domains.values().map(Found::from).any(|found| is(&found)),
-        Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => false,
+/// The identities that a node's lasting objects of a kind have, whatever their names.
+#[derive(Debug, Default)]
+pub(super) struct Identities {
+    /// By this fleet's mark.
+    marked: BTreeSet<Uid>,
+    /// By UUID, of those without a mark.
+    unmarked: BTreeSet<Uuid>,
+}
+
+impl Identities {
+    pub(super) fn of(kind: Kind, state: &NodeState, fleet: Uid) -> Self {
+        match kind {
+            Kind::StoragePool => Self::all(state.pools.values().map(Found::from), fleet),
+            Kind::Network => Self::all(state.networks.values().map(Found::from), fleet),
+            Kind::VirtualMachine => Self::all(state.domains.values().map(Found::from), fleet),
+            Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => Self::default(),
+        }
+    }
+
+    fn all<'a>(found: impl Iterator<Item = Found<'a>>, fleet: Uid) -> Self {
+        let mut all = Self::default();
+        for found in found.filter(|found| found.persistent) {
+            match found.mark {
+                Some(mark) if mark.fleet == fleet => drop(all.marked.insert(mark.uid)),
+                Some(_) => {}
+                None => drop(all.unmarked.insert(found.uuid)),
+            }
+        }
+        all
+    }
+
+    /// Whether one is the object with this identity, whose UUID is on record.
+    pub(super) fn has(&self, uid: Uid, recorded: Option<Uuid>) -> bool {
+        let is_recorded = || recorded.is_some_and(|uuid| self.unmarked.contains(&uuid));
+        self.marked.contains(&uid) || self.unmarked.contains(&uid) || is_recorded()
+    }
+
+    /// One with this UUID is given a mark.
+    pub(super) fn mark(&mut self, uuid: Uuid, uid: Uid) {
+        self.unmarked.remove(&uuid);
+        self.marked.insert(uid);
     }
 }
 

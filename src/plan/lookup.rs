@@ -1,7 +1,5 @@
 //! What references mean: where a volume or template stands, or will.
 
-use std::sync::Arc;
-
 use super::fields::NEW_OBJECT_WAY;
 use super::kinds::VolumeAt;
 use super::model::{FieldChange, RefusalKind, Shown};
@@ -57,10 +55,7 @@ impl Planner<'_> {
 
     /// The format of a file as jvp made it, else as its pool says.
     pub(super) fn format_of(&self, node: &Name, path: &str) -> Option<String> {
-        let recorded = self.owned.entries.values().map(Arc::as_ref).chain(self.made.values()).find_map(|entry| {
-            if entry.node.as_ref() != Some(node) {
-                return None;
-            }
+        let recorded = self.files_at(node, path).find_map(|entry| {
             let volume = entry.volume.as_ref().filter(|volume| volume.path == path).map(|volume| volume.format.clone());
             volume.or_else(|| {
                 entry.template.as_ref().filter(|t| t.path == path).map(|t| match t.format.as_str() {
@@ -69,7 +64,12 @@ impl Planner<'_> {
                 })
             })
         });
-        recorded.or_else(|| self.node(node)?.volume_by_path(path).map(|(_, volume)| volume.format.clone()))
+        recorded.or_else(|| self.index.volume_at(node, path).map(|volume| volume.format.clone()))
+    }
+
+    /// The volumes and templates that are recorded at a path of a node, or will be.
+    fn files_at<'a>(&'a self, node: &Name, path: &'a str) -> impl Iterator<Item = &'a Entry> {
+        self.index.recorded_at(node, path).iter().copied().chain(self.made.lying_at(node, path))
     }
 
     /// The files beneath a volume with their formats, the nearest first.
@@ -87,21 +87,18 @@ impl Planner<'_> {
     }
 
     fn backing_of(&self, node: &Name, path: &str) -> Option<Backing> {
-        let recorded =
-            self.owned.entries.values().map(Arc::as_ref).chain(self.made.values()).find_map(|entry| {
-                entry.volume.as_ref().filter(|volume| volume.path == path && entry.node.as_ref() == Some(node))
-            });
+        let recorded = self.files_at(node, path).find_map(|entry| entry.volume.as_ref().filter(|volume| volume.path == path));
         if let Some(record) = recorded {
             let path = record.backing.clone()?;
             let format = self.format_of(node, &path).unwrap_or_else(|| "qcow2".into());
             return Some(Backing { path, format });
         }
-        self.node(node)?.volume_by_path(path)?.1.backing.clone()
+        self.index.volume_at(node, path)?.backing.clone()
     }
 
     /// The domains that have a file as a writable disk, live or inactive.
     pub(super) fn writers(&self, node: &Name, path: &str) -> Vec<String> {
-        let Some(state) = self.node(node) else { return Vec::new() };
+        let Some(state) = self.index.where_used(node, path) else { return Vec::new() };
         state
             .domains
             .values()

@@ -133,6 +133,17 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The files that it is on its node.
+    pub(super) fn files(&self) -> impl Iterator<Item = &str> {
+        let volume = self.volume.as_ref().map(|volume| volume.path.as_str());
+        volume.into_iter().chain(self.template.as_ref().map(|template| template.path.as_str()))
+    }
+
+    /// The file that its volume is built on.
+    pub(super) fn backing(&self) -> Option<&str> {
+        self.volume.as_ref()?.backing.as_deref()
+    }
+
     /// Says when it was made, where it doesn't say so itself: as the inventory had it, else `now`.
     pub fn date(&mut self, known: Option<&Self>, now: impl FnOnce() -> String) {
         if self.created_at.is_empty() {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::identity::{Found, Verdict, judge};
+use super::index::Index;
+use super::made::Made;
 use super::model::{Change, Data, Deferred, Effect, FieldChange, Note, Plan, Refusal, RefusalKind, Verb};
 use super::undo::Said;
 use super::{Action, ActionId, Begins, Entry, Expect, Lane, Op, Owned, Policy, Precondition, Record, SecretRef, Sources};
@@ -127,10 +129,11 @@ pub(super) struct Planner<'a> {
     ledger: &'a Owned,
     pub(super) sources: &'a Sources,
     pub(super) policy: &'a Policy,
+    pub(super) index: Index<'a>,
     pub(super) plan: Plan,
     pub(super) standing: BTreeMap<ObjectRef, Standing>,
     /// Entries as they will be once this plan is done.
-    pub(super) made: Said<Entry>,
+    pub(super) made: Made,
     /// Marks that this plan writes.
     pub(super) marks: Said<Mark>,
     /// VMs that are to be rebuilt.
@@ -154,9 +157,10 @@ impl<'a> Planner<'a> {
             ledger,
             sources,
             policy,
+            index: Index::new(observed, owned, desired.fleet),
             plan: Plan::default(),
             standing: BTreeMap::new(),
-            made: Said::default(),
+            made: Made::default(),
             marks: Said::default(),
             rebuilds: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
@@ -199,7 +203,7 @@ impl<'a> Planner<'a> {
         if is_known(self.owned) && is_known(self.ledger) {
             self.made.remove(&entry.object);
         } else {
-            self.made.insert(entry.object.clone(), entry);
+            self.made.insert(entry);
         }
     }
 
@@ -356,9 +360,9 @@ impl<'a> Planner<'a> {
 
     /// The domain of a VM of ours, by its UUID or mark, whatever its name.
     pub(super) fn domain(&self, wanted: &Wanted) -> Option<&'a DomainState> {
-        let state = self.node(wanted.node.as_ref()?)?;
-        match self.verdict_domain(wanted, state) {
-            Verdict::Ours { uuid, .. } | Verdict::Renamed { uuid, .. } => state.domains.values().find(|d| d.uuid == uuid),
+        let node = wanted.node.as_ref()?;
+        match self.verdict_domain(wanted, self.node(node)?) {
+            Verdict::Ours { uuid, .. } | Verdict::Renamed { uuid, .. } => self.index.domain(node, uuid),
             Verdict::Absent | Verdict::Foreign { .. } | Verdict::Undefined { .. } | Verdict::Transient => None,
         }
     }
@@ -400,9 +404,17 @@ impl<'a> Planner<'a> {
         let by_name = state.domains.get(&wanted.libvirt_name).map(Found::from);
         let by_uuid = match by_name {
             Some(_) => None,
-            None => state.domains.values().find(|d| self.is_ours(wanted, d.uuid, d.doc.mark.as_ref())).map(Found::from),
+            None => self.renamed_domain(wanted).map(Found::from),
         };
         self.judge(wanted, by_name, by_uuid)
+    }
+
+    /// The domain of a VM of ours, where it has another name.
+    fn renamed_domain(&self, wanted: &Wanted) -> Option<&'a DomainState> {
+        let recorded = self.entry(&wanted.object).and_then(|entry| entry.libvirt_uuid);
+        let uuids = std::iter::once(wanted.uid).chain(recorded.filter(|uuid| *uuid != wanted.uid));
+        let found = self.index.domains_of(wanted.node.as_ref()?, uuids);
+        found.into_iter().find(|domain| self.is_ours(wanted, domain.uuid, domain.doc.mark.as_ref()))
     }
 
     /// Refuses what isn't ours. True where it was refused.

@@ -12,7 +12,7 @@ use crate::xml::domain::DomainDoc;
 impl Planner<'_> {
     /// The domains, jvp's or not, that use a file directly or as a backing file, and the volumes built on it.
     pub(super) fn users(&self, node: Option<&Name>, path: &str) -> Vec<String> {
-        node.and_then(|node| self.node(node)).map(|state| users(state, path)).unwrap_or_default()
+        node.and_then(|node| self.index.where_used(node, path)).map(|state| users(state, path)).unwrap_or_default()
     }
 
     /// What has to hold right before a volume is filled that the step before it made. Where nothing lay there and nobody named it, only
@@ -25,6 +25,16 @@ impl Planner<'_> {
         }
     }
 
+    /// What is built on a file, as [`built_on`] tells it.
+    pub(super) fn built_on(&self, node: &Name, path: &str) -> Vec<String> {
+        self.index.where_used(node, path).map(|state| built_on(state, path)).unwrap_or_default()
+    }
+
+    /// The running domains that use a file directly, live.
+    pub(super) fn running_users(&self, node: &Name, path: &str) -> Vec<String> {
+        self.index.where_used(node, path).map(|state| running_users(state, path)).unwrap_or_default()
+    }
+
     /// The domains that use any volume of a pool.
     pub(super) fn users_of_pool(&self, node: Option<&Name>, pool: &PoolState) -> Vec<String> {
         node.and_then(|node| self.node(node)).map(|state| pool_users(state, pool)).unwrap_or_default()
@@ -32,13 +42,10 @@ impl Planner<'_> {
 
     /// What stands on a file, or will once this plan is done; the disks of the domain `but` don't count.
     pub(super) fn stands_on(&self, node: &Name, path: &str, but: &str) -> Vec<String> {
-        let mut above = self.node(node).map(|state| built_on(state, path)).unwrap_or_default();
+        let mut above = self.built_on(node, path);
         above.retain(|what| !what.ends_with(&format!(" of {but}")));
-        let planned = self.made.values().filter(|entry| entry.node.as_ref() == Some(node)).filter_map(|entry| {
-            let volume = entry.volume.as_ref().filter(|volume| volume.backing.as_deref() == Some(path))?;
-            Some(format!("volume {}/{}", volume.pool, volume.file))
-        });
-        above.extend(planned);
+        let planned = self.made.standing_on(node, path).filter_map(|entry| entry.volume.as_ref());
+        above.extend(planned.map(|volume| format!("volume {}/{}", volume.pool, volume.file)));
         above.sort();
         above.dedup();
         above
@@ -50,17 +57,8 @@ impl Planner<'_> {
             return false;
         }
         let Some(state) = wanted.node.as_ref().and_then(|node| self.node(node)) else { return false };
-        let ours: BTreeSet<&str> = self
-            .owned
-            .entries
-            .values()
-            .filter(|entry| entry.node == wanted.node)
-            .flat_map(|entry| {
-                let volume = entry.volume.as_ref().map(|volume| volume.path.as_str());
-                [volume, entry.template.as_ref().map(|template| template.path.as_str())]
-            })
-            .flatten()
-            .collect();
+        let ours: BTreeSet<&str> =
+            self.owned.entries.values().filter(|entry| entry.node == wanted.node).flat_map(|entry| entry.files()).collect();
         let unseen = unseen(state, |path| ours.contains(path));
         if unseen.is_empty() {
             return false;
@@ -113,7 +111,7 @@ pub fn pool_users(state: &NodeState, pool: &PoolState) -> Vec<String> {
 }
 
 /// What is built on a file: volumes, and domains with an overlay on it, such as a snapshot's, that may lie in no pool.
-pub(super) fn built_on(state: &NodeState, path: &str) -> Vec<String> {
+fn built_on(state: &NodeState, path: &str) -> Vec<String> {
     let mut above: Vec<String> = users(state, path).into_iter().filter(|user| user.starts_with("volume ")).collect();
     above.extend(state.domains.values().flat_map(|domain| {
         let live = domain.live.iter().flat_map(|live| live.disks.iter());

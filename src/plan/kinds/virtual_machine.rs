@@ -45,13 +45,13 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             vm_create::create(p, wanted, spec, node);
         }
         Verdict::Ours { uuid, other_writer } => {
-            if let Some(domain) = state.domains.values().find(|domain| domain.uuid == uuid) {
+            if let Some(domain) = p.index.domain(node, uuid) {
                 update(p, wanted, spec, node, domain, other_writer);
             }
         }
         Verdict::Renamed { name, .. } if p.refuse_new_name(wanted, &name) => {}
         Verdict::Renamed { uuid, name } => {
-            let Some(domain) = state.domains.values().find(|domain| domain.uuid == uuid) else { return };
+            let Some(domain) = p.index.domain(node, uuid) else { return };
             if domain.state != PowerState::Off {
                 p.note(
                     &wanted.object,
@@ -74,7 +74,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             p.commit(row);
         }
         Verdict::Undefined { uuid } => {
-            let Some(domain) = state.domains.values().find(|domain| domain.uuid == uuid) else { return };
+            let Some(domain) = p.index.domain(node, uuid) else { return };
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![undefined()];
             row.drafts.push(defined_again(wanted, domain));
@@ -116,17 +116,11 @@ pub(super) fn lane(wanted: &Wanted) -> Lane {
 /// Whether a domain of ours with this uid stands on another node. Then nothing is done.
 fn elsewhere(p: &mut Planner<'_>, wanted: &Wanted, node: &Name) -> bool {
     let here = p.node(node).and_then(|state| state.host.uuid);
-    let other = p.observed.nodes.iter().find_map(|(name, view)| {
-        let NodeView::Reached(state) = view else { return None };
+    let other = p.index.nodes_with(wanted.uid).iter().copied().find(|name| {
         // A Node that is this machine once more is said already.
-        let there = name != node
-            && (here.is_none() || state.host.uuid != here)
-            && state.domains.values().any(|domain| {
-                domain.doc.mark.as_ref().is_some_and(|mark| mark.uid == wanted.uid && mark.fleet == p.desired.fleet)
-            });
-        there.then(|| name.clone())
+        *name != node && p.node(name).is_some_and(|state| here.is_none() || state.host.uuid != here)
     });
-    if let Some(other) = &other {
+    if let Some(other) = other {
         p.note(&wanted.object, "Elsewhere", format!("it stands on Node/{other}, not on Node/{node}: nothing is done"));
         p.standing.insert(wanted.object.clone(), crate::plan::planner::Standing::Blocked);
         return true;

@@ -201,7 +201,7 @@ pub(super) fn old_seeds(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, 
     let has = domain.doc.disks.iter().find(|disk| disk.seed).and_then(|disk| disk.source.as_deref());
     let runs_on = |path: &str| domain.live.as_ref().is_some_and(|live| live.uses.contains(path));
     let state = wanted.node.as_ref().and_then(|node| p.node(node));
-    let seeds = p.owned.entries.values().filter(|entry| seed_of(entry) == Some(&wanted.object));
+    let seeds = p.index.came_with(&wanted.object).iter().filter(|entry| seed_of(entry).is_some());
     let removed = seeds.filter_map(|entry| {
         let record = entry.volume.as_ref().filter(|record| new.or(has) != Some(&record.path) && !runs_on(&record.path))?;
         // What is in a pool that is stopped isn't seen.

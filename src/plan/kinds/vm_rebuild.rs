@@ -52,7 +52,7 @@ pub(in crate::plan) fn find(p: &mut Planner<'_>, targets: Option<&BTreeSet<Objec
         }
         let Some((node, state)) = wanted.node.as_ref().and_then(|node| Some((node, p.node(node)?))) else { continue };
         let Verdict::Ours { uuid, .. } = p.verdict_domain(wanted, state) else { continue };
-        let Some(domain) = state.domains.values().find(|domain| domain.uuid == uuid) else { continue };
+        let Some(domain) = p.index.domain(node, uuid) else { continue };
         let Ok(seed) = vm_create::seed(p, wanted, cloud_init) else { continue };
         if seed_of(p, &wanted.object, domain).as_deref() == Some(seed.digest.as_str()) {
             continue;
@@ -89,7 +89,7 @@ fn judge(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Nam
             continue;
         }
         let Some((at, ..)) = p.volume_at(&object, node) else { continue };
-        if p.node(node).is_none_or(|state| state.volume_by_path(&at.path).is_none()) {
+        if p.index.volume_at(node, &at.path).is_none() {
             // It is made anew as it is, for which its own planner wants its word.
             rebuild.volumes.insert(object);
             continue;

@@ -9,7 +9,7 @@ use crate::observe::PoolState;
 use crate::plan::model::{Change, Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::usage::{built_on, running_disks, running_users};
+use crate::plan::usage::running_disks;
 use crate::plan::{ActionId, Expect, Lane, Op, Precondition, Record, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::xml;
@@ -92,7 +92,7 @@ fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node
     if record.path == path_in(pool, &wanted.libvirt_name) {
         return false;
     }
-    let there = p.node(node).is_some_and(|state| state.volume_by_path(&record.path).is_some());
+    let there = p.index.volume_at(node, &record.path).is_some();
     let moved = pool.volumes.as_ref().is_some_and(|volumes| volumes.contains_key(&wanted.libvirt_name));
     if !there && (unfinished || moved) {
         return false;
@@ -206,7 +206,6 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     let mut capacity = found.capacity;
     if let Some(size) = spec.capacity {
         let size = xml::volume::rounded_capacity(word(format), size.bytes());
-        let state = p.node(node);
         if size < found.capacity {
             return p.refuse(
                 wanted,
@@ -223,7 +222,7 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
             );
         }
         if size > found.capacity {
-            let above = state.map(|state| built_on(state, &found.path)).unwrap_or_default();
+            let above = p.built_on(node, &found.path);
             if !above.is_empty() {
                 let message = format!("it can't grow: it is the backing file of {}", above.join(", "));
                 return p.refuse(wanted, RefusalKind::Guard, message, &["grow these instead".into()]);
@@ -289,9 +288,8 @@ fn growth(
     capacity: u64,
     node: &Name,
 ) -> Result<(Op, Precondition), ()> {
-    let state = p.node(node);
-    let disks = state.map(|state| running_disks(state, &found.path)).unwrap_or_default();
-    let running = state.map(|state| running_users(state, &found.path)).unwrap_or_default();
+    let disks = p.node(node).map(|state| running_disks(state, &found.path)).unwrap_or_default();
+    let running = p.running_users(node, &found.path);
     let (pool, volume, path) = (pool.name.clone(), found.name.clone(), found.path.clone());
     match disks.as_slice() {
         [] if running.is_empty() => Ok((Op::VolumeGrow { pool, name: volume, capacity }, Precondition::VolumeIdle { path })),
@@ -439,7 +437,7 @@ fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) 
             p.refuse_missing(wanted, "/source/volume", &object);
             return Err(None);
         };
-        if let Some((_, is)) = p.node(node).and_then(|state| state.volume_by_path(&at.path))
+        if let Some(is) = p.index.volume_at(node, &at.path)
             && is.format != at.format
         {
             let message = format!("its source {object} reads as {}, but it was made as {}", is.format, at.format);
@@ -472,7 +470,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
         let message = format!("Node/{node} is unschedulable: nothing new is made there");
         return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);
     }
-    let running = p.node(node).map(|state| running_users(state, &path)).unwrap_or_default();
+    let running = p.running_users(node, &path);
     let stops =
         vm_rebuild::of_volume(p, &wanted.object).is_some() && pool.volumes.as_ref().is_some_and(|v| v.contains_key(&file));
     if !running.is_empty() && !stops {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::identity::{Found, any, named};
+use super::super::identity::{Found, Identities, named};
 use super::super::kinds::mark_volume;
 use super::super::model::{RefusalKind, Verb};
 use super::super::planner::{Draft, Planner, libvirt_name};
@@ -13,13 +13,14 @@ use super::super::record::fresh_entry;
 use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record, Sources, VolumeRecord};
 use super::prepare::{First, Prepared};
 use crate::manifest::{Management, Spec, VolumeFormat, VolumeSpec};
-use crate::name::{Kind, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeState, PowerState};
 use crate::resolve::Wanted;
 use crate::xml::{self, Mark};
 
 pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy) {
     let order = all.desired.order.clone();
+    let mut identities: BTreeMap<(Kind, Option<Name>), Identities> = BTreeMap::new();
     for object in order {
         let Some(wanted) = all.desired.objects.get(&object) else { continue };
         if !matches!(object.kind, Kind::StoragePool | Kind::Network | Kind::Volume | Kind::VirtualMachine) {
@@ -51,9 +52,11 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
             Some(mark) => mark.fleet == policy.fleet && mark.uid == wanted.uid,
             None => found.uuid == wanted.uid || recorded == Some(found.uuid),
         };
-        let is_ours = |found: &Found<'_>| found.persistent && ours(found);
         // By its name first: only one that was renamed by hand is looked for among all.
-        if found.as_ref().is_some_and(is_ours) || any(object.kind, state, is_ours) {
+        let by_name = found.as_ref().is_some_and(|found| found.persistent && ours(found));
+        let of_node = (object.kind, wanted.node.clone());
+        let fresh = || Identities::of(object.kind, state, policy.fleet);
+        if by_name || identities.entry(of_node.clone()).or_insert_with(fresh).has(wanted.uid, recorded) {
             all.there.insert(object);
             continue;
         }
@@ -68,6 +71,10 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
         }
         let (uuid, name, wanted) = (found.uuid, found.name.to_owned(), wanted.clone());
         marked(all, &wanted, sources, policy, uuid, &name, watched);
+        // A pool bears none.
+        if let Some(known) = identities.get_mut(&of_node).filter(|_| object.kind != Kind::StoragePool) {
+            known.mark(uuid, wanted.uid);
+        }
         all.there.insert(object);
     }
 }

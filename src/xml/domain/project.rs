@@ -29,8 +29,8 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
     let virt_type = read::attr(root, "type").unwrap_or_default().to_owned();
     let devices = read::child(root, "devices");
     let all = |name: &'static str| devices.into_iter().flat_map(move |devices| read::children(devices, name));
-    let disks: Vec<DiskDoc> = all("disk").map(disk).collect();
-    let interfaces: Vec<InterfaceDoc> = all("interface").map(interface).collect();
+    let disks: Vec<DiskDoc> = kept(all("disk").map(disk));
+    let interfaces: Vec<InterfaceDoc> = kept(all("interface").map(interface));
     let vnc = all("graphics").find(|node| read::attr(*node, "type") == Some("vnc")).map(vnc);
     let (memory, max_memory) = memory(root);
     let aliases: BTreeSet<String> = devices
@@ -53,8 +53,8 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
         max_memory,
         firmware: os.map(firmware),
         machine: (!machine.is_empty()).then(|| machine.clone()),
-        disks: disks.iter().filter(|disk| !disk.seed).filter_map(spec_disk).collect(),
-        interfaces: interfaces.iter().filter_map(spec_interface).collect(),
+        disks: kept(disks.iter().filter(|disk| !disk.seed).filter_map(spec_disk)),
+        interfaces: kept(interfaces.iter().filter_map(spec_interface)),
         console: Some(Console { serial: Some(all("serial").next().is_some()), vnc: vnc.as_ref().map(spec_vnc) }),
         accelerator: match virt_type.as_str() {
             "kvm" => Some(Accelerator::KVM),
@@ -87,6 +87,13 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
     };
     uses(root, &mut doc);
     doc
+}
+
+/// A list as long as what is in it: of many domains what a list could hold besides is as much as all else.
+fn kept<T>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all: Vec<T> = all.collect();
+    all.shrink_to_fit();
+    all
 }
 
 /// The balloon's target and the most memory, in whole KiB. A missing or too high target is all of it, as libvirt has it.

@@ -1,0 +1,131 @@
+//! What planning costs by itself: manifests in memory become a plan over nodes in memory, beside what reading their YAML takes alone.
+//!
+//! `jvp-planner OBJECTS RUNS same|new FOLDER`: a set of so many objects, each of which is as wanted, or of which no volume and no VM is
+//! there. Prints one line as the floor's `measure` does: the median, fastest and slowest time of `serde_yaml`, which reads each document
+//! into a value of its own, and of jvp, in microseconds; then the steps of jvp's last run. An image for the templates is put into `FOLDER`.
+//!
+//! A program of its own, beside the floor: whatever links libvirt alone has to stay small. No libvirt here, and nothing of the disk is
+//! measured. See `benches/README.md`.
+
+mod manifests;
+mod nodes;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jvp::diag::{self, SourceMap};
+use jvp::manifest::load;
+use jvp::name::{Kind, ObjectRef};
+use jvp::plan::{Plan, complete, plan};
+use jvp::resolve::{Desired, Memo};
+use jvp::source::{Given, ManifestSet, check};
+
+use nodes::World;
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Runs of each that are not counted.
+const WARM: usize = 1;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        [objects, runs, what @ ("same" | "new"), folder] => measure(objects, runs, *what == "new", folder),
+        _ => Err("OBJECTS RUNS same|new FOLDER".into()),
+    };
+    match done {
+        Ok(line) => {
+            let _ = writeln!(std::io::stdout(), "{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "planner: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(objects: &str, runs: &str, new: bool, folder: &str) -> Fallible<String> {
+    let (objects, runs): (usize, usize) = (objects.parse()?, runs.parse()?);
+    let files = manifests::files(objects);
+    let mut sources = SourceMap::default();
+    for (name, text) in &files {
+        sources.add(name.clone(), text.clone());
+    }
+    let desired = read(&sources)?.1;
+    let mut world = World::new(&desired, folder.as_ref())?;
+    // What can't be looked into yet is only put off, which is less than planning it.
+    world.make(&desired, |kind| !(new && matches!(kind, Kind::Volume | Kind::VirtualMachine)))?;
+    drop(desired);
+    let (mut floors, mut times) = (Vec::new(), Vec::new());
+    let mut steps = [Duration::ZERO; 3];
+    let all = runs + WARM;
+    for run in 0..all {
+        let begun = Instant::now();
+        let values = yaml(&files)?;
+        let floor = begun.elapsed();
+        drop(values);
+
+        let owned = world.owned.clone();
+        let begun = Instant::now();
+        let (loaded, desired) = read(&sources)?;
+        let resolved = begun.elapsed();
+        let (owned, _) = complete(owned, &world.observed, desired.fleet);
+        let plan = plan(&desired, &world.observed, &owned, &world.sources, &world.policy);
+        let time = begun.elapsed();
+        steps = [loaded, resolved.saturating_sub(loaded), time.saturating_sub(resolved)];
+        said(&plan, &desired, new)?;
+        if run >= WARM {
+            floors.push(floor);
+            times.push(time);
+        }
+    }
+    let line: Vec<String> = [&mut floors, &mut times]
+        .into_iter()
+        .flat_map(|times| {
+            times.sort();
+            [times.get(times.len() / 2), times.first(), times.last()].map(|time| time.map_or(0, Duration::as_micros).to_string())
+        })
+        .collect();
+    let [loaded, resolved, planned] = steps.map(|step| step.as_millis());
+    Ok(format!("{} 0 loaded {loaded} ms, resolved {resolved} ms, planned {planned} ms", line.join(" ")))
+}
+
+/// What a command does with manifests, and how long their reading took.
+fn read(sources: &SourceMap) -> Fallible<(Duration, Desired)> {
+    let begun = Instant::now();
+    let sources = sources.clone();
+    let loaded = load(&sources);
+    let time = begun.elapsed();
+    let (documents, broken, diagnostics) = (loaded.documents, loaded.broken, loaded.diagnostics);
+    let mut set = ManifestSet { sources, documents, broken, diagnostics, ..ManifestSet::default() };
+    let (desired, _) = check(&mut set, &Given { uri: "qemu:///system", allowed: &|_| false }, || None, &mut Memo::default());
+    if diag::has_errors(&set.diagnostics) {
+        return Err(format!("the manifests are wrong: {:?}", set.diagnostics.first()).into());
+    }
+    Ok((time, desired))
+}
+
+/// The floor: each document as a value of YAML's, and nothing else.
+fn yaml(files: &[(String, String)]) -> Fallible<Vec<serde_yaml::Value>> {
+    use serde::Deserialize as _;
+    let documents = files.iter().flat_map(|(_, text)| serde_yaml::Deserializer::from_str(text));
+    Ok(documents.map(serde_yaml::Value::deserialize).collect::<Result<_, _>>()?)
+}
+
+/// Whether a plan is what it has to be.
+fn said(plan: &Plan, desired: &Desired, new: bool) -> Fallible<()> {
+    if let Some(refusal) = plan.refusals.first() {
+        return Err(format!("{}: {}", refusal.object, refusal.message).into());
+    }
+    let made = |object: &&ObjectRef| new && matches!(object.kind, Kind::Volume | Kind::VirtualMachine);
+    let (changes, due) = (plan.changes.len(), desired.objects.keys().filter(made).count());
+    if changes != due || !plan.deferred.is_empty() {
+        return Err(
+            format!("{changes} changes where {due} are due: {:?} {:?}", plan.changes.first(), plan.deferred.first()).into()
+        );
+    }
+    Ok(())
+}
