@@ -153,3 +153,83 @@ fn in_use(state: &NodeState) -> BTreeSet<Cow<'_, str>> {
     all.extend(state.volumes().filter_map(|(_, volume)| Some(Cow::Borrowed(volume.backing.as_ref()?.path.as_str()))));
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{NodeView, OffReason, PowerState, RawDomain, RawNode, RawPool, RawVolume};
+
+    const FLEET: Uid = Uuid::from_u128(1);
+
+    fn domain(name: &str, uuid: u128, mark: Option<u128>, disk: &str) -> RawDomain {
+        let mark = mark.map(|uid| {
+            format!(
+                "<jvp:object xmlns:jvp='https://jvp.dev/xml/object/1' kind='VirtualMachine' name='vm' fleet='{FLEET}' uid='{}' writer='{FLEET}'/>",
+                Uuid::from_u128(uid)
+            )
+        });
+        let xml = format!(
+            "<domain type='qemu'><name>{name}</name><metadata>{}</metadata><devices><disk type='file' device='disk'>\
+             <source file='{disk}'/><target dev='vda' bus='virtio'/></disk></devices></domain>",
+            mark.unwrap_or_default()
+        );
+        RawDomain {
+            name: name.into(),
+            uuid: Uuid::from_u128(uuid),
+            state: PowerState::Off,
+            off_reason: OffReason::Unknown,
+            autostart: false,
+            persistent: true,
+            managed_save: false,
+            has_snapshots: false,
+            inactive: xml.as_str().into(),
+            live: None,
+            agent_addresses: None,
+        }
+    }
+
+    fn observed() -> Observed {
+        let volume = |name: &str, backing: &str| RawVolume {
+            name: name.into(),
+            xml: format!(
+                "<volume><name>{name}</name><target><path>/p/{name}</path><format type='qcow2'/></target>\
+                 <backingStore><path>{backing}</path></backingStore></volume>"
+            ),
+        };
+        let node = |domains| {
+            let pool = RawPool {
+                name: "p".into(),
+                uuid: Uuid::nil(),
+                active: true,
+                autostart: true,
+                persistent: true,
+                xml: "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>".into(),
+                volumes: Some(vec![volume("top", "/p/base")]),
+            };
+            NodeView::Reached(Box::new(NodeState::read(RawNode { pools: vec![pool], domains, ..RawNode::default() })))
+        };
+        let one = vec![domain("b", 7, None, "/p/top"), domain("a", 8, Some(7), "/elsewhere"), domain("c", 9, Some(7), "/x")];
+        let nodes = [("one", node(one)), ("two", node(vec![domain("d", 7, Some(7), "/y")]))];
+        Observed { nodes: nodes.into_iter().map(|(name, view)| (name.parse().unwrap(), view)).collect() }
+    }
+
+    #[test]
+    fn what_is_looked_up_is_what_a_walk_would_have_found() {
+        let (observed, owned) = (observed(), Owned::default());
+        let index = Index::new(&observed, &owned, FLEET);
+        let one: Name = "one".parse().unwrap();
+        let uuid = Uuid::from_u128;
+        let names = |found: Vec<&DomainState>| found.iter().map(|domain| domain.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(index.domains_of(&one, [uuid(7)])), ["a", "b", "c"], "by mark, and by UUID where there is none");
+        assert!(index.domains_of(&one, [uuid(8)]).is_empty(), "who bears a mark is known by nothing else");
+        assert_eq!(index.domain(&one, uuid(7)).unwrap().name, "b");
+        let with: Vec<String> = index.nodes_with(uuid(7)).iter().map(ToString::to_string).collect();
+        assert_eq!(with, ["one", "one", "two"]);
+        assert_eq!(index.volume_at(&one, "/p/top").unwrap().name, "top");
+        for path in ["/p/top", "/p/base", "/elsewhere"] {
+            assert!(index.where_used(&one, path).is_some(), "{path}");
+        }
+        assert!(index.where_used(&one, "/p/other").is_none());
+        assert!(index.where_used(&"nobody".parse().unwrap(), "/p/top").is_none());
+    }
+}

@@ -77,3 +77,48 @@ impl Made {
         self.said.into_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::VolumeRecord;
+
+    fn volume(name: &str, node: &str, path: &str, backing: Option<&str>) -> Entry {
+        let record = serde_json::json!({
+            "object": format!("Volume/{name}"), "uid": uuid::Uuid::nil(), "node": node, "libvirtName": name, "createdAt": "",
+            "volume": VolumeRecord {
+                pool: "p".into(),
+                file: name.into(),
+                path: path.into(),
+                format: "qcow2".into(),
+                capacity: 1,
+                backing: backing.map(str::to_owned),
+                source: None,
+                owner: None,
+            },
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn what_lies_at_a_path_is_what_was_said_last_and_not_taken_back() {
+        let mut made = Made::default();
+        let node: Name = "a".parse().unwrap();
+        let lying = |made: &Made, path: &str| made.lying_at(&node, path).map(|e| e.object.to_string()).collect::<Vec<_>>();
+        let above = |made: &Made, path: &str| made.standing_on(&node, path).map(|e| e.object.to_string()).collect::<Vec<_>>();
+        made.insert(volume("two", "a", "/p/x", Some("/p/base")));
+        made.insert(volume("one", "a", "/p/x", Some("/p/base")));
+        made.insert(volume("other", "b", "/p/x", Some("/p/base")));
+        assert_eq!(lying(&made, "/p/x"), ["Volume/one", "Volume/two"], "in the order of the inventory");
+        assert_eq!(above(&made, "/p/base"), ["Volume/one", "Volume/two"]);
+        made.insert(volume("one", "a", "/p/y", None));
+        assert_eq!((lying(&made, "/p/x"), above(&made, "/p/base")), (vec!["Volume/two".into()], vec!["Volume/two".into()]));
+        made.watch();
+        made.remove(&"Volume/two".parse().unwrap());
+        made.insert(volume("one", "a", "/p/x", Some("/p/other")));
+        assert_eq!((lying(&made, "/p/x"), above(&made, "/p/base").len()), (vec!["Volume/one".to_owned()], 0));
+        made.take_back();
+        assert_eq!((lying(&made, "/p/x"), lying(&made, "/p/y")), (vec!["Volume/two".to_owned()], vec!["Volume/one".into()]));
+        assert_eq!(above(&made, "/p/base"), ["Volume/two"]);
+    }
+}
