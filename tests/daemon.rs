@@ -405,9 +405,15 @@ async fn a_commit_that_deletes_half_of_the_manifests_deletes_nothing() {
     bench.commit(&half);
     bench.pass(600).await;
     assert!(!bench.node.acts().iter().any(|act| act.starts_with("network-undefine")));
+    // Each of them is told, and none as one that will go.
+    assert_eq!(bench.work().shared.view().unwanted.len(), 10);
+    for number in 10..20 {
+        assert!(bench.is(&format!("network/n{number}@host"), "Blocked"), "n{number}");
+    }
     bench.commit("");
     bench.pass(600).await;
     assert!(!bench.node.acts().iter().any(|act| act.starts_with("network-undefine")));
+    assert_eq!(bench.work().shared.view().unwanted.len(), 20);
     // Two of twenty are a tenth.
     let most: String = (0..18).map(|number| network(&format!("n{number}"), number)).collect();
     bench.commit(&most);

@@ -1,4 +1,4 @@
-//! `jvp history`: what was done, when, by which run, and how it ended. It reads the ledger's published copy and asks no node.
+//! `jvp history`: what was done, when, by which run, and how it ended. It reads the files of the history and asks no node.
 
 use clap::Args;
 use serde_json::json;
@@ -7,12 +7,12 @@ use super::args::{Files, Global, PlanFormat};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use super::session::Session;
-use crate::store::{Context, Event, Past, Snapshot};
+use super::session::kept_past;
+use crate::store::{Context, Event, Past};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The last 1,000 events of each object are kept, 32,768 in all. An event whose end was lost (a kill, a node that broke \
+    after_help = "The last 1,000 events of each object are kept, as far as 16 MiB for all of them reach. An event whose end was lost (a kill, a node that broke \
 off) says unknown: the run after it looked, and decided by what is there.
 
 Examples:
@@ -36,9 +36,7 @@ pub(super) struct HistoryArgs {
 }
 
 pub(super) fn history(args: &HistoryArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
-    let session = Session::open_or_bare(&args.files, global, out)?;
-    let owned = session.owned(out)?;
-    let Past { mut events, unreadable } = Snapshot::history(session.state.path(), session.desired.fleet);
+    let (owned, Past { mut events, unreadable }) = kept_past(&args.files, global, out)?;
     // An intent that the history has lost, or never had, is said too.
     for intent in &owned.intents {
         if !events.iter().any(|event| event.id == intent.id) {
@@ -89,7 +87,7 @@ pub(super) fn history(args: &HistoryArgs, global: &Global, out: &Out) -> Result<
 /// The events, run by run.
 fn text(events: &[&Event]) -> String {
     let mut text = String::new();
-    for run in events.chunk_by(|a, b| number(a) == number(b) && a.command == b.command) {
+    for run in events.chunk_by(|a, b| number(a) == number(b) && a.command == b.command && date(&a.at) == date(&b.at)) {
         let Some(first) = run.first() else { continue };
         let command = if first.command.is_empty() { "a run that is not known" } else { first.command.as_str() };
         text.push_str(&format!("{} {} (run {})\n", day(&first.at), command, number(first)));
@@ -111,6 +109,11 @@ fn row(event: &Event) -> Vec<String> {
 /// The number of the run that an event belongs to, whichever its round.
 fn number(event: &Event) -> &str {
     event.run.split('-').next().unwrap_or_default()
+}
+
+/// The day, in UTC.
+fn date(at: &str) -> &str {
+    at.split('T').next().unwrap_or_default()
 }
 
 fn day(at: &str) -> String {

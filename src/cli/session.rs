@@ -1,7 +1,7 @@
 //! What most commands begin with: manifests read and resolved, the state directory, the hosts, and what is known of sources.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::{Choice, ConsentArgs, Files, Global};
@@ -17,7 +17,7 @@ use crate::observe::Scope;
 use crate::plan::{Consents, Op, Owned, Policy};
 use crate::resolve::{Desired, Memo};
 use crate::source::{self, Given, ManifestSet, read_set};
-use crate::store::{Ledger, Opened, Snapshot, StateDir, Store};
+use crate::store::{Ledger, Opened, Past, Snapshot, StateDir, Store};
 
 /// A workspace as a command has it: with its ledger, once that is locked.
 pub(super) struct Session {
@@ -139,7 +139,7 @@ impl Session {
             fleet_declared,
             store: None,
             borrowed: matches!(global.held, Held::Here { .. }),
-            fresh: matches!(global.held, Held::There | Held::Fresh),
+            fresh: is_fresh(global),
             lock_timeout: patience(global),
         })
     }
@@ -195,11 +195,7 @@ impl Session {
         if let Some(ledger) = self.ledger() {
             return Ok(ledger.owned());
         }
-        let snapshot = Snapshot::read(self.state.path(), &command_line(), now())?;
-        if let Some(said) = super::words::currency(&snapshot).filter(|_| !self.fresh) {
-            out.say(&said);
-        }
-        Ok(snapshot.owned(self.desired.fleet))
+        Ok(kept(self.state.path(), self.fresh, out)?.owned(self.desired.fleet))
     }
 
     /// Looks: at every node side by side, at the inventory, and at what is known of sources.
@@ -330,6 +326,38 @@ pub(super) fn fleet_of(store: &Store) -> Result<(uuid::Uuid, bool), crate::store
     let id = uuid::Uuid::new_v4();
     store.set_fleet_id(id)?;
     Ok((id, true))
+}
+
+fn is_fresh(global: &Global) -> bool {
+    matches!(global.held, Held::There | Held::Fresh)
+}
+
+/// The ledger; how new it is, is said where it isn't fresh.
+fn kept(path: &Path, fresh: bool, out: &Out) -> Result<Snapshot, CommandError> {
+    let snapshot = Snapshot::read(path, &command_line(), now())?;
+    if let Some(said) = super::words::currency(&snapshot).filter(|_| !fresh) {
+        out.say(&said);
+    }
+    Ok(snapshot)
+}
+
+/// The fleet's inventory, and its history.
+pub(super) fn kept_past(files: &Files, global: &Global, out: &Out) -> Result<(Owned, Past), CommandError> {
+    let (fleet, path) = (kept_fleet(files, global, out)?, state_path(global));
+    Ok((kept(&path, is_fresh(global), out)?.owned(fleet), Snapshot::history(&path, fleet)))
+}
+
+/// Whose things are told of: the set's fleet. Where the manifests are invalid, which is said, what is kept is told all the same, of the
+/// one fleet that the ledger knows.
+pub(super) fn kept_fleet(files: &Files, global: &Global, out: &Out) -> Result<uuid::Uuid, CommandError> {
+    match Session::open_or_bare(files, global, out) {
+        Ok(session) => Ok(session.desired.fleet),
+        Err(error) if error.exit == Exit::Invalid => {
+            let snapshot = Snapshot::read(&state_path(global), &command_line(), now())?;
+            snapshot.only_fleet().ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Consents as given on the command line.

@@ -81,6 +81,8 @@ pub struct Api {
     pub store: Store,
     /// What carries commands out.
     pub hand: Arc<dyn Hand>,
+    /// Whoever reads the history.
+    pub history: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Why there is no server.
@@ -193,11 +195,21 @@ async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Response {
         Ok(asked) => asked,
         Err(why) => return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
     };
-    let Some(fleet) = api.shared.view().fleet else { return json(Ok("[]".into())) };
-    let meant = |object: &ObjectRef| asked.objects.is_empty() || asked.objects.contains(object);
-    let all = api.store.ledger(fleet).newest(asked.limit, &meant).events;
-    let skip = all.len().saturating_sub(asked.limit);
-    json(serde_json::to_string(all.get(skip..).unwrap_or_default()))
+    // A daemon that never read a manifest tells of what is kept.
+    let Some(fleet) = api.shared.view().fleet.or_else(|| api.store.snapshot().only_fleet()) else { return json(Ok("[]".into())) };
+    // One at a time, and beside all else: a long history is read from its files, and made into text as a whole.
+    let _turn = api.history.lock().await;
+    let ledger = api.store.ledger(fleet);
+    let read = tokio::task::spawn_blocking(move || {
+        let meant = |object: &ObjectRef| asked.objects.is_empty() || asked.objects.contains(object);
+        let all = ledger.newest(asked.limit, &meant).events;
+        let skip = all.len().saturating_sub(asked.limit);
+        serde_json::to_string(all.get(skip..).unwrap_or_default())
+    });
+    match read.await {
+        Ok(text) => json(text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 async fn publish(State(api): State<Api>) -> Response {

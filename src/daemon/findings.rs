@@ -53,6 +53,13 @@ impl<'a> Said<'a> {
                 said.closed.entry(&refusal.object.name).or_insert(refusal);
             }
         }
+        // A prune is refused as a whole.
+        let pruned: BTreeSet<&ObjectRef> = plan.pruned().collect();
+        if let Some(refusal) = plan.refusals.iter().find(|refusal| pruned.contains(&refusal.object)) {
+            for object in pruned {
+                said.refusals.entry(object).or_insert_with(|| vec![refusal]);
+            }
+        }
         for note in &plan.notes {
             said.notes.entry(&note.object).or_default().push(note);
         }

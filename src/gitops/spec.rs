@@ -34,6 +34,14 @@ pub struct InvalidSource {
 const PROTOCOLS: &[&str] = &["https", "ssh", "file"];
 
 impl SourceSpec {
+    /// The same source, whatever the working folder. Links are kept: what one points at may be swapped.
+    pub fn absolute(self) -> std::io::Result<Self> {
+        match self {
+            Self::Folder(path) => std::path::absolute(path).map(Self::Folder),
+            git @ Self::Git { .. } => Ok(git),
+        }
+    }
+
     /// The one protocol that git needs for it.
     pub(super) fn protocol(url: &str) -> &str {
         url.split_once("://").map_or("", |(protocol, _)| protocol)

@@ -86,6 +86,12 @@ enum Shared<'a> {
 }
 
 impl Plan {
+    /// What it takes down since no manifest declares it any more.
+    pub fn pruned(&self) -> impl Iterator<Item = &ObjectRef> {
+        let prunes = |change: &&Change| change.actions.iter().any(|action| self.pruning.contains(action));
+        self.changes.iter().filter(prunes).map(|change| &change.object)
+    }
+
     /// Its parts, in the order of their first actions.
     pub fn parts(&self) -> Vec<Part> {
         let mut groups = Groups((0..self.actions.len()).collect());

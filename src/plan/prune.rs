@@ -55,6 +55,9 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     if !declared && !p.policy.consents.allow_empty_prune {
         let message =
             format!("the manifests declare nothing any more, and a prune would take down all {} objects", orphans.len());
+        for object in &orphans {
+            p.note(object, "NotInManifests", "it is in the inventory and no longer in the manifests; it stays as it is");
+        }
         return refuse(p, orphans.first(), message, "if that is meant: --allow-empty-prune".into());
     }
     let mut taken = orphans.clone();

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -189,7 +189,10 @@ impl History {
             Self::InMemory(all) => all.extend(lines),
             Self::Files { .. } if lines.is_empty() => {}
             Self::Files { folder, newest } => {
-                let old = newest.take().filter(|newest| newest.length < FILE_LENGTH);
+                // One that somebody removed is written by nobody.
+                let goes_on =
+                    |newest: &Newest| newest.length < FILE_LENGTH && newest.file.metadata().is_ok_and(|file| file.nlink() > 0);
+                let old = newest.take().filter(goes_on);
                 let told = old.map_or_else(|| Newest::open(folder), Ok).and_then(|mut old| {
                     old.file.write_all(&lines)?;
                     old.length += lines.len() as u64;
@@ -304,43 +307,38 @@ fn read_lines(fleet: Uuid, mut lines: impl BufRead, meant: &dyn Fn(&ObjectRef) -
     told
 }
 
-/// Files, the oldest first, make a past.
+/// Files, the oldest first, make a past: in the order in which things were told, whatever their ids and the clock were.
 fn past(files: impl IntoIterator<Item = Told>) -> Past {
-    let (mut events, mut unreadable) = (BTreeMap::new(), 0);
+    let (mut past, mut places) = (Past::default(), BTreeMap::new());
     for told in files {
-        unreadable += told.unreadable;
+        past.unreadable += told.unreadable;
         for news in told.news {
-            learn(&mut events, news);
+            learn(&mut past.events, &mut places, news);
         }
     }
-    let mut of_object: BTreeMap<&ObjectRef, usize> = BTreeMap::new();
-    for event in events.values() {
-        *of_object.entry(&event.object).or_default() += 1;
+    let mut of_object: BTreeMap<ObjectRef, usize> = BTreeMap::new();
+    for event in &past.events {
+        *of_object.entry(event.object.clone()).or_default() += 1;
     }
-    let mut too_many: BTreeMap<ObjectRef, usize> = of_object
-        .into_iter()
-        .filter(|(_, count)| *count > PER_OBJECT)
-        .map(|(object, count)| (object.clone(), count - PER_OBJECT))
-        .collect();
-    let mut events: Vec<Event> = events.into_values().collect();
-    events.retain(|event| match too_many.get_mut(&event.object) {
-        Some(more) if *more > 0 => {
-            *more -= 1;
+    past.events.retain(|event| match of_object.get_mut(&event.object) {
+        Some(left) if *left > PER_OBJECT => {
+            *left -= 1;
             false
         }
         _ => true,
     });
-    Past { events, unreadable }
+    past
 }
 
-fn learn(events: &mut BTreeMap<String, Event>, news: News) {
+fn learn(events: &mut Vec<Event>, places: &mut BTreeMap<String, usize>, news: News) {
     match news {
         News::Event(event) => {
-            events.insert(event.id.clone(), *event);
+            places.insert(event.id.clone(), events.len());
+            events.push(*event);
         }
         News::End(end) => {
             // What was begun may be too long ago, or not meant.
-            if let Some(event) = events.get_mut(&end.id) {
+            if let Some(event) = places.get(&end.id).and_then(|place| events.get_mut(*place)) {
                 (event.ended, event.outcome, event.why) = (end.ended, end.outcome, end.why);
             }
         }
@@ -360,7 +358,7 @@ mod tests {
 
     fn event(id: usize, why: &str) -> News {
         News::Event(Box::new(Event {
-            id: format!("{id:06}"),
+            id: format!("1-{id}"),
             run: "1".into(),
             command: "jvp apply".into(),
             object: "Network/a".parse().unwrap(),
@@ -398,13 +396,33 @@ mod tests {
         let past = read(place.path(), FLEET);
         let kept = past.events.len();
         assert!((80..=100).contains(&kept) && past.unreadable == 0, "{kept}");
-        assert_eq!(ids(&past), (200 - kept..200).map(|id| format!("{id:06}")).collect::<Vec<_>>(), "the newest, without a gap");
+        assert_eq!(ids(&past), (200 - kept..200).map(|id| format!("1-{id}")).collect::<Vec<_>>(), "the newest, without a gap");
         let newest = history.of(FLEET, 7, &|_| true).events;
         assert!(
             (7..kept / 2).contains(&newest.len()) && past.events.ends_with(&newest),
             "no more than is asked for, but for whole files"
         );
         assert_eq!(history.of(FLEET, 7, &|_| false).events, []);
+    }
+
+    #[test]
+    fn the_last_that_were_told_are_kept_of_an_object_whatever_their_ids_are() {
+        let mut history = History::InMemory(Vec::new());
+        for id in 0..PER_OBJECT + 50 {
+            history.tell(FLEET, &[event(id, "")]).unwrap();
+        }
+        let past = history.of(FLEET, usize::MAX, &|_| true);
+        assert_eq!(ids(&past), (50..PER_OBJECT + 50).map(|id| format!("1-{id}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_folder_that_somebody_removed_is_made_again() {
+        let place = tempfile::tempdir().unwrap();
+        let mut history = History::at(place.path().join(FOLDER));
+        history.tell(FLEET, &[event(0, "")]).unwrap();
+        fs::remove_dir_all(place.path().join(FOLDER)).unwrap();
+        history.tell(FLEET, &[event(1, "")]).unwrap();
+        assert_eq!(ids(&read(place.path(), FLEET)), ["1-1"]);
     }
 
     #[test]
@@ -419,10 +437,10 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 20]).unwrap();
         let past = read(place.path(), FLEET);
-        assert_eq!((ids(&past), past.unreadable), (vec!["000000"], 1));
+        assert_eq!((ids(&past), past.unreadable), (vec!["1-0"], 1));
         told(2);
         let past = read(place.path(), FLEET);
-        assert_eq!((ids(&past), past.unreadable), (vec!["000000", "000002", "000003"], 1));
+        assert_eq!((ids(&past), past.unreadable), (vec!["1-0", "1-2", "1-3"], 1));
         assert_eq!(read(place.path(), Uuid::nil()).events, [], "another fleet's");
     }
 
@@ -431,9 +449,9 @@ mod tests {
         let mut history = History::InMemory(Vec::new());
         let end =
             |id: &str| News::End(End { id: id.into(), ended: None, outcome: EventOutcome::Failed, why: Some("no space".into()) });
-        history.tell(FLEET, &[event(1, ""), end("000001"), end("000000")]).unwrap();
+        history.tell(FLEET, &[event(1, ""), end("1-1"), end("1-0")]).unwrap();
         let past = history.of(FLEET, usize::MAX, &|_| true);
-        assert_eq!(ids(&past), ["000001"]);
+        assert_eq!(ids(&past), ["1-1"]);
         assert_eq!((past.events[0].outcome, past.events[0].why.as_deref()), (EventOutcome::Failed, Some("no space")));
     }
 }

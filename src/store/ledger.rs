@@ -150,7 +150,8 @@ impl Ledger {
         let mut writes: Vec<Write> = intents.into_iter().map(|intent| Write::Intent(self.fleet, intent)).collect();
         writes.extend(begun.into_iter().map(|entry| Write::Entry(self.fleet, Arc::new(entry))));
         inner.commit(writes, true)?;
-        inner.tell(self.fleet, &events)
+        inner.tell(self.fleet, &events);
+        Ok(())
     }
 
     /// Ends an intent, together with what it changed in the inventory: both are kept or neither. Does not wait for the disk.
@@ -176,10 +177,10 @@ impl Ledger {
         if !writes.is_empty() {
             inner.commit(writes, false)?;
         }
-        match ended(id, ending) {
-            Some(end) => inner.tell(self.fleet, &[News::End(end)]),
-            None => Ok(()),
+        if let Some(end) = ended(id, ending) {
+            inner.tell(self.fleet, &[News::End(end)]);
         }
+        Ok(())
     }
 
     /// The history.
@@ -202,14 +203,16 @@ impl Ledger {
         let words: Vec<News> =
             suspensions.iter().map(|s| self.word("suspend", &s.object, &s.since, &s.by, s.reason.as_deref())).collect();
         self.commit(suspensions.into_iter().map(|s| Write::Suspension(self.fleet, s)).collect(), true)?;
-        self.shared.lock().tell(self.fleet, &words)
+        self.shared.lock().tell(self.fleet, &words);
+        Ok(())
     }
 
     /// Has objects be kept true again. Durable when it returns.
     pub fn resume(&self, objects: &[ObjectRef], at: &str, by: &str, reason: Option<&str>) -> Result<(), StoreError> {
         self.commit(objects.iter().map(|object| Write::NoSuspension(self.fleet, object.clone())).collect(), true)?;
         let words: Vec<News> = objects.iter().map(|object| self.word("resume", object, at, by, reason)).collect();
-        self.shared.lock().tell(self.fleet, &words)
+        self.shared.lock().tell(self.fleet, &words);
+        Ok(())
     }
 
     /// Something that was said and not done, for the history.
@@ -233,7 +236,7 @@ impl Ledger {
     }
 
     /// Tells something of an object that was found, and not done. Doesn't wait for the disk.
-    pub fn tell(&self, object: &ObjectRef, op: &str, at: jiff::Timestamp, why: &str) -> Result<(), StoreError> {
+    pub fn tell(&self, object: &ObjectRef, op: &str, at: jiff::Timestamp, why: &str) {
         let mut inner = self.shared.lock();
         let event = Event {
             id: format!("{}-{:03}-{op}-{object}", at.as_millisecond(), at.subsec_microsecond()),
@@ -249,7 +252,7 @@ impl Ledger {
             cause: self.context.cause.clone(),
             revision: self.context.revision.clone(),
         };
-        inner.tell(self.fleet, &[News::Event(Box::new(event))])
+        inner.tell(self.fleet, &[News::Event(Box::new(event))]);
     }
 
     /// How objects were found, by a daemon.

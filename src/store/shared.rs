@@ -58,6 +58,8 @@ pub(super) struct Inner {
     kv: Box<dyn Kv>,
     pub(super) content: Content,
     pub(super) history: History,
+    /// Whether what was told last could not be written.
+    untold: bool,
     /// What this process does, for the history.
     pub(super) command: String,
     sums: Sums,
@@ -165,7 +167,7 @@ impl Shared {
         let command = command.to_owned();
         let history =
             disk.as_ref().map_or_else(|| History::InMemory(Vec::new()), |disk| History::at(disk.folder.join(history::FOLDER)));
-        let inner = Inner { kv, content, history, command, sums, revision, published: None, closed: false, disk };
+        let inner = Inner { kv, content, history, untold: false, command, sums, revision, published: None, closed: false, disk };
         Arc::new(Self(Mutex::new(inner)))
     }
 
@@ -201,9 +203,17 @@ impl Inner {
         if durable { self.make_durable() } else { Ok(()) }
     }
 
-    /// Tells something for the history. Doesn't wait for the disk.
-    pub(super) fn tell(&mut self, fleet: Uuid, news: &[News]) -> Result<(), StoreError> {
-        if self.closed { Err(StoreError::Closed) } else { self.history.tell(fleet, news) }
+    /// Tells something for the history. Doesn't wait for the disk, and is no reason to do nothing: a history that can't be written is
+    /// said once, until it can be.
+    pub(super) fn tell(&mut self, fleet: Uuid, news: &[News]) {
+        match self.history.tell(fleet, news) {
+            Ok(()) => self.untold = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.untold, true) {
+                    tracing::warn!("the history can't be written, and has a gap from here on: {error}");
+                }
+            }
+        }
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {

@@ -212,8 +212,31 @@ fn events_are_followed_as_they_come() {
     let line = text().lines().find(|line| line.contains("domain-metadata")).unwrap().to_owned();
     assert!(line.contains("file") && line.contains("VirtualMachine/web"), "{line}");
     assert_eq!(text().matches("domain-define").count(), 1);
-    drop(watch);
+    assert!(
+        text().lines().any(|line| line.contains("Fleet/here") && line.contains("manifests-read") && line.contains("/checkout"))
+    );
+    // A daemon that is started anew is followed like the one before.
     daemon.end();
+    let mut daemon = Daemon::start(&place, &[]);
+    edit(&place, "all.yaml", "title: two", "title: three");
+    watch.until("what the next one does is told", || text().matches("domain-metadata").count() == 2);
+    assert_eq!(text().matches("domain-define").count(), 1);
+    drop(watch);
+    daemon.until("it is as wanted", || synced(&place));
+    daemon.end();
+    // Without a daemon, and with a manifest that nobody can read, what was kept is told.
+    std::fs::write(place.path("checkout").join("broken.yaml"), "kind: [").unwrap();
+    for (command, told) in [("events", "domain-metadata"), ("history", "domain-metadata"), ("status", "VirtualMachine/web")] {
+        assert!(run(&place, 0, &[command]).contains(told), "{command}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_named_from_another_place_is_another_source() {
+    let place = place();
+    run(&place, 0, &["daemon", "--source", ".", "--once"]);
+    let noted = std::fs::read_to_string(place.path("state").join("source")).unwrap();
+    assert_eq!(Path::new(noted.trim_end()), place.path("checkout").canonicalize().unwrap());
 }
 
 #[test]

@@ -103,6 +103,9 @@ pub(in crate::cli) async fn daemon(args: &DaemonArgs, global: &Global, out: &Arc
     let heard = Signals::new();
     let source: SourceSpec =
         args.source.parse().map_err(|error: crate::gitops::InvalidSource| CommandError::new(Exit::Usage, error.to_string()))?;
+    let source = source
+        .absolute()
+        .map_err(|error| CommandError::new(Exit::Error, format!("the working folder can't be found: {error}")))?;
     let state = StateDir::open(&state_path(global))?;
     let store = open_store(&state, &command_line(), Duration::from_secs(global.lock_timeout), out)?;
     let shared = Shared::new(&source.to_string(), now());
@@ -114,6 +117,7 @@ pub(in crate::cli) async fn daemon(args: &DaemonArgs, global: &Global, out: &Arc
         asks: daemon.asks(),
         store: store.clone(),
         hand: Arc::new(CommandLine::new(store.clone(), global)),
+        history: Arc::default(),
     };
     let failed = |error: crate::daemon::ApiError| CommandError::new(Exit::Error, error.to_string());
     let mut servers = vec![api.on_socket(state.path()).map_err(failed)?];

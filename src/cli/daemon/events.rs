@@ -1,5 +1,5 @@
 //! `jvp events`: what was done and found, with why and by which revision. It asks the daemon that holds the state directory, else the
-//! ledger's published copy.
+//! files of the history.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::cli::args::{Files, Global, PlanFormat};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Out;
-use crate::cli::session::Session;
+use crate::cli::session::kept_past;
 use crate::cli::{read, runtime};
-use crate::store::{Event, Snapshot};
+use crate::store::Event;
 
 /// How often a watch asks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ const LATE: usize = 1000;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The last 1,000 events of each object are kept. CAUSE tells what made the daemon look: `event` (libvirt told), \
+    after_help = "The last 1,000 events of each object are kept, as far as 16 MiB for all of them reach. CAUSE tells what made the daemon look: `event` (libvirt told), \
 `resync` (a look by the clock found it), `window` (one opened for a restart), `file` (its manifest changed), `start`, `request`, `retry`, or `awaited` (what it waited for was \
 done); what was done by hand has none.
 
@@ -41,7 +41,7 @@ pub(in crate::cli) struct EventsArgs {
     pub what: Vec<String>,
     #[command(flatten)]
     pub files: Files,
-    /// So many of the newest
+    /// So many of the newest; 0 for all
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
     /// Go on, and show what comes
@@ -55,12 +55,24 @@ pub(in crate::cli) struct EventsArgs {
 pub(in crate::cli) fn events(args: &EventsArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let meant = read::meant(&args.what)?;
     let mut shown: BTreeSet<(String, Option<String>)> = BTreeSet::new();
-    let mut limit = args.limit;
+    let mut limit = if args.limit == 0 { usize::MAX } else { args.limit };
+    let (mut first, mut lost) = (true, false);
     if args.output == PlanFormat::Text {
         out.print(&line(["WHEN", "CAUSE", "OBJECT", "WHAT", "OUTCOME", "REVISION"], ""));
     }
     loop {
-        let mut all = all(&args.files, if shown.is_empty() { ALL } else { LATE }, global, out)?;
+        let mut all = match all(&args.files, if first { ALL } else { LATE }, global, out) {
+            Ok(all) => all,
+            Err(error) if first => return Err(error),
+            // A daemon that is started anew answers again.
+            Err(error) => {
+                if !std::mem::replace(&mut lost, true) {
+                    out.say(&format!("{}; it is asked again\n", error.message));
+                }
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
         all.retain(|event| args.what.is_empty() || meant(&event.object));
         let fresh: Vec<&Event> = all.iter().filter(|event| !shown.contains(&(event.id.clone(), event.ended.clone()))).collect();
         for event in fresh.iter().skip(fresh.len().saturating_sub(limit)) {
@@ -73,7 +85,7 @@ pub(in crate::cli) fn events(args: &EventsArgs, global: &Global, out: &Out) -> R
             return Ok(Exit::Ok);
         }
         shown = all.into_iter().map(|event| (event.id, event.ended)).collect();
-        limit = usize::MAX;
+        (limit, first, lost) = (usize::MAX, false, false);
         std::thread::sleep(PAUSE);
     }
 }
@@ -82,11 +94,9 @@ pub(in crate::cli) fn events(args: &EventsArgs, global: &Global, out: &Out) -> R
 fn all(files: &Files, least: usize, global: &Global, out: &Out) -> Result<Vec<Event>, CommandError> {
     let mut events: Vec<Event> = match held_by(global) {
         Some(socket) => runtime(get(&socket, &format!("/events?limit={least}")))?,
-        None => {
-            let session = Session::open_or_bare(files, global, out)?;
-            Snapshot::history(session.state.path(), session.desired.fleet).events
-        }
+        None => kept_past(files, global, out)?.1.events,
     };
+    events.drain(..events.len().saturating_sub(least));
     Event::sort(&mut events);
     Ok(events)
 }

@@ -11,7 +11,7 @@ use crate::cli::args::{Files, Global, PlanFormat};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::output::Out;
-use crate::cli::session::{Session, command_line, now, state_path};
+use crate::cli::session::{command_line, kept_fleet, now, state_path};
 use crate::cli::{read, runtime};
 use crate::name::ObjectRef;
 use crate::store::{ConditionStatus, ObjectStatus, Snapshot};
@@ -71,9 +71,9 @@ fn told(files: &Files, global: &Global, out: &Out) -> Result<Told, CommandError>
         let objects = serde_json::from_value(objects).unwrap_or_default();
         return Ok(Told { daemon: Some(view), objects });
     }
-    let session = Session::open_or_bare(files, global, out)?;
+    let fleet = kept_fleet(files, global, out)?;
     let snapshot = Snapshot::read(&state_path(global), &command_line(), now())?;
-    Ok(Told { daemon: None, objects: snapshot.statuses(session.desired.fleet) })
+    Ok(Told { daemon: None, objects: snapshot.statuses(fleet) })
 }
 
 fn head(daemon: Option<&Value>) -> String {

@@ -65,7 +65,7 @@ impl Daemon {
             (About::Again(objects), Ok((_, plan))) => {
                 let by = Basis { plan: &plan, cause, mark, whole: None };
                 for part in plan.parts().into_iter().filter(|part| part.objects.is_subset(&objects)) {
-                    self.begin(part, by, now)?;
+                    self.begin(part, by, now);
                 }
                 Ok(())
             }
@@ -100,7 +100,7 @@ impl Daemon {
             Verdict::Act(parts) => {
                 self.record(seen, plan, &[object.clone()].into(), false)?;
                 for part in parts {
-                    self.begin(part, Basis { plan, cause, mark, whole: None }, now)?;
+                    self.begin(part, Basis { plan, cause, mark, whole: None }, now);
                 }
                 Ok(())
             }
@@ -141,7 +141,7 @@ impl Daemon {
         let changed: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).collect();
         self.failures.retain(|object, _| changed.contains(object));
         for object in self.queue.calmed(now) {
-            self.tell(&object, "calm", "nobody changed it for ten minutes")?;
+            self.tell(&object, "calm", "nobody changed it for ten minutes");
         }
         self.record(seen, plan, &all.difference(&busy).cloned().collect(), true)?;
         self.unwanted(plan);
@@ -152,7 +152,7 @@ impl Daemon {
         self.full.deferred |= waits;
         for part in others.into_iter().chain(prunes.into_iter().filter(|_| !waits)) {
             if part.objects.is_disjoint(&overtaken) {
-                self.begin(part, Basis { plan, cause, mark, whole: Some(&seen.observed) }, now)?;
+                self.begin(part, Basis { plan, cause, mark, whole: Some(&seen.observed) }, now);
             }
         }
         if self.prunes_from.is_none() && plan.unreachable.is_empty() {
@@ -168,10 +168,17 @@ impl Daemon {
     /// What a prune would take and may not is listed.
     pub(super) fn unwanted(&mut self, plan: &Plan) {
         let left = plan.notes.iter().filter(|note| note.condition == "NotInManifests").map(|note| note.object.clone());
-        let left: Vec<ObjectRef> = left.collect();
+        let mut left: Vec<ObjectRef> = left.collect();
+        let pruned: Vec<&ObjectRef> = plan.pruned().collect();
+        let orphan = |object: &ObjectRef| pruned.contains(&object) || left.contains(object);
+        let refused = plan.refusals.iter().find(|refusal| orphan(&refusal.object));
+        if refused.is_some() {
+            left.extend(pruned.into_iter().cloned());
+        }
         if !left.is_empty() && self.shared.view().unwanted != left {
             let names: Vec<String> = left.iter().map(ToString::to_string).collect();
-            tracing::warn!("in the inventory and no longer in the manifests, left as they are: {}", names.join(", "));
+            let why = refused.map(|refusal| format!(" ({})", refusal.message)).unwrap_or_default();
+            tracing::warn!("in the inventory and no longer in the manifests, left as they are: {}{why}", names.join(", "));
         }
         self.shared.view().unwanted = left;
     }
@@ -269,11 +276,10 @@ impl Daemon {
         self.running.values().any(|run| run.objects.contains(object))
     }
 
-    pub(super) fn tell(&self, object: &ObjectRef, op: &str, why: &str) -> Result<(), StoreError> {
+    pub(super) fn tell(&self, object: &ObjectRef, op: &str, why: &str) {
         tracing::warn!(%object, op, "{why}");
-        match &self.current {
-            Some(current) if !self.options.dry_run => current.ledger.tell(object, op, jiff::Timestamp::now(), why),
-            _ => Ok(()),
+        if let Some(current) = self.current.as_ref().filter(|_| !self.options.dry_run) {
+            current.ledger.tell(object, op, jiff::Timestamp::now(), why);
         }
     }
 }

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::super::cause::Cause;
 use super::super::claims::Index;
-use super::super::supply::{News, Tree};
+use super::super::supply::{News, Revision, Tree};
 use super::{Current, Daemon, Listening, Message};
 use crate::apply::Workspace;
 use crate::host::{Hint, Hints, REBOOTED};
-use crate::name::{Name, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 use crate::resolve::Wanted;
 use crate::store::StoreError;
 
@@ -101,11 +101,32 @@ impl Daemon {
         self.full.done = false;
         let workspace = Arc::new(workspace);
         let current = Current { workspace, ledger, generation, revision, index, digests, _hold: Arc::from(hold) };
+        self.tell_revision(&current);
         if let Some(before) = self.current.replace(current) {
             // To free ten thousand objects takes longer than to look at the one that changed.
             tokio::task::spawn_blocking(move || drop(before));
         }
         Ok(())
+    }
+
+    /// The history tells once of each revision whose it is and where from; all that is done by it names it.
+    fn tell_revision(&self, new: &Current) {
+        let declared =
+            new.workspace.set.documents.iter().map(|document| &document.object).find(|object| object.kind == Kind::Fleet);
+        // A set without a Fleet goes by this name.
+        let Some(fleet) = declared.cloned().or_else(|| "Fleet/manifests".parse().ok()) else { return };
+        if self.options.dry_run || self.current.as_ref().is_some_and(|current| current.revision == new.revision) {
+            return;
+        }
+        let Revision { author, subject, .. } = &new.revision;
+        let by = author.iter().chain(subject).fold(String::new(), |text, word| format!("{text}, {word}"));
+        let cause = if self.current.is_none() { Cause::Start } else { Cause::File };
+        new.ledger_for(cause).tell(
+            &fleet,
+            "manifests-read",
+            jiff::Timestamp::now(),
+            &format!("from {}{by}", self.options.source),
+        );
     }
 
     /// Subscribes to the nodes' hints.

@@ -465,7 +465,9 @@ impl Daemon {
         match message {
             Message::News(News::Tree(tree)) => self.take_tree(*tree),
             Message::News(News::Trouble(why)) => {
-                tracing::error!(source = %self.options.source, "the manifests can't be used, the last good ones stay: {why}");
+                let stays =
+                    if self.current.is_some() { "the last good ones stay" } else { "and there are no good ones from before" };
+                tracing::error!(source = %self.options.source, "the manifests can't be used, {stays}: {why}");
                 self.shared.metrics.source_failed();
                 self.shared.view().trouble = Some(why);
                 self.troubled = true;

@@ -29,30 +29,30 @@ pub(super) struct Basis<'a> {
 
 impl Daemon {
     /// Begins a run, where all of it may be done now.
-    pub(super) fn begin(&mut self, part: Part, by: Basis<'_>, now: Instant) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self, part: Part, by: Basis<'_>, now: Instant) {
         let Basis { plan, cause, mark, whole } = by;
-        let Some(current) = &self.current else { return Ok(()) };
+        let Some(current) = &self.current else { return };
         if let Some(why) = self.withheld(&part, plan) {
             tracing::debug!(objects = ?part.objects, why, "left as it is");
-            return Ok(());
+            return;
         }
         let claims = current.ledger.pick(|owned| Claims::of(&part, &current.workspace.desired, owned, &current.index));
         let nodes: BTreeSet<Name> = part.plan.actions.iter().filter_map(|action| action.node.clone()).collect();
         let beside = self.running.values().filter(|run| nodes.is_empty() || !run.nodes.is_disjoint(&nodes)).count();
         if beside >= RUNS || self.running.values().any(|run| run.claims.collide(&claims)) {
             self.blocked.extend(part.objects.iter().cloned());
-            return Ok(());
+            return;
         }
         for object in &part.objects {
             match self.queue.may(object, now) {
                 Ok(()) => {}
                 Err(Some(at)) => {
                     self.queue.later(object, Cause::Retry, at);
-                    return Ok(());
+                    return;
                 }
                 Err(None) => {
                     self.blocked.insert(object.clone());
-                    return Ok(());
+                    return;
                 }
             }
         }
@@ -64,16 +64,16 @@ impl Daemon {
                 *times
             });
             if most.max().unwrap_or_default() <= PUT_OFF {
-                return Ok(());
+                return;
             }
             // A look at everything takes long: these objects are read once more by themselves.
             if let Some(whole) = whole
                 && self.look_again(claims.own.iter().chain(&part.objects).cloned().collect(), whole, cause)
             {
-                return Ok(());
+                return;
             }
         }
-        let Some(current) = &self.current else { return Ok(()) };
+        let Some(current) = &self.current else { return };
         for object in &part.objects {
             self.put_off.remove(object);
         }
@@ -103,10 +103,9 @@ impl Daemon {
         let flaps = self.queue.begin(&objects, &foreign, now);
         self.running.insert(number, Running { claims, objects, nodes, stops, cause });
         for object in flaps {
-            self.tell(&object, "flapping", "somebody keeps changing it; it is healed more slowly from now on")?;
+            self.tell(&object, "flapping", "somebody keeps changing it; it is healed more slowly from now on");
         }
         self.show_running();
-        Ok(())
     }
 
     /// Reads some objects once more, among all that was seen just now. False where something of them is yet to be made.
