@@ -287,7 +287,8 @@ fn undone_every_second(lab: &Lab, checkout: &Checkout, daemon: &mut Daemon<'_>) 
     let ops = done(checkout, "vm/web");
     assert_eq!(ops.iter().filter(|op| *op == "flapping").count(), 1, "{ops:?}");
     let starts = ops.iter().filter(|op| *op == "domain-start").count() - starts;
-    assert!((4..=6).contains(&starts), "{ops:?}");
+    // One that is destroyed before its last start was found to be as wanted is not counted again.
+    assert!((4..=9).contains(&starts), "{ops:?}");
     daemon.signal("-HUP");
     daemon.until("a word makes an end of the wait", || runs(lab, "a", "web"));
 }
