@@ -158,10 +158,12 @@ pub enum Expect {
         /// The path of its backing file.
         backing: Option<String>,
     },
-    /// The volume holds exactly so many bytes.
+    /// The volume holds exactly so many bytes, and libvirt has looked what they are.
     Uploaded {
         /// Length in bytes.
         size: u64,
+        /// Bytes that a guest sees, of a qcow2 image: one that libvirt still takes for raw would be copied as a disk of its file's length.
+        capacity: Option<u64>,
     },
 }
 

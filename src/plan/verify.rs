@@ -9,6 +9,7 @@ use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::{DomainState, NodeState, PowerState};
 use crate::xml::Mark;
 use crate::xml::domain::DomainDoc;
+use crate::xml::volume::VolumeDoc;
 
 /// Whether what was read after an effect is what was planned.
 ///
@@ -129,10 +130,7 @@ pub fn verify(op: &Op, expect: &Expect, state: &NodeState) -> Result<(), String>
                     let found = volume.backing.as_ref().map(|backing| backing.path.clone());
                     is(found == *backing, &format!("its backing file reads as {found:?}"))
                 }
-                Expect::Uploaded { size } => match volume.physical {
-                    Some(physical) if physical != *size => Err(format!("it holds {physical} bytes instead of {size}")),
-                    _ => Ok(()),
-                },
+                Expect::Uploaded { size, capacity } => uploaded(volume, *size, *capacity),
                 _ => Ok(()),
             }
         }
@@ -279,5 +277,29 @@ fn same(
             difference.old.as_ref().map_or_else(|| "nothing".into(), super::diff::text),
             difference.new.as_ref().map_or_else(|| "nothing".into(), super::diff::text),
         )),
+    }
+}
+
+fn uploaded(volume: &VolumeDoc, size: u64, capacity: Option<u64>) -> Result<(), String> {
+    if let Some(physical) = volume.physical {
+        is(physical == size, &format!("it holds {physical} bytes instead of {size}"))?;
+    }
+    // Until libvirt has looked, it is as it was made: raw, and as long as its file.
+    let seen = capacity.is_none_or(|capacity| volume.format == "qcow2" && volume.capacity == capacity);
+    is(seen, &format!("its image reads as {} of {} bytes", volume.format, volume.capacity))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_not_uploaded_before_libvirt_has_looked_what_it_is() {
+        let volume =
+            |format: &str, capacity| VolumeDoc { format: format.into(), capacity, physical: Some(4096), ..VolumeDoc::default() };
+        assert!(uploaded(&volume("raw", 4096), 4096, Some(1 << 30)).is_err(), "as it was made");
+        assert_eq!(uploaded(&volume("qcow2", 1 << 30), 4096, Some(1 << 30)), Ok(()));
+        assert_eq!(uploaded(&volume("raw", 4096), 4096, None), Ok(()), "a raw one is what it was made as");
+        assert!(uploaded(&volume("raw", 4096), 5000, None).is_err());
     }
 }

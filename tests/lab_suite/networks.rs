@@ -273,6 +273,13 @@ fn a_network_is_stopped_and_started_by_hand_and_tells_its_leases() {
     checkout.copy(&tiny(false), "tiny.qcow2");
     checkout.jvp(&["apply", "-y"]).exits(0);
     assert!(answers(&lab, "198.18.7.10"));
+    // A guest may have its address before libvirt's helper has written that down.
+    for _ in 0..100 {
+        if checkout.jvp(&["network", "leases", "lan"]).text.contains("198.18.7.10") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
     checkout.jvp(&["network", "leases", "lan"]).exits(0).says("NETWORK").says("198.18.7.10").says("web");
     let json = checkout.jvp(&["network", "leases", "-o", "json"]).exits(0);
     let all: serde_json::Value = serde_json::from_str(&json.text).unwrap();

@@ -242,6 +242,7 @@ fn upload(
             .when(Precondition::Absent)
             .record(Record::Put(Box::new(begun))),
     );
+    let capacity = (facts.format == "qcow2").then_some(facts.virtual_size);
     row.drafts.push(
         Draft::new(
             Op::VolumeUpload {
@@ -252,7 +253,7 @@ fn upload(
             lane,
         )
         .when(before)
-        .expect(Expect::Uploaded { size: facts.size })
+        .expect(Expect::Uploaded { size: facts.size, capacity })
         .record(Record::Settle(Box::new(ready))),
     );
     p.commit(row);

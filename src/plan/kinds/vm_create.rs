@@ -331,7 +331,7 @@ pub(super) fn seed_plan(
             lane,
         )
         .when(before)
-        .expect(Expect::Uploaded { size })
+        .expect(Expect::Uploaded { size, capacity: None })
         .record(Record::Settle(Box::new(entry))),
     );
     Ok(SeedPlan { object, path, digest: seed.digest, record, drafts })
