@@ -61,7 +61,13 @@ pub(in crate::cli) fn events(args: &EventsArgs, global: &Global, out: &Out) -> R
         out.print(&line(["WHEN", "CAUSE", "OBJECT", "WHAT", "OUTCOME", "REVISION"], ""));
     }
     loop {
-        let mut all = match all(&args.files, if first { ALL } else { LATE }, global, out) {
+        // What is chosen by kind or name may be long ago.
+        let least = match (first, args.what.is_empty()) {
+            (true, false) => ALL,
+            (true, true) => limit.clamp(LATE, ALL),
+            (false, _) => LATE,
+        };
+        let mut all = match all(&args.files, least, global, out) {
             Ok(all) => all,
             Err(error) if first => return Err(error),
             // A daemon that is started anew answers again.
