@@ -28,7 +28,7 @@ pub fn target(data: &[u8]) {
     // As they are: whole only where they say so themselves.
     let _ = opened(&records);
     records.insert(META.to_owned(), meta(&records, 5));
-    let kv = Memory::of(&records);
+    let kv = memory(&records);
     match Store::on(Box::new(kv.clone())) {
         Ok(store) => is_kept(&store, &records, data),
         Err(StoreError::Record { .. }) => {}
@@ -36,43 +36,16 @@ pub fn target(data: &[u8]) {
     }
 }
 
-/// Memory that outlives the store on it.
-#[derive(Clone, Default)]
-struct Memory(Arc<MemoryKv>);
-
-impl Memory {
-    fn of(records: &BTreeMap<String, Vec<u8>>) -> Self {
-        let memory = Self::default();
-        let puts: Vec<KvOp> = records.iter().map(|(key, value)| KvOp::Put(key.clone(), value.clone())).collect();
-        assert_eq!(memory.batch(&puts), Ok(()));
-        memory
-    }
-}
-
-impl Kv for Memory {
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KvError> {
-        self.0.get(key)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, KvError> {
-        self.0.list(prefix)
-    }
-
-    fn batch(&self, changes: &[KvOp]) -> Result<(), KvError> {
-        self.0.batch(changes)
-    }
-
-    fn compare_and_swap(&self, key: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, KvError> {
-        self.0.compare_and_swap(key, old, new)
-    }
-
-    fn flush(&self) -> Result<(), KvError> {
-        self.0.flush()
-    }
+/// Memory that holds these records, and outlives the store on it.
+fn memory(records: &BTreeMap<String, Vec<u8>>) -> Arc<MemoryKv> {
+    let memory = Arc::<MemoryKv>::default();
+    let puts: Vec<KvOp> = records.iter().map(|(key, value)| KvOp::Put(key.clone(), value.clone())).collect();
+    assert_eq!(memory.batch(&puts), Ok(()));
+    memory
 }
 
 fn opened(records: &BTreeMap<String, Vec<u8>>) -> Result<Store, StoreError> {
-    Store::on(Box::new(Memory::of(records)))
+    Store::on(Box::new(memory(records)))
 }
 
 /// The head that makes these records whole.
@@ -93,7 +66,7 @@ fn fleets(records: &BTreeMap<String, Vec<u8>>) -> BTreeSet<Uuid> {
 
 /// What was read is kept by a store that it is written to, and by the copy that is published of it.
 fn is_kept(store: &Store, records: &BTreeMap<String, Vec<u8>>, data: &[u8]) {
-    let memory = Memory::default();
+    let memory = Arc::<MemoryKv>::default();
     let Ok(other) = Store::on(Box::new(memory.clone())) else { unreachable!("an empty ledger") };
     for fleet in fleets(records) {
         let (from, to) = (store.ledger(fleet), other.ledger(fleet));

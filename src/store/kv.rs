@@ -3,7 +3,7 @@
 //! No more than what a networked store offers too: get, put, list by prefix, compare-and-swap, an atomic batch, a lease.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,29 @@ pub trait Kv: Send + Sync {
         } else {
             Err(KvError::Held { by: "somebody who was faster".to_owned() })
         }
+    }
+}
+
+/// One that others keep a hold of, too.
+impl<T: Kv + ?Sized> Kv for Arc<T> {
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KvError> {
+        (**self).get(key)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, KvError> {
+        (**self).list(prefix)
+    }
+
+    fn batch(&self, changes: &[KvOp]) -> Result<(), KvError> {
+        (**self).batch(changes)
+    }
+
+    fn compare_and_swap(&self, key: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, KvError> {
+        (**self).compare_and_swap(key, old, new)
+    }
+
+    fn flush(&self) -> Result<(), KvError> {
+        (**self).flush()
     }
 }
 

@@ -390,30 +390,10 @@ fn a_store_that_fails_keeps_what_it_had() {
     assert!(store.ledger(FLEET).open_intents().is_empty());
 }
 
-/// A store that the test keeps a hold of.
-struct Through(std::sync::Arc<FaultyKv>);
-impl Kv for Through {
-    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, KvError> {
-        self.0.get(key)
-    }
-    fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, KvError> {
-        self.0.list(prefix)
-    }
-    fn batch(&self, changes: &[KvOp]) -> Result<(), KvError> {
-        self.0.batch(changes)
-    }
-    fn compare_and_swap(&self, key: &str, old: Option<&[u8]>, new: Option<&[u8]>) -> Result<bool, KvError> {
-        self.0.compare_and_swap(key, old, new)
-    }
-    fn flush(&self) -> Result<(), KvError> {
-        self.0.flush()
-    }
-}
-
 #[test]
 fn one_flush_covers_all_intents_and_completions_need_none() {
     let kv = std::sync::Arc::new(FaultyKv::default());
-    let store = Store::on(Box::new(Through(kv.clone()))).unwrap();
+    let store = Store::on(Box::new(kv.clone())).unwrap();
     let ledger = store.ledger(FLEET);
     ledger.begin((0..100).map(|number| intent(&format!("{number:03}"), "web-1")).collect(), Vec::new()).unwrap();
     assert_eq!(kv.writes(), 2, "one batch, one flush");
