@@ -184,6 +184,20 @@ fn is_away_at_each_moment(set: &Set<'_>) {
     }
 }
 
+/// Begins an apply whose second node is stopped at this call of it, and waits until the others are as wanted.
+fn hangs_at(set: &Set<'_>, moment: u32, pid: &str, title: &str) -> Child {
+    let stop = pid.to_owned();
+    set.proxy.at(moment, move || {
+        assert!(Command::new("kill").args(["-STOP", &stop]).status().is_ok_and(|status| status.success()));
+    });
+    let mut child = set.starts(&["apply", "-y"]);
+    while set.title(0) != title || set.title(2) != title {
+        assert!(child.try_wait().unwrap().is_none(), "moment {moment}: it ended before the others were done");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child
+}
+
 /// Waits until a node's libvirtd is stopped; false where the run ended without coming to where it would have been: it may need some
 /// calls fewer than the run that was counted.
 fn came_to_hang(set: &Set<'_>, pid: &str, child: &mut Child) -> bool {
@@ -210,15 +224,7 @@ fn hangs_in_the_middle_of_a_call(set: &Set<'_>) {
     for (again, moment) in moments(applied - planned - SLACK, 2).into_iter().enumerate() {
         let (title, moment) = (format!("hangs-{moment}"), planned + moment);
         set.titled(&title);
-        let stop = pid.clone();
-        set.proxy.at(moment, move || {
-            assert!(Command::new("kill").args(["-STOP", &stop]).status().is_ok_and(|status| status.success()));
-        });
-        let mut child = set.starts(&["apply", "-y"]);
-        while set.title(0) != title || set.title(2) != title {
-            assert!(child.try_wait().unwrap().is_none(), "it ended before the others were done");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut child = hangs_at(set, moment, &pid, &title);
         // The others are done, and nobody has given up on this one yet.
         std::thread::sleep(Duration::from_millis(500));
         if !came_to_hang(set, &pid, &mut child) {
@@ -267,15 +273,7 @@ fn hangs_in_one_of_two_rounds(set: &Set<'_>) {
     for moment in moments(applied - planned - SLACK, 2) {
         let (title, moment) = (format!("round-{moment}"), planned + moment);
         anew(&title);
-        let stop = pid.clone();
-        set.proxy.at(moment, move || {
-            assert!(Command::new("kill").args(["-STOP", &stop]).status().is_ok_and(|status| status.success()));
-        });
-        let mut child = set.starts(&["apply", "-y"]);
-        while set.title(0) != title || set.title(2) != title {
-            assert!(child.try_wait().unwrap().is_none(), "moment {moment} of {applied}: it ended before the others were done");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut child = hangs_at(set, moment, &pid, &title);
         // The others' second rounds are done, and this one hangs still, or comes to where it will.
         if !came_to_hang(set, &pid, &mut child) {
             Answer::from(child.wait_with_output().expect("it ends")).exits(0);
