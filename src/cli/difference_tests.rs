@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::*;
-use crate::observe::{NodeView, OffReason, PowerState, RawDomain, RawNode};
+use crate::observe::{NodeView, RawDomain, RawNode};
 use crate::plan::{ActionId, Data, Deferred, Effect, Expect, Lane, Precondition, Record};
 
 fn field(path: &str, old: Option<Shown>, new: Option<Shown>) -> FieldChange {
@@ -87,19 +87,7 @@ fn fields_stand_as_lines() {
 fn documents_stand_without_their_secrets() {
     let old = "<domain type='kvm'><name>web-1</name><uuid>00000000-0000-0000-0000-000000000000</uuid><vcpu>1</vcpu>\
 <devices><graphics type='vnc' passwd='canary'/></devices></domain>";
-    let raw = RawDomain {
-        name: "web-1".into(),
-        uuid: Uuid::nil(),
-        state: PowerState::Off,
-        off_reason: OffReason::Unknown,
-        autostart: false,
-        persistent: true,
-        managed_save: false,
-        has_snapshots: false,
-        inactive: old.into(),
-        live: None,
-        agent_addresses: None,
-    };
+    let raw = RawDomain::of_test("web-1", Uuid::nil(), old, None);
     let state = NodeState::read(RawNode { domains: vec![raw], ..RawNode::default() });
     let mut observed = Observed::default();
     observed.nodes.insert("a".parse().unwrap(), NodeView::Reached(Box::new(state)));

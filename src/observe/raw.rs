@@ -204,3 +204,23 @@ pub struct RawDomain {
     /// Addresses that its agent told; only with [`Scope::WithGuests`], `None` where no agent answered.
     pub agent_addresses: Option<Vec<String>>,
 }
+
+#[cfg(test)]
+impl RawDomain {
+    /// A domain of a test's: persistent, and off but where it has a document that it runs with.
+    pub(crate) fn of_test(name: &str, uuid: Uuid, inactive: &str, live: Option<&str>) -> Self {
+        Self {
+            name: name.to_owned(),
+            uuid,
+            state: if live.is_some() { PowerState::Running } else { PowerState::Off },
+            off_reason: OffReason::Unknown,
+            autostart: false,
+            persistent: true,
+            managed_save: false,
+            has_snapshots: false,
+            inactive: inactive.into(),
+            live: live.map(Into::into),
+            agent_addresses: None,
+        }
+    }
+}

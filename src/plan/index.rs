@@ -157,7 +157,7 @@ fn in_use(state: &NodeState) -> BTreeSet<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::{NodeView, OffReason, PowerState, RawDomain, RawNode, RawPool, RawVolume};
+    use crate::observe::{NodeView, RawDomain, RawNode, RawPool, RawVolume};
 
     const FLEET: Uid = Uuid::from_u128(1);
 
@@ -173,19 +173,7 @@ mod tests {
              <source file='{disk}'/><target dev='vda' bus='virtio'/></disk></devices></domain>",
             mark.unwrap_or_default()
         );
-        RawDomain {
-            name: name.into(),
-            uuid: Uuid::from_u128(uuid),
-            state: PowerState::Off,
-            off_reason: OffReason::Unknown,
-            autostart: false,
-            persistent: true,
-            managed_save: false,
-            has_snapshots: false,
-            inactive: xml.as_str().into(),
-            live: None,
-            agent_addresses: None,
-        }
+        RawDomain::of_test(name, Uuid::from_u128(uuid), &xml, None)
     }
 
     fn observed() -> Observed {

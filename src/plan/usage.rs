@@ -178,7 +178,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::observe::{OffReason, PowerState, RawDomain, RawNode, RawPool, RawVolume};
+    use crate::observe::{RawDomain, RawNode, RawPool, RawVolume};
 
     fn volume(name: &str, backing: Option<&str>) -> RawVolume {
         let backing = backing
@@ -194,19 +194,7 @@ mod tests {
         let xml = format!(
             "<domain type='qemu'><name>{name}</name><devices><disk type='volume' device='disk'><source pool='p' volume='{volume}'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
         );
-        RawDomain {
-            name: name.into(),
-            uuid: Uuid::from_u128(7),
-            state: if running { PowerState::Running } else { PowerState::Off },
-            off_reason: OffReason::Unknown,
-            autostart: false,
-            persistent: true,
-            managed_save: false,
-            has_snapshots: false,
-            inactive: xml.as_str().into(),
-            live: running.then_some(xml.into()),
-            agent_addresses: None,
-        }
+        RawDomain::of_test(name, Uuid::from_u128(7), &xml, running.then_some(xml.as_str()))
     }
 
     fn node() -> NodeState {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::manifest::{Spec, VirtualMachineSpec};
-use crate::observe::{NodeState, OffReason, PowerState, RawDomain, RawLease, RawNetwork, RawNode, RawPool, RawVolume};
+use crate::observe::{NodeState, RawDomain, RawLease, RawNetwork, RawNode, RawPool, RawVolume};
 use crate::plan::{Entry, Note, Owned, VolumeRecord};
 use crate::resolve::{Desired, DesiredNode, Wanted};
 use uuid::Uuid;
@@ -199,17 +199,8 @@ fn node() -> NodeState {
             leases: vec![RawLease { mac: "52:54:00:00:00:01".into(), ip: "10.10.0.21".into(), hostname: Some("web-1".into()) }],
         }],
         domains: vec![RawDomain {
-            name: "web-1".into(),
-            uuid: uid("vm/web-1"),
-            state: PowerState::Running,
-            off_reason: OffReason::Unknown,
             autostart: true,
-            persistent: true,
-            managed_save: false,
-            has_snapshots: false,
-            inactive: domain.as_str().into(),
-            live: Some(domain.replace("2097152", "1048576").into()),
-            agent_addresses: None,
+            ..RawDomain::of_test("web-1", uid("vm/web-1"), &domain, Some(&domain.replace("2097152", "1048576")))
         }],
         ..RawNode::default()
     })
