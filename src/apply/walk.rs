@@ -113,7 +113,9 @@ impl Walk {
         self.needed_by.resize(self.actions.len(), Vec::new());
         for id in &added {
             let needs: Vec<ActionId> = self.actions.get(id.0).into_iter().flat_map(|action| &action.needs).copied().collect();
-            needs.into_iter().for_each(|need| self.needs(*id, need));
+            for need in needs {
+                self.needs(*id, need);
+            }
             self.becomes_ready(*id);
         }
         let later: Vec<ActionId> = self.last.iter().copied().filter(|last| last.0 < first).collect();
@@ -122,7 +124,9 @@ impl Walk {
                 Arc::make_mut(action).needs.extend(added.iter().copied());
             }
             self.is_ready_no_more(last);
-            added.iter().for_each(|need| self.needs(last, *need));
+            for need in &added {
+                self.needs(last, *need);
+            }
         }
         for id in added {
             if self.actions.get(id.0).is_some_and(|action| held(action)) {
@@ -383,7 +387,7 @@ impl Walk {
         let mut start = Vec::new();
         for (place, ready) in &self.ready {
             let mut busy: Vec<&Lane> = self.running.values().filter(|(other, _)| other == place).map(|(_, lane)| lane).collect();
-            for action in self.of(ready.iter().filter(|id| self.has_its_turn(id))) {
+            for action in self.of(ready.iter().filter(|id| self.has_its_turn(**id))) {
                 if busy.len() >= self.parallelism {
                     break;
                 }
@@ -398,8 +402,8 @@ impl Walk {
     }
 
     /// Whether it doesn't come after what is still to be added.
-    fn has_its_turn(&self, id: &ActionId) -> bool {
-        !(self.more && self.last.contains(id))
+    fn has_its_turn(&self, id: ActionId) -> bool {
+        !(self.more && self.last.contains(&id))
     }
 
     /// The actions whose intents are written now: all that start, and the next ones that wait for nothing but a place.
@@ -408,7 +412,7 @@ impl Walk {
         let next = self
             .early
             .iter()
-            .filter(|id| self.has_its_turn(id) && !self.written.contains(id) && start.iter().all(|other| other.id != **id))
+            .filter(|id| self.has_its_turn(**id) && !self.written.contains(id) && start.iter().all(|other| other.id != **id))
             .filter_map(|id| self.actions.get(id.0))
             .take(AHEAD);
         starts.chain(next).cloned().collect()
@@ -537,5 +541,23 @@ mod tests {
         actions.push(action(5, "a", Op::Fetch { template: "debian".parse().unwrap() }, &[]));
         walk.add(&Plan { actions, ..Plan::default() }, &|_| false);
         assert_eq!(ids(&walk.startable()), [0, 1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn an_action_may_begin_once_the_last_that_it_needs_is_done() {
+        let mut walk = walk();
+        let mut actions: Vec<Action> = (0..3).map(|id| action(id, "a", start(id), &[])).collect();
+        actions.push(action(3, "a", start(3), &[0, 1]));
+        actions.push(action(4, "b", start(4), &[3]));
+        walk.add(&Plan { actions, ..Plan::default() }, &|_| false);
+        assert_eq!(ids(&walk.startable()), [0, 1, 2]);
+        for (done, left) in [(1, vec![0, 2]), (0, vec![2, 3]), (3, vec![2, 4]), (4, vec![2])] {
+            walk.leaves(ActionId(done));
+            walk.is_done(ActionId(done));
+            assert_eq!(ids(&walk.startable()), left, "after {done}");
+        }
+        walk.leaves(ActionId(2));
+        walk.fail(ActionId(2), Failure::new(FailureKind::Failed, "it went wrong"));
+        assert!(walk.outcome.skipped.is_empty() && walk.startable().is_empty());
     }
 }

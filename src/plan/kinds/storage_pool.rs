@@ -54,7 +54,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
     let running = spec.running.unwrap_or(true);
     let autostart = spec.autostart.unwrap_or(true);
     let text = xml::pool::render(&xml::pool::PoolWanted { name: &name, uuid: wanted.uid, path: &path });
-    let entry = entry_of(p, wanted, Some(wanted.uid));
+    let entry = entry_of(p, wanted, Some(wanted.uid)).into_owned();
     let mut row = Row::new(wanted, Verb::Create, "there is no such pool");
     row.fields = vec![
         FieldChange { path: "/type".into(), old: None, new: Some(Shown::Value("Dir".into())) },
