@@ -440,14 +440,14 @@ mod tests {
     #[test]
     fn a_spec_and_the_tree_of_its_values_have_the_same_leaves() {
         let vm = serde_json::json!({
-            "runStrategy": "Always", "cpu": {"count": 2, "topology": {"cores": 2}}, "memory": "1Gi", "guestAgent": true,
+            "runStrategy": "Always", "cpu": {"count": 2, "topology": {"sockets": 1, "cores": 2, "threads": 1}}, "memory": "1Gi", "guestAgent": true,
             "disks": [{"name": "root", "claim": {"pool": "p", "capacity": "2Gi", "source": {"template": "t"}}, "limits": {"iops": 7}},
                       {"name": "data", "volume": "v", "readOnly": false}],
             "interfaces": [{"name": "eth0", "network": "lan", "mac": "52:54:00:00:00:01", "ip": "10.0.0.5"}],
             "console": {"vnc": {}},
             "cloudInit": {"users": [{"name": "a", "groups": ["x", "y"]}], "keyPairs": ["b", "a", "b"], "packages": [],
-                          "runCmd": [["ls", "-l"], "true"], "writeFiles": [{"path": "/a~b", "content": "c"}]},
-            "updatePolicy": {"windows": [{"schedule": "0 3 * * SUN", "duration": "1h"}]},
+                          "runCmd": ["ls -l", "true"], "writeFiles": [{"path": "/a~b", "content": "c"}]},
+            "updatePolicy": {"windows": [{"cron": "0 3 * * SUN", "duration": "1h"}]},
         });
         let network = serde_json::json!({
             "mode": "NAT", "nodes": ["b", "a"], "dns": {"forwarders": ["9.9.9.9", "1.1.1.1"], "hosts": [{"ip": "10.0.0.7", "names": ["n"]}]},
@@ -455,7 +455,7 @@ mod tests {
                      "hosts": [{"name": "x", "ip": "10.0.0.5"}]}}],
         });
         for (kind, value) in [(Kind::VirtualMachine, vm), (Kind::Network, network)] {
-            let spec = Spec::from_value(kind, &value).unwrap();
+            let spec = (super::super::kinds::spec_of(kind).unwrap().read)(&value).unwrap();
             assert_eq!(leaves(kind, &spec), leaves(kind, &spec.to_value()));
             assert_eq!(walk(kind, &spec), walk(kind, &spec.to_value()));
             let places = walk(kind, &spec);
