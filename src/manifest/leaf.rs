@@ -434,7 +434,7 @@ impl Serializer for Keys {
 #[cfg(test)]
 mod tests {
     use super::super::path::{leaves, walk};
-    use super::super::{NetworkSpec, Spec};
+    use super::super::NetworkSpec;
     use super::*;
 
     #[test]
