@@ -433,8 +433,8 @@ impl Serializer for Keys {
 
 #[cfg(test)]
 mod tests {
-    use super::super::path::{leaves, walk};
     use super::super::NetworkSpec;
+    use super::super::path::{leaves, walk};
     use super::*;
 
     #[test]
