@@ -10,6 +10,8 @@ mod pty;
 mod console;
 #[path = "commands/daemon.rs"]
 mod daemon;
+#[path = "commands/hangs.rs"]
+mod hangs;
 #[path = "commands/history.rs"]
 mod history;
 #[path = "commands/machines.rs"]

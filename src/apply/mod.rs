@@ -19,6 +19,6 @@ pub use observe::{Before, Late, Patience, Sight, observe};
 pub use ready::{Condition, Status, Subject, is_local, read};
 pub use rounds::{End, Outlook, ROUNDS, Rounds, Seen};
 pub use run::{DEFAULT_PARALLELISM, Halt, Outcome, run};
-pub use settle::{pools_to_refresh, refresh, refresh_pools, settle};
+pub use settle::{pools_to_refresh, refresh_pools, settle};
 pub use step::{Failure, FailureKind, Local, World};
 pub use workspace::Workspace;

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
+use super::observe::Patience;
 use super::progress::Sink;
 use super::run::{Halt, Halted};
 use super::settle::{settle, unsettled};
@@ -44,8 +45,8 @@ pub struct Seen {
 pub trait Outlook {
     /// Why it could not be looked.
     type Error: From<StoreError>;
-    /// Reads a node, or all of them.
-    async fn observe(&self, node: Option<&Name>) -> Observed;
+    /// Reads these nodes, with so much patience, where there is an end to it.
+    async fn observe(&self, nodes: &BTreeSet<Name>, patience: Option<&Patience>) -> Observed;
     /// The same with the inventory and the sources.
     fn seen(&self, observed: Observed) -> Result<Seen, Self::Error>;
     /// Plans, all of it or what these objects need; the same function in every round.
@@ -229,7 +230,8 @@ impl Rounds {
             match halted.now() {
                 Halt::No if trouble.is_none() => {
                     for (node, round) in self.due(&walk) {
-                        looks.push(async move { (outlook.observe(Some(&node)).await, node, round) });
+                        // Nobody else waits for it.
+                        looks.push(async move { (outlook.observe(&[node.clone()].into(), None).await, node, round) });
                     }
                     let more = !(self.turns.is_empty() && looks.is_empty());
                     if !more && self.is_cut_short() {
@@ -372,12 +374,22 @@ impl Rounds {
         }
         // Only where something was done: a node that hangs holds nobody up that had nothing to do there.
         let open = self.world.ledger.open_intents().into_iter().filter(|intent| self.is_ours(&intent.object));
-        let there: BTreeSet<Option<Name>> = self.unsettled.iter().cloned().chain(open.map(|intent| intent.node)).collect();
+        let there = self.unsettled.iter().cloned().chain(open.map(|intent| intent.node));
+        // Nor for one that was out of reach before.
+        let away = |node: &Name| matches!(self.seen.observed.nodes.get(node), Some(NodeView::Unreachable { .. }));
+        let there: BTreeSet<Option<Name>> = there.filter(|node| !node.as_ref().is_some_and(away)).collect();
         if !there.is_empty() {
-            let looks = there.iter().flatten().map(|node| outlook.observe(Some(node)));
-            let looked = futures_util::future::join_all(looks).await;
+            let nodes: BTreeSet<Name> = there.iter().flatten().cloned().collect();
+            let answered =
+                self.seen.observed.nodes.iter().any(|(node, view)| !nodes.contains(node) && matches!(view, NodeView::Reached(_)));
+            let looked = outlook.observe(&nodes, Some(&Patience { answered, ..Patience::default() })).await;
+            for (node, view) in &looked.nodes {
+                if let NodeView::Unreachable { message, .. } = view {
+                    tracing::warn!(%node, message, "what was done there could not be looked at once more; the next run does");
+                }
+            }
             let mut all = std::mem::take(&mut self.seen.observed);
-            all.nodes.extend(looked.into_iter().flat_map(|observed| observed.nodes));
+            all.nodes.extend(looked.nodes);
             self.seen = outlook.seen(all)?;
             let after = outlook.plan(&self.seen, None);
             let among = |object: &ObjectRef, on: Option<&Name>| self.is_ours(object) && there.contains(&on.cloned());

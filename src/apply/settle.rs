@@ -121,14 +121,3 @@ pub async fn refresh_pools(node: Name, host: Arc<dyn Host>, pools: BTreeSet<Stri
     });
     futures_util::future::join_all(refreshed).await;
 }
-
-/// Refreshes each pool that holds a volume which the plan makes, fills, grows or deletes. True where there was one.
-pub async fn refresh(hosts: &BTreeMap<Name, Arc<dyn Host>>, plan: &Plan) -> bool {
-    let pools = pools_to_refresh(plan);
-    let any = !pools.is_empty();
-    // Side by side, so that a node that hangs holds up no other's.
-    let refreshed =
-        pools.into_iter().filter_map(|(node, pools)| Some(refresh_pools(node.clone(), hosts.get(&node)?.clone(), pools)));
-    futures_util::future::join_all(refreshed).await;
-    any
-}

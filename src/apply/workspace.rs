@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::controller::Controller;
-use super::observe::{Before, Patience, Sight, observe_again, observe_in_time};
+use super::observe::{Before, Patience, Sight, observe, observe_in_time};
 use super::rounds::Seen;
 use super::step::World;
 use crate::host::Host;
@@ -52,14 +52,6 @@ impl Workspace {
         Gathering { set: &self.set, desired: &self.desired, state: &self.state, secrets_dir: self.secrets_dir.as_deref() }
     }
 
-    /// Looks at every node side by side, and at what is known of sources; makes the inventory whole from the marks.
-    /// Where only some nodes are needed, the others are waited for as long as those take and a moment.
-    pub async fn look(&self, scope: &Scope, inventory: Owned, needed: Option<&BTreeSet<Name>>) -> Result<Seen, GatherError> {
-        let patience = needed.map(|needed| Patience { needed: needed.clone(), ..Patience::default() });
-        let sight = observe_in_time(&self.hosts, scope, None, patience.as_ref(), &|_, _| None).await;
-        self.seen(sight.observed, inventory)
-    }
-
     /// Reads every node side by side, with so much patience and after what is to be done there first, by one who knows what there was
     /// before.
     pub async fn observe_in_time(
@@ -72,18 +64,14 @@ impl Workspace {
         observe_in_time(&self.hosts, scope, before, patience, first).await
     }
 
-    /// Reads a node, or all of them side by side.
-    pub async fn observe(&self, node: Option<&Name>) -> Observed {
-        match node.map(|node| (node, self.hosts.get(node))) {
-            None => observe_again(&self.hosts, &Scope::Everything, None).await,
-            Some((node, host)) => {
-                let host = host.map(|host| (node.clone(), Arc::clone(host)));
-                observe_again(&host.into_iter().collect(), &Scope::Everything, None).await
-            }
-        }
+    /// Reads some nodes side by side.
+    pub async fn observe(&self, nodes: &BTreeSet<Name>, patience: Option<&Patience>) -> Observed {
+        let hosts = self.hosts.iter().filter(|(name, _)| nodes.contains(*name));
+        let hosts = hosts.map(|(name, host)| (name.clone(), Arc::clone(host))).collect();
+        observe(&hosts, &Scope::Everything, patience).await
     }
 
-    /// The same, of nodes that were looked at already.
+    /// What was seen of nodes, with what is known of sources; makes the inventory whole from the marks.
     pub fn seen(&self, observed: Observed, inventory: Owned) -> Result<Seen, GatherError> {
         let (owned, rebuilt) = complete(inventory, &observed, self.desired.fleet);
         let sources = gather(&self.gathering(), &owned)?;

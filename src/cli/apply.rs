@@ -28,7 +28,13 @@ pub(super) async fn apply(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> 
 }
 
 async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
-    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: args.expect.clone() };
+    let manner = Manner {
+        yes: args.yes,
+        dry_run: args.dry_run,
+        parallelism: args.parallelism,
+        fingerprint: args.expect.clone(),
+        everything: false,
+    };
     if let Some(path) = &args.plan {
         let saved = super::saved::read(path)?;
         let files = Files { files: saved.files, secrets_dir: saved.secrets_dir };
@@ -54,7 +60,8 @@ async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Resul
 
 pub(super) async fn adopt(args: &AdoptArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let parallelism = crate::apply::DEFAULT_PARALLELISM;
-    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism, fingerprint: args.expect.clone() };
+    let manner =
+        Manner { yes: args.yes, dry_run: args.dry_run, parallelism, fingerprint: args.expect.clone(), everything: false };
     let session = Session::open(&args.files, global, out)?;
     let given = consents(&args.consents)?;
     carry_out(
@@ -80,7 +87,13 @@ pub(super) async fn adopt(args: &AdoptArgs, global: &Global, out: &Arc<Out>) -> 
 }
 
 pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
-    let manner = Manner { yes: args.yes, dry_run: args.dry_run, parallelism: args.parallelism, fingerprint: args.expect.clone() };
+    let manner = Manner {
+        yes: args.yes,
+        dry_run: args.dry_run,
+        parallelism: args.parallelism,
+        fingerprint: args.expect.clone(),
+        everything: args.objects.is_empty() && args.selector.is_none(),
+    };
     let session = Session::open(&args.files, global, out)?;
     let given = consents(&args.consents)?;
     carry_out(
@@ -126,7 +139,13 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
 pub(super) async fn vm(args: &PowerArgs, what: PowerAct, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
     let mut given = consents(&args.consents)?;
-    let manner = Manner { yes: true, dry_run: false, parallelism: crate::apply::DEFAULT_PARALLELISM, fingerprint: None };
+    let manner = Manner {
+        yes: true,
+        dry_run: false,
+        parallelism: crate::apply::DEFAULT_PARALLELISM,
+        fingerprint: None,
+        everything: false,
+    };
     let names: Vec<String> =
         args.names.iter().map(|name| if name.contains('/') { name.clone() } else { format!("vm/{name}") }).collect();
     if args.force {

@@ -100,7 +100,13 @@ fn objects(kind: Kind, names: &[String], session: &Session, owned: &Owned) -> Re
 async fn by_hand(kind: Kind, args: &HandArgs, what: PowerAct, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
     let given = consents(&args.consents)?;
-    let manner = Manner { yes: true, dry_run: args.dry_run, parallelism: crate::apply::DEFAULT_PARALLELISM, fingerprint: None };
+    let manner = Manner {
+        yes: true,
+        dry_run: args.dry_run,
+        parallelism: crate::apply::DEFAULT_PARALLELISM,
+        fingerprint: None,
+        everything: false,
+    };
     carry_out(
         session,
         global,

@@ -5,7 +5,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::run::judge;
-use super::session::{Session, consents, targets};
+use super::session::{Pools, Session, consents, targets};
 use crate::plan::schema::PlanDocument;
 use crate::plan::{Mode, Owned, render};
 
@@ -16,10 +16,10 @@ pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<
         let targets = targets(session, owned, &args.choice)?;
         session.pruned(session.policy(Mode::Apply, given.clone(), targets), args.prune)
     };
-    let (mut seen, mut policy) = session.look_for(make_policy, out).await?;
+    let (mut seen, mut policy) = session.look_for(make_policy, false, &Pools::new(), out).await?;
     if args.refresh {
-        session.refresh_pools(&seen, out).await;
-        (seen, policy) = session.look_for(make_policy, out).await?;
+        let pools = session.pools(&seen);
+        (seen, policy) = session.look_for(make_policy, false, &pools, out).await?;
     }
     let plan = session.plan(&seen, &policy);
     match args.output {
@@ -51,7 +51,7 @@ pub(super) async fn diff(args: &DiffArgs, global: &Global, out: &Out) -> Result<
         let targets = targets(session, owned, &args.choice)?;
         Ok(session.policy(Mode::Apply, given.clone(), targets))
     };
-    let (seen, policy) = session.look_for(make_policy, out).await?;
+    let (seen, policy) = session.look_for(make_policy, false, &Pools::new(), out).await?;
     let plan = session.plan(&seen, &policy);
     let text = super::difference::render(&plan, &seen, args.show_xml, out.colour);
     out.print(&text);

@@ -10,9 +10,9 @@ use super::args::Global;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use super::session::{Held, Session, now};
+use super::session::{Held, Pools, Session, now};
 use crate::apply::progress::Sink;
-use crate::apply::{End, FailureKind, Halt, Outlook, Rounds, Seen, World, refresh, settle, write_metadata};
+use crate::apply::{End, FailureKind, Halt, Outlook, Patience, Rounds, Seen, World, pools_to_refresh, settle, write_metadata};
 use crate::daemon::Claims;
 use crate::name::{Name, ObjectRef};
 use crate::observe::Observed;
@@ -28,6 +28,8 @@ pub(super) struct Manner {
     pub parallelism: usize,
     /// The plan must have this fingerprint.
     pub fingerprint: Option<String>,
+    /// Whether it is about everything, though each object is named to the planner.
+    pub everything: bool,
 }
 
 /// The exit code that a plan by itself means.
@@ -125,7 +127,7 @@ async fn basis(
 ) -> Result<Basis, CommandError> {
     let claims = |plan: &Plan, seen: &Seen| Claims::of_plan(plan, &session.desired, &seen.owned);
     for _ in 0..TRIES {
-        let (seen, policy) = session.look_for(make_policy, out).await?;
+        let (seen, policy) = session.look_for(make_policy, manner.everything, &Pools::new(), out).await?;
         let plan = session.plan(&seen, &policy);
         if manner.dry_run {
             return Ok(Basis { seen, policy, plan });
@@ -133,11 +135,12 @@ async fn basis(
         if !session.is_clear(|| claims(&plan, &seen), out).await? {
             continue;
         }
-        if !refresh(&session.hosts, &plan).await {
+        let pools = pools_to_refresh(&plan);
+        if pools.is_empty() {
             return Ok(Basis { seen, policy, plan });
         }
-        // What lay in these pools without libvirt's knowledge is known now, and the guards look again.
-        let (seen, policy) = session.look_for(make_policy, out).await?;
+        // What lay in these pools without libvirt's knowledge is known then, and the guards look again.
+        let (seen, policy) = session.look_for(make_policy, manner.everything, &pools, out).await?;
         let plan = session.plan(&seen, &policy);
         if session.is_clear(|| claims(&plan, &seen), out).await? {
             return Ok(Basis { seen, policy, plan });
@@ -227,8 +230,8 @@ struct Looking<'a> {
 impl Outlook for Looking<'_> {
     type Error = CommandError;
 
-    async fn observe(&self, node: Option<&Name>) -> Observed {
-        self.session.observe(node).await
+    async fn observe(&self, nodes: &BTreeSet<Name>, patience: Option<&Patience>) -> Observed {
+        self.session.observe(nodes, patience).await
     }
 
     fn seen(&self, observed: Observed) -> Result<Seen, CommandError> {

@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use super::args::{Choice, ConsentArgs, Files, Global};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
-use crate::apply::{Seen, Workspace};
+use crate::apply::{Patience, Seen, Workspace, refresh_pools};
 use crate::daemon::{Claims, Place};
 use crate::diag::{self, Code};
 use crate::host::libvirt::LibvirtConnector;
-use crate::host::{Connector, NoProgress};
-use crate::name::{Kind, ObjectRef, Uid};
-use crate::observe::Scope;
-use crate::plan::{Consents, Op, Owned, Policy};
+use crate::host::{Connector, Host};
+use crate::name::{Kind, Name, ObjectRef, Uid};
+use crate::observe::{NodeView, Scope};
+use crate::plan::{Consents, Owned, Policy};
 use crate::resolve::{Desired, Memo};
 use crate::source::{self, Given, ManifestSet, read_set};
 use crate::store::{Ledger, Opened, Past, Snapshot, StateDir, Store};
@@ -32,7 +34,11 @@ pub(super) struct Session {
     /// Whether a daemon has just published its inventory.
     fresh: bool,
     lock_timeout: Duration,
+    given_up: Mutex<BTreeMap<Name, NodeView>>,
 }
+
+/// Pools by node.
+pub(super) type Pools = BTreeMap<Name, BTreeSet<String>>;
 
 /// The state directory that a command uses.
 pub(super) fn state_path(global: &Global) -> PathBuf {
@@ -143,6 +149,7 @@ impl Session {
             place: place(global),
             fresh: is_fresh(global),
             lock_timeout: patience(global),
+            given_up: Mutex::default(),
         })
     }
 
@@ -232,37 +239,59 @@ impl Session {
 
     /// Looks: at every node side by side, at the inventory, and at what is known of sources.
     pub(super) async fn look(&self, scope: &Scope, out: &Out) -> Result<Seen, CommandError> {
-        Ok(self.workspace.look(scope, self.owned(out)?, None).await?)
+        self.look_again(scope, self.owned(out)?, Patience::default(), &Pools::new()).await
     }
 
-    /// Looks as a command needs it, and tells what that is to do: a node that it has nothing to do with may hang.
+    /// Looks as a command needs it, after these pools were looked into, and tells what that is to do. A command about some objects waits
+    /// for the other nodes as long as for theirs and a moment; one that is about everything leaves out a node that hangs.
     pub(super) async fn look_for(
         &self,
         make_policy: impl Fn(&Self, &Owned) -> Result<Policy, CommandError>,
+        everything: bool,
+        pools: &Pools,
         out: &Out,
     ) -> Result<(Seen, Policy), CommandError> {
         let owned = self.owned(out)?;
         // What the inventory doesn't tell, the marks may.
         let needed = make_policy(self, &owned).ok().and_then(|policy| policy.nodes(&self.desired, &owned));
-        let seen = self.workspace.look(&Scope::Everything, owned, needed.as_ref()).await?;
+        let patience = match needed.filter(|_| !everything) {
+            Some(needed) => Patience { needed, slowest: Some(Duration::ZERO), ..Patience::default() },
+            None => Patience::default(),
+        };
+        let seen = self.look_again(&Scope::Everything, owned, patience, pools).await?;
         let policy = make_policy(self, &seen.owned)?;
         Ok((seen, policy))
     }
 
-    /// Has libvirt look into the running pools of the manifests again. What can't be refreshed is said.
-    pub(super) async fn refresh_pools(&self, seen: &Seen, out: &Out) {
-        let pools = self.desired.objects.values().filter(|wanted| wanted.object.kind == Kind::StoragePool);
-        for wanted in pools {
-            let Some((node, host)) = wanted.node.as_ref().and_then(|node| Some((node, self.hosts.get(node)?))) else { continue };
+    async fn look_again(&self, scope: &Scope, owned: Owned, patience: Patience, pools: &Pools) -> Result<Seen, CommandError> {
+        let late = self.given_up().clone();
+        let patience = Patience { late: late.keys().cloned().collect(), ..patience };
+        let refreshed = |name: &Name, host: &Arc<dyn Host>| {
+            pools.get(name).map(|pools| refresh_pools(name.clone(), host.clone(), pools.clone()).boxed())
+        };
+        let mut sight = self.workspace.observe_in_time(scope, None, Some(&patience), &refreshed).await;
+        sight.observed.nodes.extend(late);
+        let fresh = sight.late.nodes.iter().filter_map(|name| Some((name.clone(), sight.observed.nodes.get(name)?.clone())));
+        self.given_up().extend(fresh);
+        Ok(self.seen(sight.observed, owned)?)
+    }
+
+    /// The nodes that were given up, with what was told of them: once for the whole command.
+    fn given_up(&self) -> MutexGuard<'_, BTreeMap<Name, NodeView>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The running pools of the manifests, by node.
+    pub(super) fn pools(&self, seen: &Seen) -> Pools {
+        let mut all = Pools::new();
+        for wanted in self.desired.objects.values().filter(|wanted| wanted.object.kind == Kind::StoragePool) {
+            let Some(node) = &wanted.node else { continue };
             let known = seen.owned.entries.get(&wanted.object).map_or(&wanted.libvirt_name, |entry| &entry.libvirt_name);
-            let running = seen.observed.node(node).and_then(|state| state.pools.get(known)).is_some_and(|pool| pool.active);
-            if !running {
-                continue;
-            }
-            if let Err(error) = host.act(&Op::PoolRefresh { name: known.clone() }, &NoProgress).await {
-                out.say(&format!("warning: {}: the pool was not refreshed: {error}\n", wanted.object));
+            if seen.observed.node(node).and_then(|state| state.pools.get(known)).is_some_and(|pool| pool.active) {
+                all.entry(node.clone()).or_default().insert(known.clone());
             }
         }
+        all
     }
 
     /// The policy with `--prune`, where the set may be pruned by.

@@ -189,7 +189,7 @@ impl Looker {
             let Some(host) = self.workspace.hosts.get(node) else { continue };
             let hosts: BTreeMap<Name, _> = [(node.clone(), host.clone())].into();
             // Which machine it is, and what it can, is asked each time: a connection may lead elsewhere than the last one.
-            observed.nodes.extend(observe(&hosts, &Scope::Near(targets.clone())).await.nodes);
+            observed.nodes.extend(observe(&hosts, &Scope::Near(targets.clone()), None).await.nodes);
         }
         observed
     }

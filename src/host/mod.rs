@@ -29,6 +29,14 @@ pub trait Host: Send + Sync {
     /// An [`ErrorKind::Unknown`] says that nobody knows whether it happened: the next read decides.
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError>;
 
+    /// How many signs of life there were of the node so far, each an answer to whatever was asked by whomever: where they grow in number
+    /// it is slow at most. While a way to it over a network is being opened, which has a deadline of its own and tells of nothing until it
+    /// is there, they grow, too.
+    fn signs(&self) -> u64;
+
+    /// Asks for something that costs the node nothing, beside all that is under way. One that is at something long answers this.
+    async fn ping(&self) -> Result<(), HostError>;
+
     /// Hints of what changes on the node from now on. They come for as long as the subscription is kept, whatever happens to the node;
     /// the first is of the whole node, as soon as hints come, or it is known that they can't. Needs a tokio runtime.
     ///

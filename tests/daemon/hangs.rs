@@ -95,3 +95,23 @@ async fn a_node_that_is_only_slow_is_waited_for_as_long_as_it_takes() {
     bench.commit(&(manifests + &on("other", "second", "") + &on("other", "third", "")));
     bench.until(|bench| bench.is_synced() && other.acts().iter().any(|act| act == "domain-start third")).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_slow_and_hangs_is_not_waited_for_as_long_as_a_slow_one() {
+    let (mut bench, other, manifests) = two(Options::default(), 0).await;
+    other.answers_by("everything", 600, Duration::from_millis(200));
+    let second = manifests.clone() + &on("other", "second", "");
+    bench.commit(&second);
+    bench.until(Bench::is_synced).await;
+    // By now it is known how slow it is.
+    bench.commit(&(second.clone() + &on("other", "third", "")));
+    bench.until(|bench| bench.is_synced() && other.acts().iter().any(|act| act == "domain-start third")).await;
+    let gate = Gate::new();
+    other.freeze(&gate);
+    let began = tokio::time::Instant::now();
+    bench.commit(&(second + &on("other", "third", "") + &on("host", "fourth", "")));
+    bench.until(|bench| bench.runs("fourth")).await;
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    gate.open();
+    bench.until(Bench::is_synced).await;
+}

@@ -42,10 +42,12 @@ pub async fn is_read_and_filled_side_by_side(lab: &Lab, node: &str, count: usize
 
     // So far that the machine's own work is little beside it.
     let proxy = behind(lab, node, Link { delay: Duration::from_millis(60), rate: None });
+    // Another one has answered long before.
     let set = format!(
         "apiVersion: jvp.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: lab}}\nspec: {{id: {FLEET}}}\n---\napiVersion: jvp.dev/v1alpha1\n\
-         kind: Node\nmetadata: {{name: far}}\nspec: {{uri: \"{}\"}}\n---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\n\
-         metadata: {{name: many-0000}}\nspec: {{memory: 96Mi}}\nlifecycle: {{management: Observe}}\n",
+         kind: Node\nmetadata: {{name: far}}\nspec: {{uri: \"{}\"}}\n---\napiVersion: jvp.dev/v1alpha1\nkind: Node\n\
+         metadata: {{name: near}}\nspec: {{uri: \"test:///default\"}}\n---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\n\
+         metadata: {{name: many-0000}}\nspec: {{node: far, memory: 96Mi}}\nlifecycle: {{management: Observe}}\n",
         proxy.uri()
     );
     Checkout::new(&set).jvp(&["plan"]).exits(0).says("VirtualMachine/many-0000");

@@ -184,12 +184,41 @@ fn is_away_at_each_moment(set: &Set<'_>) {
     }
 }
 
-/// Begins an apply whose second node is stopped at this call of it, and waits until the others are as wanted.
-fn hangs_at(set: &Set<'_>, moment: u32, pid: &str, title: &str) -> Child {
+/// Has the second node stopped at this call of it.
+fn stops_at(set: &Set<'_>, moment: u32, pid: &str) {
     let stop = pid.to_owned();
     set.proxy.at(moment, move || {
         assert!(Command::new("kill").args(["-STOP", &stop]).status().is_ok_and(|status| status.success()));
     });
+}
+
+/// In whichever call of the first look: it is left out, and the others are as wanted while it hangs still.
+fn hangs_in_the_first_look(set: &Set<'_>) {
+    let planned = calls(set, &EMPTY, 0);
+    let pid = set.lab.script(&["pid", "b"]).trim().to_owned();
+    for moment in moments(planned - SLACK, 2) {
+        let title = format!("look-{moment}");
+        set.titled(&title);
+        stops_at(set, moment, &pid);
+        let given_up = |args: &[&str]| {
+            let answer = set.checkout.jvp(args).exits(4).says("Node/two: it gave no answer for").says("its libvirtd may hang");
+            assert!(!answer.text.contains("vm-two failed"), "moment {moment}: {}", answer.text);
+            answer
+        };
+        let answer = given_up(&["apply", "-y"]);
+        assert!(!set.proxy.never_came(), "moment {moment} of {planned}");
+        set.others_are(&title, &answer.text);
+        // One that hangs from the beginning.
+        given_up(&["plan"]).says("No changes");
+        given_up(&["get", "vm"]).says("vm-three");
+        set.lab.signal("b", "-CONT");
+        set.converges(&title);
+    }
+}
+
+/// Begins an apply whose second node is stopped at this call of it, and waits until the others are as wanted.
+fn hangs_at(set: &Set<'_>, moment: u32, pid: &str, title: &str) -> Child {
+    stops_at(set, moment, pid);
     let mut child = set.starts(&["apply", "-y"]);
     while set.title(0) != title || set.title(2) != title {
         assert!(child.try_wait().unwrap().is_none(), "moment {moment}: it ended before the others were done");
@@ -336,6 +365,7 @@ fn a_node_that_is_away_hangs_or_is_another_machine_costs_the_others_nothing() {
         });
         let set = Set::new(&lab);
         is_away_at_each_moment(&set);
+        hangs_in_the_first_look(&set);
         hangs_in_the_middle_of_a_call(&set);
         hangs_beside_what_is_asked_for(&set);
         hangs_in_one_of_two_rounds(&set);

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use async_trait::async_trait;
 use jvp::apply::progress::Sink;
-use jvp::apply::{End, Halt, Local, Outlook, Rounds, Seen, World, observe, settle};
+use jvp::apply::{End, Halt, Local, Outlook, Patience, Rounds, Seen, World, observe, settle};
 use jvp::diag::SourceMap;
 use jvp::diag::render::{Format, render};
 use jvp::host::fake::{FakeHost, How, Manners, libvirt_error};
@@ -86,6 +86,14 @@ impl Host for Fated {
         self.host.read(scope).await
     }
 
+    fn signs(&self) -> u64 {
+        self.host.signs()
+    }
+
+    async fn ping(&self) -> Result<(), HostError> {
+        self.host.ping().await
+    }
+
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         let unknown = || Err(libvirt_error(ErrorKind::Unknown, 0, "nobody answered"));
         match self.fate.next(op) {
@@ -128,9 +136,9 @@ impl Host for Fated {
 impl Outlook for Bench {
     type Error = StoreError;
 
-    async fn observe(&self, node: Option<&Name>) -> Observed {
-        let reached = self.reached().into_iter().filter(|(name, _)| node.is_none_or(|node| node == name));
-        observe(&reached.collect(), &Scope::Everything).await
+    async fn observe(&self, nodes: &BTreeSet<Name>, patience: Option<&Patience>) -> Observed {
+        let reached = self.reached().into_iter().filter(|(name, _)| nodes.contains(name));
+        observe(&reached.collect(), &Scope::Everything, patience).await
     }
 
     fn seen(&self, observed: Observed) -> Result<Seen, StoreError> {
@@ -305,7 +313,7 @@ impl Bench {
     }
 
     async fn look(&self) -> Seen {
-        Outlook::seen(self, self.observe(None).await).unwrap()
+        Outlook::seen(self, observe(&self.reached(), &Scope::Everything, None).await).unwrap()
     }
 
     pub async fn plan_with(&self, policy: &Policy) -> Plan {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jvp::apply::{End, Halt, Outlook, Seen};
+use jvp::apply::{End, Halt, Outlook, Patience, Seen};
 use jvp::host::fake::{FakeHost, Gate, How, When};
 use jvp::name::{Name, ObjectRef};
 use jvp::observe::Observed;
@@ -79,6 +79,33 @@ fn a_node_that_hangs_in_any_call_of_any_round_holds_up_only_what_is_on_it() {
     }
 }
 
+#[test]
+fn a_node_that_hangs_when_all_is_done_keeps_nothing_of_the_others_from_being_recorded() {
+    let clean = bench();
+    block_on(clean.apply()).unwrap();
+    let bench = bench();
+    block_on(async {
+        let (seen, plan) = bench.seen().await;
+        let (_halt, halted) = watch::channel(Halt::No);
+        let mut rounds = bench.carried_out(&bench, seen, plan, &halted).await;
+        let gate = Gate::new();
+        node(&bench, "n1").freeze(&gate);
+        let finished = tokio::time::timeout(Duration::from_hours(1), rounds.finish(&bench)).await;
+        assert!(finished.expect("it comes to its end").unwrap());
+        let on = |bench: &Bench, node: &str| -> Vec<_> {
+            let there = bench.entries().into_values().filter(|entry| entry.node.as_ref().is_some_and(|on| on.as_str() == node));
+            there.collect()
+        };
+        assert_eq!(on(&bench, "n0"), on(&clean, "n0"));
+        let open = bench.ledger().open_intents();
+        assert!(open.iter().all(|intent| intent.node.as_ref().is_some_and(|node| node.as_str() == "n1")), "{open:?}");
+        gate.open();
+        bench.apply().await.unwrap();
+        assert_eq!(ends(&bench), ends(&clean), "{}", difference(&ends(&bench), &ends(&clean)));
+        assert_eq!(bench.entries(), clean.entries());
+    });
+}
+
 /// Has something happen right before a node is looked at again.
 struct Meanwhile<'b, F: Fn(&Name)>(&'b Bench, F);
 
@@ -86,11 +113,9 @@ struct Meanwhile<'b, F: Fn(&Name)>(&'b Bench, F);
 impl<F: Fn(&Name)> Outlook for Meanwhile<'_, F> {
     type Error = StoreError;
 
-    async fn observe(&self, node: Option<&Name>) -> Observed {
-        if let Some(node) = node {
-            self.1(node);
-        }
-        self.0.observe(node).await
+    async fn observe(&self, nodes: &BTreeSet<Name>, patience: Option<&Patience>) -> Observed {
+        nodes.iter().for_each(&self.1);
+        self.0.observe(nodes, patience).await
     }
 
     fn seen(&self, observed: Observed) -> Result<Seen, StoreError> {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +37,9 @@ struct Inner {
     /// Of all nodes of a connector, in the order in which they came.
     shared: Arc<Mutex<Vec<Call>>>,
     takes: Mutex<Option<Duration>>,
-    answers: Mutex<BTreeMap<String, Duration>>,
+    /// How many calls a read takes, and how long each, by what is read.
+    answers: Mutex<BTreeMap<String, (u32, Duration)>>,
+    signs: AtomicU64,
     hub: Arc<Hub>,
     registration: Mutex<Registration>,
 }
@@ -69,6 +72,7 @@ impl FakeHost {
             shared,
             takes: Mutex::default(),
             answers: Mutex::default(),
+            signs: AtomicU64::new(0),
             hub: Arc::default(),
             registration: Mutex::default(),
         }))
@@ -162,7 +166,12 @@ impl FakeHost {
 
     /// Has what reads of `everything` or of `objects` found be on its way for this long, in tokio's time.
     pub fn answers_after(&self, what: &str, duration: Duration) {
-        lock(&self.0.answers).insert(what.to_owned(), duration);
+        self.answers_by(what, 1, duration);
+    }
+
+    /// Has such reads take so many calls, each of which is answered after this long.
+    pub fn answers_by(&self, what: &str, calls: u32, each: Duration) {
+        lock(&self.0.answers).insert(what.to_owned(), (calls, each));
     }
 
     /// Lets all late effects happen now.
@@ -290,6 +299,10 @@ impl FakeHost {
         }
     }
 
+    fn sign(&self) {
+        self.0.signs.fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn thawed(&self) {
         let gate = lock(&self.0.faults).frozen.clone();
         gate.wait().await;
@@ -333,10 +346,13 @@ impl Host for FakeHost {
             self.late(&due);
             self.call(|state| state.read(scope))
         };
-        let takes = lock(&self.0.answers).get(what).copied();
-        if let Some(takes) = takes {
-            tokio::time::sleep(takes).await;
+        let (calls, each) = lock(&self.0.answers).get(what).copied().unwrap_or_default();
+        for _ in 0..calls {
+            tokio::time::sleep(each).await;
+            self.thawed().await;
+            self.sign();
         }
+        self.sign();
         self.end(index, &answer.as_ref().map(|_| ()).map_err(Clone::clone));
         answer
     }
@@ -344,8 +360,22 @@ impl Host for FakeHost {
     async fn act(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         let index = self.begin(op.word(), object(op));
         let outcome = self.perform(op, progress).await;
+        self.sign();
         self.end(index, &outcome);
         outcome
+    }
+
+    fn signs(&self) -> u64 {
+        self.0.signs.load(Ordering::Relaxed)
+    }
+
+    async fn ping(&self) -> Result<(), HostError> {
+        self.thawed().await;
+        if lock(&self.0.faults).unreachable {
+            return Err(error::unreachable());
+        }
+        self.sign();
+        Ok(())
     }
 
     fn events(&self) -> Events {
@@ -424,14 +454,15 @@ impl FakeConnector {
         Self { folder: Some(folder.to_owned()), ..Self::default() }
     }
 
-    /// The same, where something goes wrong as `NODE:N:fails` or `NODE:N:no-answer` says: the N-th act on a node fails, or takes effect
-    /// and nobody says so. Any other text is none.
+    /// The same, where something goes wrong as `NODE:N:fails`, `NODE:N:no-answer` or `NODE:N:hangs` says: the N-th act on a node fails, or
+    /// takes effect and nobody says so, or hangs with the node for ever; 0: the node hangs from the beginning. Any other text is none.
     #[must_use]
     pub fn with_fault(self, text: &str) -> Self {
         let mut parts = text.split(':');
         let fault = match (parts.next(), parts.next().and_then(|count| count.parse().ok()), parts.next()) {
             (Some(node), Some(count), Some("fails")) => Some((node.to_owned(), When::Nth(count), How::failed("it went wrong"))),
             (Some(node), Some(count), Some("no-answer")) => Some((node.to_owned(), When::Nth(count), How::NoAnswer)),
+            (Some(node), Some(count), Some("hangs")) => Some((node.to_owned(), When::Nth(count), How::Freeze(Gate::new()))),
             _ => None,
         };
         Self { fault, ..self }
@@ -455,8 +486,10 @@ impl FakeConnector {
         let mut hosts = lock(&self.hosts);
         let build = || {
             let host = FakeHost::build(name, path, Arc::clone(&self.log));
-            if let Some((_, when, how)) = self.fault.as_ref().filter(|(node, ..)| node == name) {
-                host.inject(when.clone(), how.clone());
+            match self.fault.as_ref().filter(|(node, ..)| node == name) {
+                Some((_, When::Nth(0), How::Freeze(gate))) => host.freeze(gate),
+                Some((_, when, how)) => host.inject(when.clone(), how.clone()),
+                None => {}
             }
             host
         };

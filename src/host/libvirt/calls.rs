@@ -49,6 +49,8 @@ pub(super) struct Calls {
     /// Done when there are places for more calls.
     more: Once,
     permits: Arc<Semaphore>,
+    /// Answers so far, and moments in which a way over a network was being opened.
+    signs: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -84,6 +86,8 @@ pub(super) struct Ask<'a> {
     pub(super) on: On,
     /// Whether a guest may hold it up, which says nothing of the node.
     pub(super) guest: bool,
+    /// Whether it takes none of the node's places: one call at a time may go beside those that are at something long.
+    pub(super) beside: bool,
     /// Who is told of bytes.
     pub(super) progress: Option<&'a dyn Progress>,
 }
@@ -91,7 +95,7 @@ pub(super) struct Ask<'a> {
 impl Ask<'_> {
     /// A call with a deadline and nothing else.
     pub(super) fn within(limit: Duration) -> Self {
-        Self { limit, on: On::Any, guest: false, progress: None }
+        Self { limit, on: On::Any, guest: false, beside: false, progress: None }
     }
 }
 
@@ -164,6 +168,7 @@ impl Cx<'_> {
     /// A sign of life: the deadline counts from here anew.
     pub(super) fn alive(&self) {
         self.ticket.clock().since = Instant::now();
+        self.calls.sign();
     }
 
     /// Says how many bytes went over; a sign of life too.
@@ -204,6 +209,7 @@ impl Calls {
             far: AtomicBool::new(false),
             more: Once::new(),
             permits: Arc::new(Semaphore::new(at_once)),
+            signs: AtomicU64::new(0),
             state: Mutex::default(),
         })
     }
@@ -221,6 +227,22 @@ impl Calls {
     /// Whether it takes a while until anything gets there, as far as is known.
     pub(super) fn is_far(&self) -> bool {
         self.far.load(Ordering::Relaxed)
+    }
+
+    /// How many signs of life there were.
+    pub(super) fn signs(&self) -> u64 {
+        self.signs.load(Ordering::Relaxed)
+    }
+
+    fn sign(&self) {
+        self.signs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The connection that the last call works with that is under way, or one that nobody uses.
+    pub(super) fn open(&self) -> Option<Arc<Connection>> {
+        let state = self.lock();
+        let used = state.running.values().rev().find_map(|ticket| ticket.clock().connection.clone());
+        used.or_else(|| state.free.last().cloned())
     }
 
     /// Notes how long a call takes that costs the node nothing.
@@ -254,7 +276,7 @@ impl Calls {
         T: Send + 'static,
         F: Fn(&Cx<'_>) -> Result<T, HostError> + Send + 'static,
     {
-        let permit = self.permit(ask.guest).await?;
+        let permit = if ask.beside { None } else { Some(self.permit(ask.guest).await?) };
         let ticket = Arc::new(Ticket::new(permit, ask.guest));
         let _desert = Desert(Arc::clone(&ticket));
         let id = self.admit(&ticket);
@@ -272,6 +294,9 @@ impl Calls {
                 }
                 () = tokio::time::sleep(TICK) => {
                     ticket.tell(ask.progress);
+                    if ticket.clock().phase == Phase::Opening && !connection::is_local(&self.uri) {
+                        self.sign();
+                    }
                     self.reap();
                     if let Some(error) = ticket.abandoned() {
                         return Err(error);
@@ -375,9 +400,15 @@ impl Calls {
             };
             ticket.use_connection(&connection, limit)?;
             let Some(connect) = connection.connect() else { return Err(own(ErrorKind::Unreachable, "the connection is closed")) };
+            if !used && !matches!(on, On::This(_)) {
+                self.sign();
+            }
             let result = job(&Cx { connect, connection: &connection, ticket, calls: self });
             // A daemon may have lost the one behind it that does networks or storage: its connection stands then, and is of no use.
             let usable = connection.usable() && !result.as_ref().is_err_and(|error| error.kind == ErrorKind::Unreachable);
+            if usable {
+                self.sign();
+            }
             if matches!(on, On::Any | On::Beside(_)) && usable {
                 self.lock().free.push(connection);
             }
@@ -445,12 +476,12 @@ impl Drop for Calls {
 }
 
 impl Ticket {
-    fn new(permit: OwnedSemaphorePermit, guest: bool) -> Self {
+    fn new(permit: Option<OwnedSemaphorePermit>, guest: bool) -> Self {
         let clock =
             Clock { phase: Phase::Queued, left_in: Phase::Queued, since: Instant::now(), limit: Duration::MAX, connection: None };
         Self {
             clock: Mutex::new(clock),
-            permit: Mutex::new(Some(permit)),
+            permit: Mutex::new(permit),
             guest,
             deserted: AtomicBool::new(false),
             done: AtomicU64::new(0),

@@ -39,6 +39,7 @@ pub(super) struct Listed {
 /// All domains.
 pub(super) fn list(cx: &Cx<'_>) -> Result<Vec<Listed>, HostError> {
     let all = cx.connect().list_all_domains(0).map_err(failed)?;
+    cx.alive();
     if all.is_empty() {
         return Ok(Vec::new());
     }

@@ -86,6 +86,14 @@ impl Host for LibvirtHost {
         act::act(&self.calls, op, progress).await
     }
 
+    fn signs(&self) -> u64 {
+        self.calls.signs()
+    }
+
+    async fn ping(&self) -> Result<(), HostError> {
+        read::ping(&self.calls).await
+    }
+
     fn events(&self) -> Events {
         self.watch.subscribe()
     }

@@ -26,6 +26,7 @@ pub(super) struct ListedVolume {
 /// All pools, and the volumes of those that run.
 pub(super) fn list(cx: &Cx<'_>) -> Result<(Vec<RawPool>, Vec<ListedVolume>), HostError> {
     let all = cx.connect().list_all_storage_pools(0).map_err(failed)?;
+    cx.alive();
     if all.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -11,7 +11,7 @@ use virt::error::Error;
 
 use super::calls::{Ask, Calls, Cx, On};
 use super::connection::Connection;
-use super::error::{At, translate};
+use super::error::{At, own, translate};
 use super::spread::{FEW, describe, spread};
 use super::{domains, networks, pools};
 use crate::host::{ErrorKind, HostError};
@@ -83,6 +83,13 @@ pub(super) async fn read(calls: &Arc<Calls>, scope: &Scope) -> Result<RawNode, H
     Ok(node)
 }
 
+/// Asks for what costs the node nothing, by a connection that is open: whoever waits for one to be opened waits already.
+pub(super) async fn ping(calls: &Arc<Calls>) -> Result<(), HostError> {
+    let connection = calls.open().ok_or_else(|| own(ErrorKind::Unreachable, "no connection to it is open"))?;
+    let ask = Ask { on: On::This(connection), beside: true, ..Ask::within(LIMIT) };
+    calls.call(ask, |cx| cx.connect().lib_version().map(drop).map_err(failed)).await
+}
+
 fn survey(cx: &Cx<'_>, scope: &Scope) -> Result<Survey, HostError> {
     let mut survey = Survey { connection: Some(cx.connection()), ..Survey::default() };
     match scope {
@@ -137,12 +144,14 @@ fn host(cx: &Cx<'_>) -> Result<RawHost, HostError> {
         let asked = Instant::now();
         let version = connect.lib_version().map_err(failed)?.into();
         times.push(asked.elapsed());
+        cx.alive();
         cx.took(&times);
         if !cx.is_far() || times.len() > DOUBTS {
             break version;
         }
     };
     let hostname = connect.hostname().map_err(failed)?;
+    cx.alive();
     let capabilities = connect.capabilities().map_err(failed)?;
     cx.alive();
     Ok(RawHost { hostname, libvirt_version, capabilities })
