@@ -209,7 +209,7 @@ fn hangs_in_the_first_look(set: &Set<'_>) {
         assert!(!set.proxy.never_came(), "moment {moment} of {planned}");
         set.others_are(&title, &answer.text);
         // One that hangs from the beginning.
-        given_up(&["plan"]).says("No changes");
+        given_up(&["plan"]).says("Nothing can be done.");
         given_up(&["get", "vm"]).says("vm-three");
         set.lab.signal("b", "-CONT");
         set.converges(&title);

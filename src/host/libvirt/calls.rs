@@ -604,4 +604,54 @@ mod tests {
         assert!(!Arc::ptr_eq(&any, &own));
         assert_eq!(calls.lock().free.len(), 1);
     }
+
+    #[tokio::test]
+    async fn what_is_at_something_long_answers_beside_it() {
+        let calls = Calls::new("test:///default");
+        let ping = super::super::read::ping;
+        assert_eq!(ping(&calls).await.unwrap_err().kind, ErrorKind::Unreachable, "nothing is opened for it");
+        let (goes_on, waits) = std::sync::mpsc::channel::<()>();
+        let waits = Mutex::new(waits);
+        let long = calls.call(Ask::within(Duration::from_secs(60)), move |_| {
+            let _ = waits.lock().unwrap().recv();
+            Ok(())
+        });
+        let pings = async {
+            while calls.open().is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            // It has all the places there are.
+            let before = calls.signs();
+            ping(&calls).await.unwrap();
+            assert!(calls.signs() > before);
+            let quiet = calls.signs();
+            tokio::time::sleep(2 * TICK).await;
+            assert_eq!(calls.signs(), quiet, "what gives no answer gives no sign");
+            goes_on.send(()).unwrap();
+        };
+        let (done, ()) = tokio::join!(long, pings);
+        done.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_way_over_a_network_gives_signs_while_it_is_opened_and_one_on_this_machine_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("libvirt-sock");
+        // Neither ever says anything.
+        let far = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let _near = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let far = Calls::new(&format!("test+tcp://127.0.0.1:{}/default", far.local_addr().unwrap().port()));
+        let near = Calls::new(&format!("test+unix:///default?socket={}", socket.display()));
+        let opens = async |calls: &Arc<Calls>| calls.call(Ask::within(OPEN), |_| Ok(())).await;
+        let signs = async {
+            while far.signs() < 3 {
+                tokio::time::sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            _ = opens(&far) => panic!("it can't be opened"),
+            _ = opens(&near) => panic!("it can't be opened"),
+            () = signs => assert_eq!(near.signs(), 0),
+        }
+    }
 }
