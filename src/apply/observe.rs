@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(nodes.reached(&needs("a")).await, ["a"]);
         assert_eq!(nodes.reached(&needs("b")).await, ["a", "b"]);
         // So it is with what is done there before it is read.
-        nodes.node("b").takes(Duration::from_secs(600));
+        nodes.node("b").takes(Duration::from_mins(10));
         nodes
             .node("b")
             .with(|state| state.pool_define("<pool type='dir'><name>p</name><target><path>/p</path></target></pool>").unwrap());

@@ -5,11 +5,11 @@ use std::fs;
 use super::run;
 use crate::checkout::{Place, node};
 
-const SET: &str = r#"apiVersion: jvp.dev/v1alpha1
+const SET: &str = r"apiVersion: jvp.dev/v1alpha1
 kind: Fleet
 metadata: {name: many}
 spec: {id: 6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10}
-"#;
+";
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 

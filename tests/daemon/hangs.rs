@@ -111,7 +111,7 @@ async fn a_node_that_was_slow_and_hangs_is_not_waited_for_as_long_as_a_slow_one(
     let began = tokio::time::Instant::now();
     bench.commit(&(second + &on("other", "third", "") + &on("host", "fourth", "")));
     bench.until(|bench| bench.runs("fourth")).await;
-    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     gate.open();
     bench.until(Bench::is_synced).await;
 }

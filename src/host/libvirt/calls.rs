@@ -612,7 +612,7 @@ mod tests {
         assert_eq!(ping(&calls).await.unwrap_err().kind, ErrorKind::Unreachable, "nothing is opened for it");
         let (goes_on, waits) = std::sync::mpsc::channel::<()>();
         let waits = Mutex::new(waits);
-        let long = calls.call(Ask::within(Duration::from_secs(60)), move |_| {
+        let long = calls.call(Ask::within(Duration::from_mins(1)), move |_| {
             let _ = waits.lock().unwrap().recv();
             Ok(())
         });
