@@ -135,11 +135,15 @@ pub(super) fn may_be_intended_early(action: &Action) -> bool {
 
 /// The entry of an action's object as it is from the intent on, where that is another one than before.
 pub(super) fn begun(action: &Action, world: &World) -> Option<Entry> {
-    if action.begins == Begins::default() {
+    // What is on record and made anew is not finished from here on, as what is made for the first time.
+    let anew = action.precondition == Precondition::Absent && action.op.word().ends_with("-define");
+    if action.begins == Begins::default() && !anew {
         return None;
     }
     let known = world.ledger.entry(&action.object)?;
-    Some(action.begins.begun(&known)).filter(|begun| *begun != known)
+    let mut begun = action.begins.begun(&known);
+    begun.unfinished |= anew;
+    Some(begun).filter(|begun| *begun != known)
 }
 
 /// What is taken back of [`begun`] where the effect didn't happen.
@@ -200,8 +204,10 @@ fn changes(action: &Action, world: &World) -> Vec<Change> {
         let mut entry = entry.clone();
         let known = world.ledger.entry(&entry.object);
         entry.date(known.as_ref(), || (world.clock)().to_string());
-        // Until its steps are all verified, an object that is made is not finished.
-        entry.unfinished = grow && (entry.unfinished || known.as_ref().is_none_or(|known| known.unfinished || known.rebuilt));
+        // Until its steps are all verified, an object that is made, or made anew, is not finished.
+        let made = action.precondition == Precondition::Absent;
+        let begun = known.as_ref().is_none_or(|known| known.unfinished || known.rebuilt);
+        entry.unfinished = grow && (entry.unfinished || begun || made);
         if grow && let Some(known) = known {
             let last: BTreeSet<String> = known.last.union(&entry.last).cloned().collect();
             entry.last = last;

@@ -69,6 +69,10 @@ fn uses(p: &Planner<'_>, user: &ObjectRef, used: &ObjectRef) -> bool {
     }
     match (used.kind, user.kind) {
         (Kind::StoragePool, _) | (Kind::Template, Kind::Volume | Kind::VirtualMachine) => true,
+        // Which networks a VM was on that no manifest has any more isn't told: it goes before all of its node.
+        (Kind::Network, Kind::VirtualMachine) if !p.desired.objects.contains_key(user) => {
+            p.entry(user).is_some_and(|entry| entry.node == used.node)
+        }
         _ => references(p, user).contains(used),
     }
 }

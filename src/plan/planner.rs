@@ -140,6 +140,10 @@ pub(super) struct Planner<'a> {
     pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
     /// Nodes on which nothing is done.
     pub(super) closed_nodes: BTreeSet<Name>,
+    /// Pools that this plan stops, be it to move them: what is in them is out of sight from then on.
+    pub(super) stopping: BTreeSet<ObjectRef>,
+    /// Pools that this plan starts.
+    pub(super) starting: BTreeSet<ObjectRef>,
 }
 
 impl<'a> Planner<'a> {
@@ -164,6 +168,8 @@ impl<'a> Planner<'a> {
             marks: Said::default(),
             rebuilds: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
+            stopping: BTreeSet::new(),
+            starting: BTreeSet::new(),
         }
     }
 
@@ -285,6 +291,10 @@ impl<'a> Planner<'a> {
 
     /// Says that an object can't be planned before another is done.
     pub(super) fn defer(&mut self, wanted: &Wanted, awaits: ObjectRef, until: String, expected: Verb, fields: Vec<FieldChange>) {
+        for path in self.half_made(&wanted.object) {
+            let message = format!("a run that broke off may have left {path} half made: then it is deleted and made again");
+            self.note(&wanted.object, "HalfMade", message);
+        }
         self.standing.insert(wanted.object.clone(), Standing::Deferred);
         self.plan.deferred.push(Deferred {
             object: wanted.object.clone(),
@@ -351,6 +361,12 @@ impl<'a> Planner<'a> {
     /// The pool that a reference means, where it is on the node.
     pub(super) fn pool(&self, name: &Name, node: &Name) -> Option<&'a PoolState> {
         self.node(node)?.pools.get(&self.libvirt_name(Kind::StoragePool, name, node))
+    }
+
+    /// The same where what is in it can be read, and goes on lying where it lies.
+    pub(super) fn open_pool(&self, name: &Name, node: &Name) -> Option<&'a PoolState> {
+        let pool = self.pool(name, node).filter(|pool| pool.active && pool.volumes.is_some())?;
+        (!self.stopping.contains(&ObjectRef::on(Kind::StoragePool, name.clone(), node))).then_some(pool)
     }
 
     /// The network that a reference means, where it is on the node.

@@ -1,5 +1,6 @@
 //! One planner a kind, and the table of them.
 
+mod closed_pool;
 mod hand;
 mod key_pair;
 mod network;

@@ -13,7 +13,7 @@ use crate::observe::{DomainState, NodeView, OffReason, PowerState};
 use crate::plan::diff::{Differences, compare};
 use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
-use crate::plan::planner::{Draft, Hold, Planner, Row};
+use crate::plan::planner::{Draft, Hold, Planner, Row, Standing};
 use crate::plan::record::entry_of;
 use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Precondition};
 use crate::resolve::{Wanted, claim};
@@ -71,7 +71,18 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
                     .when(Precondition::Domain { uuid, running: false })
                     .expect(Expect::Matches { uuid, leaves: BTreeMap::new(), disks: BTreeMap::new() }),
             );
+            let other_writer = domain.doc.mark.as_ref().map(|mark| mark.writer);
+            let other_writer = other_writer.filter(|other| *other != p.policy.writer && !other.is_nil());
+            if p.refuse_writer(wanted, other_writer) {
+                return;
+            }
             p.commit(row);
+            // What else is to be done, as its start, is done under its own name again.
+            if let Some(mark) = &domain.doc.mark {
+                p.marks.insert(wanted.object.clone(), mark.clone());
+            }
+            let renamed = DomainState { name: wanted.libvirt_name.clone(), ..domain.clone() };
+            update(p, wanted, spec, node, &renamed, other_writer);
         }
         Verdict::Undefined { uuid } => {
             let Some(domain) = p.index.domain(node, uuid) else { return };
@@ -122,7 +133,7 @@ fn elsewhere(p: &mut Planner<'_>, wanted: &Wanted, node: &Name) -> bool {
     });
     if let Some(other) = other {
         p.note(&wanted.object, "Elsewhere", format!("it stands on Node/{other}, not on Node/{node}: nothing is done"));
-        p.standing.insert(wanted.object.clone(), crate::plan::planner::Standing::Blocked);
+        p.standing.insert(wanted.object.clone(), Standing::Blocked);
         return true;
     }
     p.refuse_new_node(wanted, node)
@@ -291,7 +302,10 @@ fn update(
         change.fields.extend(fragment.fields);
     }
 
-    let reservations = vm_address::reserved(p, wanted, spec, node, Some(domain));
+    let reservations = match vm_address::reserved(p, wanted, spec, node, Some(domain)) {
+        Ok(reservations) => reservations,
+        Err(why) => return vm_create::stop(p, wanted, why, sides.inactive.shown()),
+    };
     let mut settled = entry_of(p, wanted, Some(domain.uuid));
     settled.last.extend(fragment.paths.iter().cloned());
     settled.reservations = reservations.settled;
@@ -317,6 +331,12 @@ fn update(
     for reference in wanted.references.iter().filter(|reference| reference.path.starts_with("/disks/")) {
         row.needs.extend(p.standing_of(&reference.object).unwrap_or_default());
     }
+    // What it is to lose grows through it before.
+    let loses = domain.live.iter().flat_map(|live| live.disks.iter()).filter_map(|disk| disk.source.as_deref());
+    for held in loses.flat_map(|path| p.index.recorded_at(node, path)) {
+        row.needs.extend(p.standing_of(&held.object).unwrap_or_default());
+    }
+    row.needs.extend(reservations.needs);
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
@@ -332,7 +352,13 @@ fn update(
     if due && row.fields.is_empty() {
         row.reason = "a run broke off before its mark told what was done".into();
     }
-    define(p, wanted, domain, &sides, change, (new_mark, due), &mut row);
+    // The mark of an adoption is written before its volumes are made, and can't name these.
+    let adopted = matches!(p.standing.get(&wanted.object), Some(Standing::Ready(ids)) if !ids.is_empty());
+    let unnamed = adopted && mark.is_some_and(|mark| mark.volumes != new_mark.volumes);
+    if unnamed && row.fields.is_empty() {
+        row.reason = "its mark is to name the volumes that are made for it".into();
+    }
+    define(p, wanted, domain, &sides, change, (new_mark, due || unnamed), &mut row);
     let changed = row.drafts.len();
     vm_power::notes(p, wanted, spec, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
@@ -464,5 +490,5 @@ fn refuse_family(p: &mut Planner<'_>, wanted: &Wanted, found: &Differences) -> b
 /// A difference that is none: the disk's volume is being made again under the same path.
 fn is_created_later(p: &Planner<'_>, wanted: &Wanted, path: &str) -> bool {
     let Some(reference) = wanted.reference(path) else { return false };
-    matches!(p.standing.get(reference), Some(crate::plan::planner::Standing::Deferred))
+    matches!(p.standing.get(reference), Some(Standing::Deferred))
 }
