@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::world::{Broke, Step, World, run};
 use crate::world_made::world;
+use crate::world_parts::Parts;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
@@ -140,6 +141,7 @@ fn a_random_world_keeps_all_promises() {
     let next = AtomicU64::new(numbers.start);
     let wrong = Mutex::new(Vec::new());
     let sums = Mutex::new([0_u64; 4]);
+    let parts = Mutex::new(Parts::default());
     let work = || {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -147,6 +149,7 @@ fn a_random_world_keeps_all_promises() {
                 break;
             }
             let world = world(seed, number);
+            parts.lock().unwrap().see(&world);
             match tried(&world) {
                 Ok(told) => {
                     let mut sums = sums.lock().unwrap();
@@ -176,6 +179,9 @@ fn a_random_world_keeps_all_promises() {
             worlds < 100 || (applied > 5 * refused && broke * 5 > worlds),
             "{applied} applies, {refused} refused, {broke} broke"
         );
+        if seed == 1 && worlds >= 2000 {
+            parts.into_inner().unwrap().are_all();
+        }
         return;
     }
     for (number, world, broke) in &wrong {
