@@ -9,6 +9,8 @@ mod away;
 mod conditions;
 #[path = "daemon/guests.rs"]
 mod guests;
+#[path = "daemon/hands.rs"]
+mod hands;
 #[path = "daemon/hangs.rs"]
 mod hangs;
 #[path = "daemon/newest.rs"]
@@ -21,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jvp::daemon::{Ask, Asks, Daemon, News, Options, Revision, Shared, Summary, Supply, Tree};
+use jvp::daemon::{Ask, Asks, Claims, Daemon, Hold, News, Options, Revision, Shared, Summary, Supply, Tree};
 use jvp::diag;
 use jvp::host::fake::{FakeConnector, FakeHost, How, State, When};
 use jvp::host::{Connector, Hint};
@@ -568,19 +570,6 @@ async fn once_ends_when_nothing_is_left_that_can_be_done() {
     let summary = tokio::time::timeout(Duration::from_mins(5), work.task).await.unwrap().unwrap();
     assert_eq!(summary.out_of_sync, 1);
     assert!(bench.runs("good"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_begun_while_a_hand_is_at_work() {
-    let bench = Bench::new().begun(&vm("web", "")).await;
-    let (answer, paused) = oneshot::channel();
-    assert!(bench.work().asks.ask(Ask::Pause(answer)).await);
-    let token = paused.await.unwrap();
-    bench.destroy("web");
-    bench.pass(600).await;
-    assert!(!bench.runs("web"));
-    drop(token);
-    bench.until(|bench| bench.runs("web")).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,6 +41,9 @@ fn advice(error: &HostError) -> &'static str {
     }
 }
 
+/// A node that gives no answer for so long is named, so that whoever waits knows what for.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// Reads all hosts.
 pub async fn observe(hosts: &BTreeMap<Name, Arc<dyn Host>>, scope: &Scope) -> Observed {
     observe_again(hosts, scope, None).await
@@ -64,6 +67,8 @@ pub struct Patience {
     pub doubted: BTreeSet<Name>,
     /// Nodes that are being read still, for a look before: they are left out.
     pub late: BTreeSet<Name>,
+    /// Nodes that are waited for to the end.
+    pub needed: BTreeSet<Name>,
 }
 
 impl Patience {
@@ -143,11 +148,23 @@ pub(super) async fn observe_in_time(
     drop(answer);
     let mut observed = Observed::default();
     // As long as nobody answered, nobody is held up.
-    let mut slowest = None;
+    let (mut slowest, mut said) = (None, false);
     while !open.is_empty() {
-        let end =
-            patience.zip(slowest).map(|(patience, slowest)| began + patience.after(slowest, open.is_subset(&patience.doubted)));
+        let end = patience
+            .zip(slowest)
+            .filter(|(patience, _)| open.is_disjoint(&patience.needed))
+            .map(|(patience, slowest)| began + patience.after(slowest, open.is_subset(&patience.doubted)));
         let answered = match end {
+            None if !said => match timeout_at(began + SILENCE, answers.recv()).await {
+                Ok(answered) => answered,
+                Err(_) => {
+                    said = true;
+                    for node in &open {
+                        tracing::warn!(%node, "it gives no answer yet, and is waited for");
+                    }
+                    continue;
+                }
+            },
             None => answers.recv().await,
             Some(end) => match timeout_at(end, answers.recv()).await {
                 Ok(answered) => answered,
@@ -173,4 +190,33 @@ pub(super) async fn observe_in_time(
         observed.nodes.entry(name.clone()).or_insert_with(view);
     }
     Sight { observed, slowest: slowest.unwrap_or_default(), late: Late { nodes: open, answers } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::fake::{FakeConnector, Gate};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_hangs_is_waited_for_by_those_that_need_it_only() {
+        let connector = FakeConnector::new();
+        let name = |name: &str| -> Name { name.parse().unwrap() };
+        let hosts: BTreeMap<Name, Arc<dyn Host>> =
+            ["a", "b"].map(|node| (name(node), Arc::new(connector.node(node)) as Arc<dyn Host>)).into();
+        let gate = Gate::new();
+        connector.node("b").freeze(&gate);
+        let look = async |needed: &str| {
+            let patience = Patience { needed: [name(needed)].into(), ..Patience::default() };
+            observe_in_time(&hosts, &Scope::Everything, None, Some(&patience), &|_, _| None).await.observed
+        };
+        let observed = look("a").await;
+        assert!(observed.node(&name("a")).is_some() && observed.node(&name("b")).is_none());
+        let hour = tokio::time::timeout(Duration::from_hours(1), look("b"));
+        assert!(hour.await.is_err());
+        let waits = look("b");
+        tokio::pin!(waits);
+        assert!(tokio::time::timeout(Duration::from_mins(1), &mut waits).await.is_err());
+        gate.open();
+        assert!(waits.await.node(&name("b")).is_some());
+    }
 }

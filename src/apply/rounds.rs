@@ -87,6 +87,8 @@ pub struct Rounds {
     id: String,
     seen: Seen,
     plan: Plan,
+    /// The objects of which anything is settled here; none: all of them.
+    ours: Option<BTreeSet<ObjectRef>>,
     /// What the plans so far were said to be about, with where it is.
     named: BTreeMap<ObjectRef, Option<Name>>,
     /// The nodes on which something waits for another round.
@@ -111,6 +113,7 @@ impl Rounds {
             id,
             seen,
             plan: Plan::default(),
+            ours: None,
             named: BTreeMap::new(),
             turns: BTreeMap::new(),
             unsettled: BTreeSet::new(),
@@ -136,6 +139,16 @@ impl Rounds {
         rounds.unsettled = unsettled(&plan);
         rounds.plan = plan;
         rounds
+    }
+
+    /// Where others work beside it: settles these objects only.
+    #[must_use]
+    pub fn among(self, ours: Option<BTreeSet<ObjectRef>>) -> Self {
+        Self { ours, ..self }
+    }
+
+    fn is_ours(&self, object: &ObjectRef) -> bool {
+        self.ours.as_ref().is_none_or(|ours| ours.contains(object))
     }
 
     fn name(&mut self, plan: &Plan) {
@@ -205,7 +218,7 @@ impl Rounds {
         halted: &watch::Receiver<Halt>,
         sink: &Sink,
     ) -> Result<(), O::Error> {
-        settle(&self.world.ledger, self.world.clock, &self.seen, &self.plan, &|_, _| true)?;
+        settle(&self.world.ledger, self.world.clock, &self.seen, &self.plan, &|object, _| self.is_ours(object))?;
         outlook.recorded()?;
         let mut walk = Walk::new(self.world.clone(), self.id.clone(), parallelism, sink.clone());
         walk.add(&self.plan, &|_| false);
@@ -318,7 +331,9 @@ impl Rounds {
         }
         self.name(&next);
         let busy = walk.busy();
-        let among = |object: &ObjectRef, on: Option<&Name>| on.is_none_or(|on| *on == node) && !busy.contains(object);
+        let among = |object: &ObjectRef, on: Option<&Name>| {
+            self.is_ours(object) && on.is_none_or(|on| *on == node) && !busy.contains(object)
+        };
         settle(&self.world.ledger, self.world.clock, &self.seen, &next, &among)?;
         outlook.recorded()?;
         self.unsettled.remove(&Some(node.clone()));
@@ -346,10 +361,18 @@ impl Rounds {
         if !self.failures.is_empty() || !self.skipped.is_empty() {
             return Ok(false);
         }
-        if !self.unsettled.is_empty() || !self.world.ledger.open_intents().is_empty() {
-            self.seen = outlook.seen(outlook.observe(None).await)?;
+        // Only where something was done: a node that hangs holds nobody up that had nothing to do there.
+        let open = self.world.ledger.open_intents().into_iter().filter(|intent| self.is_ours(&intent.object));
+        let there: BTreeSet<Option<Name>> = self.unsettled.iter().cloned().chain(open.map(|intent| intent.node)).collect();
+        if !there.is_empty() {
+            let looks = there.iter().flatten().map(|node| outlook.observe(Some(node)));
+            let looked = futures_util::future::join_all(looks).await;
+            let mut all = std::mem::take(&mut self.seen.observed);
+            all.nodes.extend(looked.into_iter().flat_map(|observed| observed.nodes));
+            self.seen = outlook.seen(all)?;
             let after = outlook.plan(&self.seen, None);
-            settle(&self.world.ledger, self.world.clock, &self.seen, &after, &|_, _| true)?;
+            let among = |object: &ObjectRef, on: Option<&Name>| self.is_ours(object) && there.contains(&on.cloned());
+            settle(&self.world.ledger, self.world.clock, &self.seen, &after, &among)?;
         }
         Ok(true)
     }

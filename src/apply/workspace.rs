@@ -53,8 +53,11 @@ impl Workspace {
     }
 
     /// Looks at every node side by side, and at what is known of sources; makes the inventory whole from the marks.
-    pub async fn look(&self, scope: &Scope, inventory: Owned) -> Result<Seen, GatherError> {
-        self.seen(observe_again(&self.hosts, scope, None).await, inventory)
+    /// Where only some nodes are needed, the others are waited for as long as those take and a moment.
+    pub async fn look(&self, scope: &Scope, inventory: Owned, needed: Option<&BTreeSet<Name>>) -> Result<Seen, GatherError> {
+        let patience = needed.map(|needed| Patience { needed: needed.clone(), ..Patience::default() });
+        let sight = observe_in_time(&self.hosts, scope, None, patience.as_ref(), &|_, _| None).await;
+        self.seen(sight.observed, inventory)
     }
 
     /// Reads every node side by side, with so much patience and after what is to be done there first, by one who knows what there was

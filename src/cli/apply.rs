@@ -42,8 +42,8 @@ async fn carried_out(args: &ApplyArgs, global: &Global, out: &Arc<Out>) -> Resul
     carry_out(
         session,
         global,
-        |session, seen| {
-            let targets = targets(session, &seen.owned, &args.choice)?;
+        |session, owned| {
+            let targets = targets(session, owned, &args.choice)?;
             session.pruned(session.policy(Mode::Apply, given.clone(), targets), args.prune)
         },
         &manner,
@@ -60,10 +60,10 @@ pub(super) async fn adopt(args: &AdoptArgs, global: &Global, out: &Arc<Out>) -> 
     carry_out(
         session,
         global,
-        |session, seen| {
+        |session, owned| {
             let mut objects = BTreeSet::new();
             for text in &args.objects {
-                let found = session.objects(text, &seen.owned)?;
+                let found = session.objects(text, owned)?;
                 objects.extend(found.into_iter().filter(|object| session.desired.objects.contains_key(object)));
             }
             if objects.is_empty() {
@@ -86,14 +86,14 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
     carry_out(
         session,
         global,
-        |session, seen| {
+        |session, owned| {
             let mut objects: BTreeSet<ObjectRef> = BTreeSet::new();
             if let Some(selector) = &args.selector {
                 // What comes with another object bears no labels of its own.
                 let labels = session.desired.objects.values().filter(|wanted| wanted.implied_by.is_none());
                 let labels = labels.map(|wanted| (&wanted.object, &wanted.labels));
                 let comes_with = |entry: &Entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.is_some());
-                let known = seen.owned.entries.values().filter(|entry| !entry.released && !comes_with(entry));
+                let known = owned.entries.values().filter(|entry| !entry.released && !comes_with(entry));
                 let known = known.map(|entry| (&entry.object, &entry.labels));
                 objects.extend(selected(selector, labels.chain(known))?);
             } else if args.objects.is_empty() {
@@ -102,7 +102,7 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
                 objects.extend(declared.cloned());
             }
             for text in &args.objects {
-                objects.extend(session.objects(text, &seen.owned)?);
+                objects.extend(session.objects(text, owned)?);
             }
             // A pool takes the implied one of its templates along.
             let implied: Vec<ObjectRef> = objects
@@ -112,7 +112,7 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
                     let name = crate::resolve::templates_pool(&object.name)?;
                     Some(ObjectRef { kind: Kind::StoragePool, name, node: object.node.clone() })
                 })
-                .filter(|object| session.desired.objects.contains_key(object) || seen.owned.entries.contains_key(object))
+                .filter(|object| session.desired.objects.contains_key(object) || owned.entries.contains_key(object))
                 .collect();
             objects.extend(implied);
             Ok(session.policy(Mode::Delete { objects, with_data: args.with_data }, given.clone(), None))
@@ -137,10 +137,10 @@ pub(super) async fn vm(args: &PowerArgs, what: PowerAct, global: &Global, out: &
     carry_out(
         session,
         global,
-        |session, seen| {
+        |session, owned| {
             let mut objects = BTreeSet::new();
             for name in &names {
-                objects.extend(session.objects(name, &seen.owned)?);
+                objects.extend(session.objects(name, owned)?);
             }
             Ok(session.policy(Mode::Power { objects, what }, given.clone(), None))
         },

@@ -12,10 +12,9 @@ use super::exit::Exit;
 use super::output::Out;
 use super::run::{Manner, carry_out};
 use super::session::{Session, consents};
-use crate::apply::Seen;
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{Observed, Scope};
-use crate::plan::{Mode, PowerAct, libvirt_name};
+use crate::plan::{Mode, Owned, PowerAct, libvirt_name};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NetworkCommand {
@@ -86,10 +85,10 @@ fn qualified(kind: Kind, name: &str) -> String {
 }
 
 /// The objects that names mean, all of one kind.
-fn objects(kind: Kind, names: &[String], session: &Session, seen: &Seen) -> Result<BTreeSet<ObjectRef>, CommandError> {
+fn objects(kind: Kind, names: &[String], session: &Session, owned: &Owned) -> Result<BTreeSet<ObjectRef>, CommandError> {
     let mut objects = BTreeSet::new();
     for name in names {
-        let found = session.objects(&qualified(kind, name), &seen.owned)?;
+        let found = session.objects(&qualified(kind, name), owned)?;
         if let Some(other) = found.iter().find(|object| object.kind != kind) {
             return Err(CommandError::new(Exit::Usage, format!("{other} is no {kind}")));
         }
@@ -105,8 +104,8 @@ async fn by_hand(kind: Kind, args: &HandArgs, what: PowerAct, global: &Global, o
     carry_out(
         session,
         global,
-        |session, seen| {
-            let objects = objects(kind, &args.names, session, seen)?;
+        |session, owned| {
+            let objects = objects(kind, &args.names, session, owned)?;
             Ok(session.policy(Mode::Power { objects, what }, given.clone(), None))
         },
         &manner,
@@ -118,7 +117,7 @@ async fn by_hand(kind: Kind, args: &HandArgs, what: PowerAct, global: &Global, o
 async fn leases(args: &LeasesArgs, global: &Global, out: &Arc<Out>) -> Result<Exit, CommandError> {
     let session = Session::open_or_bare(&args.files, global, out)?;
     let seen = session.look(&Scope::WithGuests, out).await?;
-    let mut wanted = objects(Kind::Network, &args.names, &session, &seen)?;
+    let mut wanted = objects(Kind::Network, &args.names, &session, &seen.owned)?;
     if args.names.is_empty() {
         let all = session.desired.objects.keys().chain(seen.owned.entries.keys());
         wanted.extend(all.filter(|object| object.kind == Kind::Network).cloned());

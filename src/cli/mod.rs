@@ -112,7 +112,7 @@ fn dispatch(cli: &Cli, out: &Arc<Out>) -> u8 {
         }
         Command::Status(args) => daemon::status(args, global, out),
         Command::Events(args) => daemon::events(args, global, out),
-        Command::Suspend(args) => suspend::suspend(args, global, out),
+        Command::Suspend(args) => runtime(suspend::suspend(args, global, out)),
         Command::Resume(args) => suspend::resume(args, global, out),
         Command::Plan(args) => runtime(plan::plan(args, global, out)),
         Command::Apply(args) => runtime(apply::apply(args, global, out)),

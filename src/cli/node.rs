@@ -5,6 +5,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::session::{Session, now};
+use crate::daemon::Claims;
 use crate::name::Name;
 use crate::observe::{NodeState, Scope};
 use crate::plan::NodeRecord;
@@ -16,6 +17,9 @@ pub(super) async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Re
         args.name.parse().map_err(|error: crate::name::InvalidValue| CommandError::new(Exit::Usage, error.to_string()))?;
     session.lock(global, out)?;
     let Some(ledger) = session.ledger() else { return Ok(Exit::Error) };
+    let there = ledger.owned().entries.into_iter().filter(|(_, entry)| entry.node.as_ref() == Some(&name));
+    let own = there.map(|(object, _)| object).collect();
+    session.is_clear(Claims { own, ..Claims::default() }, out).await?;
     match command {
         NodeCommand::Accept(_) => {
             let Some(host) = session.hosts.get(&name) else {

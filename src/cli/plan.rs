@@ -6,20 +6,21 @@ use super::exit::Exit;
 use super::output::Out;
 use super::run::judge;
 use super::session::{Session, consents, targets};
-use crate::observe::Scope;
 use crate::plan::schema::PlanDocument;
-use crate::plan::{Mode, render};
+use crate::plan::{Mode, Owned, render};
 
 pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let session = Session::open(&args.files, global, out)?;
-    let mut seen = session.look(&Scope::Everything, out).await?;
+    let given = consents(&args.consents)?;
+    let make_policy = |session: &Session, owned: &Owned| {
+        let targets = targets(session, owned, &args.choice)?;
+        session.pruned(session.policy(Mode::Apply, given.clone(), targets), args.prune)
+    };
+    let (mut seen, mut policy) = session.look_for(make_policy, out).await?;
     if args.refresh {
         session.refresh_pools(&seen, out).await;
-        seen = session.look(&Scope::Everything, out).await?;
+        (seen, policy) = session.look_for(make_policy, out).await?;
     }
-    let targets = targets(&session, &seen.owned, &args.choice)?;
-    let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
-    let policy = session.pruned(policy, args.prune)?;
     let plan = session.plan(&seen, &policy);
     match args.output {
         PlanFormat::Text => out.print(&render(&plan, out.colour)),
@@ -45,9 +46,12 @@ pub(super) async fn plan(args: &PlanArgs, global: &Global, out: &Out) -> Result<
 
 pub(super) async fn diff(args: &DiffArgs, global: &Global, out: &Out) -> Result<u8, CommandError> {
     let session = Session::open(&args.files, global, out)?;
-    let seen = session.look(&Scope::Everything, out).await?;
-    let targets = targets(&session, &seen.owned, &args.choice)?;
-    let policy = session.policy(Mode::Apply, consents(&args.consents)?, targets);
+    let given = consents(&args.consents)?;
+    let make_policy = |session: &Session, owned: &Owned| {
+        let targets = targets(session, owned, &args.choice)?;
+        Ok(session.policy(Mode::Apply, given.clone(), targets))
+    };
+    let (seen, policy) = session.look_for(make_policy, out).await?;
     let plan = session.plan(&seen, &policy);
     let text = super::difference::render(&plan, &seen, args.show_xml, out.colour);
     out.print(&text);

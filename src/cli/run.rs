@@ -13,9 +13,10 @@ use super::output::Out;
 use super::session::{Held, Session, now};
 use crate::apply::progress::Sink;
 use crate::apply::{End, FailureKind, Halt, Outlook, Rounds, Seen, World, refresh, settle, write_metadata};
+use crate::daemon::Claims;
 use crate::name::{Name, ObjectRef};
-use crate::observe::{Observed, Scope};
-use crate::plan::{Data, Mode, Plan, Policy, RefusalKind, render};
+use crate::observe::Observed;
+use crate::plan::{Data, Mode, Owned, Plan, Policy, RefusalKind, render};
 
 /// How a plan is to be carried out.
 pub(super) struct Manner {
@@ -45,7 +46,7 @@ pub(super) fn judge(plan: &Plan) -> Exit {
 pub(super) async fn carry_out(
     mut session: Session,
     global: &Global,
-    make_policy: impl Fn(&Session, &Seen) -> Result<Policy, CommandError>,
+    make_policy: impl Fn(&Session, &Owned) -> Result<Policy, CommandError>,
     manner: &Manner,
     out: &Arc<Out>,
 ) -> Result<Exit, CommandError> {
@@ -53,14 +54,7 @@ pub(super) async fn carry_out(
     if !manner.dry_run && !through {
         session.lock(global, out)?;
     }
-    let mut seen = session.look(&Scope::Everything, out).await?;
-    let policy = make_policy(&session, &seen)?;
-    let mut plan = session.plan(&seen, &policy);
-    if !manner.dry_run && refresh(&session.hosts, &plan).await {
-        // What lay in these pools without libvirt's knowledge is known now, and the guards look again.
-        seen = session.look(&Scope::Everything, out).await?;
-        plan = session.plan(&seen, &policy);
-    }
+    let Basis { seen, policy, plan } = basis(&session, &make_policy, manner, out).await?;
     session.publish()?;
     if plan.is_empty() && plan.refusals.is_empty() && matches!(policy.mode, Mode::Delete { .. }) {
         out.print("Nothing is to be deleted: none of it is ours.\n");
@@ -88,7 +82,8 @@ pub(super) async fn carry_out(
         return Ok(exit);
     }
     if plan.is_empty() {
-        if let Some(ledger) = session.ledger() {
+        // A daemon settles what it looks at itself.
+        if let Some(ledger) = session.ledger().filter(|_| !session.is_beside()) {
             settle(&ledger, now, &seen, &plan, &|_, _| true)?;
         }
         session.close()?;
@@ -109,6 +104,47 @@ pub(super) async fn carry_out(
     exit = exit.or(result?);
     session.close()?;
     Ok(exit)
+}
+
+/// What a command does, and what that was decided from.
+struct Basis {
+    seen: Seen,
+    policy: Policy,
+    plan: Plan,
+}
+
+/// Times that a command plans anew since something that concerns it was done beside it.
+const TRIES: u32 = 10;
+
+/// Looks and plans, until nothing that concerns the plan is in hand beside it.
+async fn basis(
+    session: &Session,
+    make_policy: &impl Fn(&Session, &Owned) -> Result<Policy, CommandError>,
+    manner: &Manner,
+    out: &Out,
+) -> Result<Basis, CommandError> {
+    let claims = |plan: &Plan, seen: &Seen| Claims::of_plan(plan, &session.desired, &seen.owned);
+    for _ in 0..TRIES {
+        let (seen, policy) = session.look_for(make_policy, out).await?;
+        let plan = session.plan(&seen, &policy);
+        if manner.dry_run {
+            return Ok(Basis { seen, policy, plan });
+        }
+        if !session.is_clear(claims(&plan, &seen), out).await? {
+            continue;
+        }
+        if !refresh(&session.hosts, &plan).await {
+            return Ok(Basis { seen, policy, plan });
+        }
+        // What lay in these pools without libvirt's knowledge is known now, and the guards look again.
+        let (seen, policy) = session.look_for(make_policy, out).await?;
+        let plan = session.plan(&seen, &policy);
+        if session.is_clear(claims(&plan, &seen), out).await? {
+            return Ok(Basis { seen, policy, plan });
+        }
+    }
+    Err(CommandError::new(Exit::Error, "what it concerns is changed all the time, so nothing was done")
+        .help("see what the daemon does: jvp status, jvp events"))
 }
 
 /// Asks before anything is done. Each destructive line is confirmed by the object's name.
@@ -140,7 +176,8 @@ async fn rounds(
     out: &Arc<Out>,
 ) -> Result<Exit, CommandError> {
     let outlook = Looking { session, policy, out };
-    let mut rounds = Rounds::new(world(session)?, now().as_millisecond().to_string(), seen, plan);
+    let ours = session.narrow(Claims::of_plan(&plan, &session.desired, &seen.owned)).await;
+    let mut rounds = Rounds::new(world(session)?, now().as_millisecond().to_string(), seen, plan).among(ours);
     let (sink, bars) = super::progress::sink(out);
     let carried = rounds.carry_out(&outlook, manner.parallelism, halted, &sink).await;
     drop::<Sink>(sink);

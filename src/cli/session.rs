@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{Choice, ConsentArgs, Files, Global};
@@ -9,6 +10,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use crate::apply::{Seen, Workspace};
+use crate::daemon::{Claims, Place};
 use crate::diag::{self, Code};
 use crate::host::libvirt::LibvirtConnector;
 use crate::host::{Connector, NoProgress};
@@ -25,8 +27,8 @@ pub(super) struct Session {
     /// Whether the Fleet's id was written in the manifests.
     pub fleet_declared: bool,
     store: Option<Store>,
-    /// Whether the ledger is the daemon's that this runs in.
-    borrowed: bool,
+    /// The place beside the runs of the daemon whose ledger this is; none where it is this command's own.
+    place: Option<Arc<Place>>,
     /// Whether a daemon has just published its inventory.
     fresh: bool,
     lock_timeout: Duration,
@@ -138,7 +140,7 @@ impl Session {
             workspace,
             fleet_declared,
             store: None,
-            borrowed: matches!(global.held, Held::Here { .. }),
+            place: place(global),
             fresh: is_fresh(global),
             lock_timeout: patience(global),
         })
@@ -184,10 +186,39 @@ impl Session {
     pub(super) fn close(mut self) -> Result<(), CommandError> {
         match self.store.take() {
             // A daemon goes on with it.
-            Some(store) if self.borrowed => Ok(store.publish()?),
+            Some(store) if self.place.is_some() => Ok(store.publish()?),
             Some(store) => Ok(store.close()?),
             None => Ok(()),
         }
+    }
+
+    /// Whether nothing that concerns this is in hand beside it. Where something is, it waits until nothing is: what was seen is old then.
+    pub(super) async fn is_clear(&self, claims: Claims, out: &Out) -> Result<bool, CommandError> {
+        let Some(place) = &self.place else { return Ok(true) };
+        let busy: Vec<String> = place.in_hand(&claims).iter().map(ToString::to_string).collect();
+        if busy.is_empty() {
+            return Ok(true);
+        }
+        out.say(&format!("waiting for what the daemon has in hand: {}\n", busy.join(", ")));
+        let held = tokio::select! {
+            held = place.hold(claims) => held,
+            () = out.deserted() => false,
+        };
+        if held { Ok(false) } else { Err(CommandError::new(Exit::Error, "the daemon ends; nothing was done")) }
+    }
+
+    /// Does no more than this, so that whatever else is to be done beside it goes on. Tells what of the ledger it may settle then; none
+    /// where that is all.
+    pub(super) async fn narrow(&self, claims: Claims) -> Option<BTreeSet<ObjectRef>> {
+        let place = self.place.as_ref()?;
+        let own = claims.own.clone();
+        place.narrow(claims).await;
+        Some(own)
+    }
+
+    /// Whether a daemon goes on with the ledger.
+    pub(super) fn is_beside(&self) -> bool {
+        self.place.is_some()
     }
 
     /// The inventory: from the ledger where it is held, else from the published copy.
@@ -200,7 +231,21 @@ impl Session {
 
     /// Looks: at every node side by side, at the inventory, and at what is known of sources.
     pub(super) async fn look(&self, scope: &Scope, out: &Out) -> Result<Seen, CommandError> {
-        Ok(self.workspace.look(scope, self.owned(out)?).await?)
+        Ok(self.workspace.look(scope, self.owned(out)?, None).await?)
+    }
+
+    /// Looks as a command needs it, and tells what that is to do: a node that it has nothing to do with may hang.
+    pub(super) async fn look_for(
+        &self,
+        make_policy: impl Fn(&Self, &Owned) -> Result<Policy, CommandError>,
+        out: &Out,
+    ) -> Result<(Seen, Policy), CommandError> {
+        let owned = self.owned(out)?;
+        // What the inventory doesn't tell, the marks may.
+        let needed = make_policy(self, &owned).ok().and_then(|policy| policy.nodes(&self.desired, &owned));
+        let seen = self.workspace.look(&Scope::Everything, owned, needed.as_ref()).await?;
+        let policy = make_policy(self, &seen.owned)?;
+        Ok((seen, policy))
     }
 
     /// Has libvirt look into the running pools of the manifests again. What can't be refreshed is said.
@@ -278,6 +323,8 @@ pub(super) enum Held {
         store: Store,
         /// Who asks.
         who: String,
+        /// Where this is done beside the daemon's runs.
+        place: Arc<Place>,
     },
     /// That of a daemon beside: what is asked is handed to it, once it was shown and said yes to.
     There,
@@ -293,6 +340,13 @@ impl std::fmt::Debug for Held {
             Self::There => "There",
             Self::Fresh => "Fresh",
         })
+    }
+}
+
+fn place(global: &Global) -> Option<Arc<Place>> {
+    match &global.held {
+        Held::Here { place, .. } => Some(place.clone()),
+        _ => None,
     }
 }
 

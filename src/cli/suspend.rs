@@ -9,6 +9,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::output::Out;
 use super::session::{Held, Session, now};
+use crate::daemon::Claims;
 use crate::name::{Kind, ObjectRef};
 use crate::plan::{Owned, Suspension};
 
@@ -36,14 +37,15 @@ pub(super) struct SuspendArgs {
     pub files: Files,
 }
 
-pub(super) fn suspend(args: &SuspendArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
+pub(super) async fn suspend(args: &SuspendArgs, global: &Global, out: &Out) -> Result<Exit, CommandError> {
     let (session, owned) = open(args, global, out)?;
+    let objects = chosen(args, &session, &owned, false)?;
+    // Once it is said that nothing is done to them, nothing is.
+    session.is_clear(Claims { own: objects.clone(), ..Claims::default() }, out).await?;
     let Some(ledger) = session.ledger() else { return Err(not_held()) };
     let (at, by) = (now().to_string(), asks(global));
-    let suspended: Vec<Suspension> = chosen(args, &session, &owned, false)?
-        .into_iter()
-        .map(|object| Suspension { object, since: at.clone(), by: by.clone(), reason: args.reason.clone() })
-        .collect();
+    let suspension = |object| Suspension { object, since: at.clone(), by: by.clone(), reason: args.reason.clone() };
+    let suspended: Vec<Suspension> = objects.into_iter().map(suspension).collect();
     ledger.suspend(suspended.clone())?;
     for suspension in &suspended {
         let before = if owned.suspended.contains_key(&suspension.object) { " again" } else { "" };

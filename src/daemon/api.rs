@@ -28,7 +28,9 @@ use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, oneshot};
 
+use super::claims::Claims;
 use super::engine::{Ask, Asks};
+use super::place::Place;
 use super::view::Shared;
 use crate::name::ObjectRef;
 use crate::store::Store;
@@ -63,11 +65,12 @@ pub enum Piece {
     Exit(u8),
 }
 
-/// Carries commands out. The daemon begins nothing meanwhile.
+/// Carries commands out.
 #[async_trait]
 pub trait Hand: Send + Sync {
-    /// Carries one out and tells what it prints. Whoever listens may go away: then it ends after the steps in flight.
-    async fn run(&self, command: Command, tell: mpsc::UnboundedSender<Piece>) -> u8;
+    /// Carries one out from its place beside the daemon's runs, and tells what it prints. Whoever listens may go away: then it ends
+    /// after the steps in flight.
+    async fn run(&self, command: Command, place: Arc<Place>, tell: mpsc::UnboundedSender<Piece>) -> u8;
 }
 
 /// What the servers need.
@@ -221,20 +224,15 @@ async fn publish(State(api): State<Api>) -> Response {
 async fn run(State(api): State<Api>, Json(command): Json<Command>) -> Response {
     let (tell, pieces) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let (answer, paused) = oneshot::channel();
-        if !api.asks.ask(Ask::Pause(answer)).await {
-            return;
+        let place = Arc::new(Place::new(api.asks.clone()));
+        tokio::select! {
+            held = place.hold(Claims::default()) => if !held { return },
+            () = tell.closed() => return,
         }
-        let busy = api.shared.view().running.len();
-        if busy > 0 {
-            let text = format!("the daemon has {busy} objects in hand; waiting for it\n");
-            let _ = tell.send(Piece::Err(text));
-        }
-        let Ok(token) = paused.await else { return };
         tracing::info!(words = ?command.words.first(), who = command.who, "carried out by hand");
-        let code = api.hand.run(command, tell.clone()).await;
+        let code = api.hand.run(command, place.clone(), tell.clone()).await;
         let _ = tell.send(Piece::Exit(code));
-        drop(token);
+        place.leave();
         // What was done by hand is looked at like anybody's doing.
         api.asks.ask(Ask::Reconcile(BTreeSet::new())).await;
     });

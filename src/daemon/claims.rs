@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::{Name, ObjectRef};
 use crate::observe::Target;
-use crate::plan::{Owned, Part};
+use crate::plan::{Action, Owned, Part, Plan};
 use crate::resolve::Desired;
 
 /// What a run works on, and what has to stay as it is meanwhile.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Claims {
+pub struct Claims {
     /// What it changes.
     pub own: BTreeSet<ObjectRef>,
     /// What that needs: others may need it as well, and nobody may change it.
@@ -19,9 +19,24 @@ pub(super) struct Claims {
 impl Claims {
     /// The claims of a part of a plan.
     pub(super) fn of(part: &Part, desired: &Desired, owned: &Owned, index: &Index) -> Self {
-        let mut own = part.objects.clone();
+        Self::over(part.objects.clone(), &part.plan.actions, desired, owned, index)
+    }
+
+    /// The claims of a plan that is carried out by hand: of what has to wait in it, too, and of what comes with all that.
+    pub fn of_plan(plan: &Plan, desired: &Desired, owned: &Owned) -> Self {
+        let changed = plan.changes.iter().map(|change| &change.object).chain(plan.actions.iter().map(|action| &action.object));
+        let mut objects: BTreeSet<ObjectRef> =
+            changed.chain(plan.deferred.iter().map(|deferred| &deferred.object)).cloned().collect();
+        let comes_with = |by: &ObjectRef| objects.contains(by);
+        let implied = desired.objects.values().filter(|wanted| wanted.implied_by.as_ref().is_some_and(comes_with));
+        let implied: Vec<ObjectRef> = implied.map(|wanted| wanted.object.clone()).collect();
+        objects.extend(implied);
+        Self::over(objects, &plan.actions, desired, owned, &Index::of(desired, owned))
+    }
+
+    fn over(mut own: BTreeSet<ObjectRef>, actions: &[Action], desired: &Desired, owned: &Owned, index: &Index) -> Self {
         // A VM's address is an entry of its network: both are changed.
-        own.extend(part.plan.actions.iter().filter_map(|action| {
+        own.extend(actions.iter().filter_map(|action| {
             let (node, target) = (action.node.as_ref()?, action.op.target()?);
             index.object(node, &target).cloned()
         }));
@@ -42,6 +57,12 @@ impl Claims {
         }
         let shared = shared.difference(&own).cloned().collect();
         Self { own, shared }
+    }
+
+    /// What one changes and the other changes or needs.
+    pub fn shares<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a ObjectRef> {
+        let own = self.own.intersection(&other.own).chain(self.own.intersection(&other.shared));
+        own.chain(self.shared.intersection(&other.own))
     }
 
     /// Whether one changes what the other changes or needs.

@@ -240,10 +240,13 @@ fn nodes(p: &mut Planner<'_>) {
             leave_alone(p, name, message, "keep one Node a host".into());
         }
     }
+    // What has nothing to do with what is asked for is nobody's trouble now.
+    let concerned = p.policy.nodes(p.desired, p.owned);
     let unreached: Vec<_> = p
         .observed
         .nodes
         .iter()
+        .filter(|(name, _)| concerned.as_ref().is_none_or(|nodes| nodes.contains(*name)))
         .filter_map(|(name, view)| match view {
             NodeView::Unreachable { message, .. } => Some((name.clone(), message.clone())),
             NodeView::Reached(_) => None,

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::name::{ObjectRef, Uid};
+use super::Owned;
+use crate::name::{Name, ObjectRef, Uid};
+use crate::resolve::Desired;
 
 /// What is asked of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,21 @@ pub struct Policy {
     /// VMs whose guests rebooted by themselves just now.
     #[serde(skip)]
     pub rebooted: BTreeSet<ObjectRef>,
+}
+
+impl Policy {
+    /// The nodes that a plan is about; none where that is all of them.
+    pub fn nodes(&self, desired: &Desired, owned: &Owned) -> Option<BTreeSet<Name>> {
+        let objects = match (&self.mode, &self.targets) {
+            (Mode::Apply, None) if self.adopt.is_empty() => return None,
+            (Mode::Apply, None) => self.adopt.clone(),
+            (Mode::Apply, Some(targets)) => super::closure(desired, targets),
+            (Mode::Delete { objects, .. } | Mode::Power { objects, .. }, _) => objects.clone(),
+        };
+        let wanted = objects.iter().filter_map(|object| desired.object(object)?.node.clone());
+        let known = objects.iter().filter_map(|object| owned.entries.get(object)?.node.clone());
+        Some(wanted.chain(known).collect())
+    }
 }
 
 /// What is to be done.

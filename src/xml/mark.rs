@@ -228,6 +228,22 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_goes_with_the_metadata_that_it_brought_and_leaves_that_of_others() {
+        for (before, after) in [
+            ("<domain><name>a</name><os/></domain>", "<domain><name>a</name><os/></domain>"),
+            (
+                "<domain><metadata><o:x xmlns:o='urn:o'/></metadata></domain>",
+                "<domain><metadata><o:x xmlns:o='urn:o'/></metadata></domain>",
+            ),
+        ] {
+            let mut root = Element::parse(before).expect("reads");
+            mark().put(&mut root);
+            Mark::remove(&mut root);
+            assert_eq!(root.to_xml(), Element::parse(after).expect("reads").to_xml());
+        }
+    }
+
+    #[test]
     fn the_element_for_set_metadata_has_no_prefix() {
         let text = mark().to_xml();
         assert!(text.starts_with("<object fleet=") && !text.contains("jvp:") && !text.contains("xmlns"));

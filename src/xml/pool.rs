@@ -107,6 +107,13 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_cleaned_as_libvirt_cleans_it() {
+        for (path, clean) in [("/", "/"), ("//", "/"), ("/a/", "/a"), ("/a//b///", "/a/b"), ("/a/../b", "/a/../b")] {
+            assert_eq!(clean_path(path), clean);
+        }
+    }
+
+    #[test]
     fn a_pool_of_another_type_is_read_but_not_taken_for_a_folder() {
         let doc = project("<pool type='logical'><name>vg</name><capacity unit='bytes'>5</capacity></pool>").expect("reads");
         assert_eq!((doc.pool_type.as_str(), doc.spec.pool_type, doc.capacity), ("logical", None, 5));

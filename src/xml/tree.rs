@@ -317,4 +317,19 @@ mod tests {
         let text = "<a>".repeat(500) + &"</a>".repeat(500);
         assert!(Element::parse(&text).is_err());
     }
+
+    #[test]
+    fn white_space_is_text_only_where_it_is_no_layout() {
+        let read = |text: &str| Element::parse(text).expect("reads");
+        assert_eq!(read("<a>  </a>").text_content(), "  ", "a text of spaces is a text");
+        assert_eq!(read("<a>\n  </a>").text_content(), "");
+        assert_eq!(read("<a> <b/> </a>").text_content(), "");
+        assert_eq!(read("<a>\n x\n</a>").text_content(), "\n x\n");
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_left_out() {
+        let text = Element::new("a").text("\u{1}a\tb\n\u{b}c\u{fffe}\u{ffff}\u{7f}ä").to_xml();
+        assert_eq!(text, "<a>a\tb\nc\u{7f}ä</a>\n");
+    }
 }

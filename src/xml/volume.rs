@@ -107,6 +107,13 @@ mod tests {
     }
 
     #[test]
+    fn a_raw_volume_is_sparse_and_one_of_qcow2_is_so_by_itself() {
+        let render = |format| render(&VolumeWanted { name: "a", format, capacity: Some(1 << 30), backing: None });
+        assert!(render("raw").contains("<allocation unit=\"bytes\">0</allocation>"));
+        assert!(!render("qcow2").contains("allocation"));
+    }
+
+    #[test]
     fn capacities_are_rounded_as_libvirt_rounds_them() {
         assert_eq!(rounded_capacity("qcow2", 1_000_001), 1_000_448);
         assert_eq!(rounded_capacity("raw", 1_000_001), 1_000_001);

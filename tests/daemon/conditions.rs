@@ -34,7 +34,7 @@ impl Bench {
     /// Does something to the ledger as a command by hand does.
     async fn by_hand(&self, change: impl FnOnce(&jvp::store::Ledger)) {
         let (answer, paused) = oneshot::channel();
-        assert!(self.work().asks.ask(Ask::Pause(answer)).await);
+        assert!(self.work().asks.ask(Ask::Hold(Claims::default(), answer)).await);
         let token = paused.await.unwrap();
         change(&self.work().store.ledger(FLEET.parse().unwrap()));
         drop(token);

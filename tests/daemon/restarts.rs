@@ -106,7 +106,7 @@ async fn a_window_that_closed_while_nothing_could_be_begun_is_over() {
     let (_, clock) = Wall::at("2026-11-29T01:30:00Z");
     let bench = waiting(clock, NIGHTLY, true).await;
     let (answer, paused) = oneshot::channel();
-    assert!(bench.work().asks.ask(Ask::Pause(answer)).await);
+    assert!(bench.work().asks.ask(Ask::Hold(Claims::default(), answer)).await);
     let token = paused.await.unwrap();
     bench.pass(2 * 3600).await;
     drop(token);

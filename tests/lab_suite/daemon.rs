@@ -4,7 +4,7 @@ use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::checkout::{Checkout, ground};
+use crate::checkout::{Answer, Checkout, ground};
 use crate::scenarios::FLEET;
 use crate::support::{Lab, domain_xml, left_out};
 
@@ -177,6 +177,30 @@ fn a_checkout_is_kept_true_whatever_is_done_to_what_it_says() {
     checkout.jvp(&["resume", "vm/web"]).exits(0);
     daemon.until("what is resumed runs again", || runs(&lab, "web"));
     checkout.jvp(&["events", "vm/web"]).exits(0).says("domain-start").says("suspend");
+
+    // A run that takes long (a guest with no ears is asked to stop) holds up no hand that it doesn't concern, and no healing.
+    let deaf = |strategy: &str| {
+        format!(
+            "---\napiVersion: jvp.dev/v1alpha1\nkind: VirtualMachine\nmetadata: {{name: deaf}}\n\
+             spec: {{runStrategy: {strategy}, memory: 64Mi, shutdown: {{timeout: 10m}}}}\n"
+        )
+    };
+    checkout.write("all.yaml", &manifests(&lab, "three", &deaf("Always")));
+    daemon.until("a guest with no ears runs", || runs(&lab, "deaf"));
+    checkout.write("all.yaml", &manifests(&lab, "three", &deaf("Halted")));
+    daemon.until("it is asked to stop", || checkout.jvp(&["status"]).text.contains("In hand   VirtualMachine/deaf"));
+    let before = lab.virsh("a", &["domid", "web"]);
+    checkout.jvp(&["vm", "stop", "web", "--force"]).exits(0);
+    daemon.until("what a hand stopped is healed meanwhile", || runs(&lab, "web") && lab.virsh("a", &["domid", "web"]) != before);
+    // What concerns it waits for it.
+    let mut hand = checkout.command(&["vm", "stop", "deaf", "--force"]);
+    let hand = hand.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(runs(&lab, "deaf"));
+    lab.virsh("a", &["destroy", "deaf"]);
+    let answer = Answer::from(hand.wait_with_output().unwrap()).exits(0);
+    answer.says("waiting for what the daemon has in hand: VirtualMachine/deaf");
+    checkout.write("all.yaml", &manifests(&lab, "three", ""));
 
     // It is killed, and the next one goes on; nothing is restarted for that.
     daemon.until("all of it is as wanted before the kill", || checkout.jvp(&["status", "--detailed-exitcode"]).code == Some(0));

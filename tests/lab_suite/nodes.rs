@@ -251,6 +251,18 @@ fn hangs_in_the_middle_of_a_call(set: &Set<'_>) {
     assert!(hung > 0, "it never hung");
 }
 
+/// What is asked for elsewhere is done, and is nothing that a node which hangs has to do with.
+fn hangs_beside_what_is_asked_for(set: &Set<'_>) {
+    set.lab.signal("b", "-STOP");
+    for words in [vec!["plan", "--target", "VM/vm-one"], vec!["vm", "stop", "vm-one", "--force"], vec!["vm", "start", "vm-one"]] {
+        let answer = set.checkout.jvp(&words).exits(0);
+        assert!(!answer.text.contains("Node/two"), "{words:?}: {}", answer.text);
+    }
+    let answer = set.checkout.jvp(&["plan", "--target", "VM/vm-two"]).exits(4).says("Node/two");
+    answer.says("it gives no answer yet, and is waited for");
+    set.lab.signal("b", "-CONT");
+}
+
 /// An apply of two rounds on each node: the VMs wait for pools that are to be started.
 fn hangs_in_one_of_two_rounds(set: &Set<'_>) {
     let anew = |title: &str| {
@@ -325,6 +337,7 @@ fn a_node_that_is_away_hangs_or_is_another_machine_costs_the_others_nothing() {
         let set = Set::new(&lab);
         is_away_at_each_moment(&set);
         hangs_in_the_middle_of_a_call(&set);
+        hangs_beside_what_is_asked_for(&set);
         hangs_in_one_of_two_rounds(&set);
         far.join().expect("the far node");
         is_another_machine(&set);

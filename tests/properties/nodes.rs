@@ -138,3 +138,22 @@ fn a_stop_between_two_rounds_is_a_stop() {
         bench.apply().await.unwrap();
     });
 }
+
+#[test]
+fn what_is_out_of_reach_is_the_trouble_of_those_only_who_ask_for_something_there() {
+    let bench = bench();
+    block_on(async {
+        bench.apply().await.unwrap();
+        node(&bench, "n1").set_reachable(false);
+        let (seen, whole) = bench.seen().await;
+        let unreachable = |plan: &Plan| plan.unreachable.iter().map(|node| node.node.to_string()).collect::<Vec<_>>();
+        assert_eq!(unreachable(&whole), ["n1"]);
+        for on in ["n0", "n1"] {
+            let there = |object: &&ObjectRef| bench.entries()[*object].node.as_ref().is_some_and(|node| node.as_str() == on);
+            let asked: BTreeSet<ObjectRef> = bench.entries().keys().filter(there).cloned().collect();
+            assert!(!asked.is_empty());
+            let plan = Outlook::plan(&bench, &seen, Some(&asked));
+            assert_eq!(unreachable(&plan), if on == "n1" { vec!["n1"] } else { vec![] });
+        }
+    });
+}

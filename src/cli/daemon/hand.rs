@@ -10,7 +10,7 @@ use crate::cli::args::{Cli, Global};
 use crate::cli::exit::Exit;
 use crate::cli::output::Out;
 use crate::cli::session::Held;
-use crate::daemon::{Command, Hand, Piece};
+use crate::daemon::{Command, Hand, Piece, Place};
 use crate::store::Store;
 
 /// Carries commands out.
@@ -28,7 +28,7 @@ impl CommandLine {
 
 #[async_trait]
 impl Hand for CommandLine {
-    async fn run(&self, command: Command, tell: mpsc::UnboundedSender<Piece>) -> u8 {
+    async fn run(&self, command: Command, place: Arc<Place>, tell: mpsc::UnboundedSender<Piece>) -> u8 {
         let Command { words, folder, colour, who } = command;
         let mut cli = match Cli::try_parse_from(std::iter::once("jvp".to_owned()).chain(words)) {
             Ok(cli) => cli,
@@ -39,7 +39,7 @@ impl Hand for CommandLine {
         };
         cli.global.state_dir.clone_from(&self.global.state_dir);
         cli.global.connect = cli.global.connect.or_else(|| self.global.connect.clone());
-        cli.global.held = Held::Here { store: self.store.clone(), who };
+        cli.global.held = Held::Here { store: self.store.clone(), who, place };
         super::client::from_folder(&mut cli.command, &folder);
         let out = Arc::new(Out::piped(tell, colour));
         // A command has a runtime of its own, as it has when it is run by itself.

@@ -39,7 +39,7 @@ impl Daemon {
             match about {
                 About::Everything => self.want_full(cause, now),
                 About::Object(object) => self.queue.poke(&object, cause, now),
-                About::Again(_) => {}
+                About::Again(objects) => objects.iter().for_each(|object| self.queue.poke(object, cause, now)),
             }
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Daemon {
         // What was looked at by itself meanwhile is known better than from here.
         let mut busy: BTreeSet<ObjectRef> = all.iter().filter(|object| self.queue.saw_later(object, mark)).cloned().collect();
         let overtaken = busy.clone();
-        busy.extend(self.running.values().flat_map(|run| run.objects.iter().cloned()));
+        busy.extend(self.running.values().flat_map(|run| &run.objects).chain(self.hands.objects()).cloned());
         self.queue.answered(all.iter(), mark);
         self.settle(seen, plan, &|object| !busy.contains(object))?;
         let changed: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).collect();
@@ -273,7 +273,7 @@ impl Daemon {
     }
 
     pub(super) fn is_busy(&self, object: &ObjectRef) -> bool {
-        self.running.values().any(|run| run.objects.contains(object))
+        self.running.values().flat_map(|run| &run.objects).chain(self.hands.objects()).any(|busy| busy == object)
     }
 
     pub(super) fn tell(&self, object: &ObjectRef, op: &str, why: &str) {

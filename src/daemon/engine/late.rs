@@ -65,7 +65,7 @@ impl Daemon {
         }
         let answered = std::mem::take(&mut self.lates.answered);
         let doubted = self.aways.names().filter(|name| !answered.contains(*name)).cloned().collect();
-        Some(Patience { slowest: self.lates.slowest, doubted, late: self.lates.reading.clone() })
+        Some(Patience { slowest: self.lates.slowest, doubted, late: self.lates.reading.clone(), ..Patience::default() })
     }
 
     /// Takes which nodes a look at everything didn't wait for. Each says when it was read after all.

@@ -6,6 +6,7 @@
 mod away;
 mod found;
 mod guests;
+mod hands;
 mod intake;
 mod late;
 mod runs;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 
 use super::act::{Ended, Running};
 use super::cause::Cause;
-use super::claims::Index;
+use super::claims::{Claims, Index};
 use super::guests::Guests;
 use super::hosts::Hosts;
 use super::look::{self, Answer, Looked, Looker};
@@ -37,6 +38,8 @@ use crate::observe::Observed;
 use crate::plan::{Consents, Mode, Policy};
 use crate::store::{Context, Ledger, ObjectStatus, StateDir, Store, StoreError};
 use away::Aways;
+use hands::Hands;
+pub use hands::Hold;
 use late::Lates;
 
 /// Small looks that are under way at most, on one node.
@@ -73,8 +76,10 @@ enum Message {
 pub enum Ask {
     /// Look at these objects now; at everything where there are none.
     Reconcile(BTreeSet<ObjectRef>),
-    /// Begin no run until the answer is dropped; it comes once none is under way.
-    Pause(oneshot::Sender<oneshot::Sender<()>>),
+    /// Begin no run until the answer is dropped; it comes once none is under way that this concerns.
+    Hold(Claims, oneshot::Sender<Hold>),
+    /// Whoever has the hold does no more than this.
+    Narrow(Claims),
     /// Have what readers of the state directory see be as new as can be.
     Publish(oneshot::Sender<()>),
 }
@@ -124,8 +129,7 @@ pub struct Daemon {
     runs: u64,
     began: jiff::Timestamp,
     listeners: BTreeMap<Name, Listening>,
-    paused: Option<oneshot::Receiver<()>>,
-    pause_wanted: Vec<oneshot::Sender<oneshot::Sender<()>>>,
+    hands: Hands,
     published: Instant,
     /// From when on a prune may take something down; none before the first run of a source is over. Between the two is a resync's time
     /// for whoever reads the list.
@@ -218,8 +222,7 @@ impl Daemon {
             runs: 0,
             began,
             listeners: BTreeMap::new(),
-            paused: None,
-            pause_wanted: Vec::new(),
+            hands: Hands::default(),
             published: now,
             troubled: false,
         }
@@ -273,13 +276,7 @@ impl Daemon {
                         self.handle(message)?;
                     }
                 }
-                () = resumed(&mut self.paused) => {
-                    self.paused = None;
-                    // A hand may have made and renamed anything.
-                    if let Some(Current { workspace, ledger, index, .. }) = &mut self.current {
-                        *index = ledger.pick(|owned| Index::of(&workspace.desired, owned));
-                    }
-                }
+                () = self.hands.gone() => self.hand_gone(),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -321,7 +318,7 @@ impl Daemon {
     /// When something is to be done without news.
     fn wake(&self) -> Instant {
         let publish = self.published + PUBLISH;
-        if self.current.is_none() || self.is_paused() {
+        if self.current.is_none() || self.hands.hold_all() {
             return publish;
         }
         let full = if self.full.under_way { None } else { self.full.due.map(|(at, _)| at) };
@@ -332,10 +329,6 @@ impl Daemon {
         [full, looks, resync, window, guests, self.aways.next(), Some(publish)].into_iter().flatten().min().unwrap_or(publish)
     }
 
-    fn is_paused(&self) -> bool {
-        self.paused.is_some() || !self.pause_wanted.is_empty()
-    }
-
     /// Begins what is due.
     fn turn(&mut self) -> Result<(), StoreError> {
         let now = Instant::now();
@@ -343,8 +336,8 @@ impl Daemon {
         if now >= self.published + PUBLISH {
             self.publish(now)?;
         }
-        self.pause();
-        if self.is_paused() || *self.halt.borrow() != Halt::No {
+        self.give_hold();
+        if self.hands.hold_all() || *self.halt.borrow() != Halt::No {
             return Ok(());
         }
         if self.current.is_none() {
@@ -374,17 +367,6 @@ impl Daemon {
         self.ask_guests(now, false);
         self.shared.metrics.stands(self.queue.depth(), self.running.len());
         Ok(())
-    }
-
-    /// Gives the pause to whoever waits for it, once nothing is under way.
-    fn pause(&mut self) {
-        while self.paused.is_none() && self.running.is_empty() {
-            let Some(waiting) = self.pause_wanted.pop() else { return };
-            let (token, resumed) = oneshot::channel();
-            if waiting.send(token).is_ok() {
-                self.paused = Some(resumed);
-            }
-        }
     }
 
     fn publish(&mut self, now: Instant) -> Result<(), StoreError> {
@@ -506,7 +488,8 @@ impl Daemon {
                     self.queue.poke(&object, Cause::Request, now);
                 }
             }
-            Ask::Pause(answer) => self.pause_wanted.push(answer),
+            Ask::Hold(claims, answer) => self.hands.wait(claims, answer),
+            Ask::Narrow(claims) => self.narrow(claims),
             Ask::Publish(answer) => {
                 self.publish(now)?;
                 let _ = answer.send(());
@@ -524,16 +507,6 @@ impl Asks {
     /// Asks; false where the daemon has ended.
     pub async fn ask(&self, ask: Ask) -> bool {
         self.0.send(Message::Ask(ask)).await.is_ok()
-    }
-}
-
-/// Waits until a pause is over; for ever where there is none.
-async fn resumed(paused: &mut Option<oneshot::Receiver<()>>) {
-    match paused {
-        Some(resumed) => {
-            let _ = resumed.await;
-        }
-        None => std::future::pending().await,
     }
 }
 

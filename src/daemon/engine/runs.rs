@@ -39,7 +39,8 @@ impl Daemon {
         let claims = current.ledger.pick(|owned| Claims::of(&part, &current.workspace.desired, owned, &current.index));
         let nodes: BTreeSet<Name> = part.plan.actions.iter().filter_map(|action| action.node.clone()).collect();
         let beside = self.running.values().filter(|run| nodes.is_empty() || !run.nodes.is_disjoint(&nodes)).count();
-        if beside >= RUNS || self.running.values().any(|run| run.claims.collide(&claims)) {
+        let collides = self.running.values().any(|run| run.claims.collide(&claims)) || self.hands.claim(&claims);
+        if beside >= RUNS || collides {
             self.blocked.extend(part.objects.iter().cloned());
             return;
         }
@@ -194,9 +195,7 @@ impl Daemon {
                 Ending::Stopped => self.queue.poke(&object, Cause::Awaited, now),
             }
         }
-        for object in std::mem::take(&mut self.blocked) {
-            self.queue.poke(&object, Cause::Awaited, now);
-        }
+        self.try_blocked(now);
         if let Some(Current { workspace, ledger, index, .. }) = &mut self.current {
             ledger.pick(|owned| index.renew(&ended.recorded, &workspace.desired, owned));
         }

@@ -213,3 +213,95 @@ fn what_is_merged_stands_in_the_namespace_that_it_was_written_in() {
         assert!(error.message.contains("`q` stands for urn:1") && error.at == Some((1, 1)), "{error}");
     }
 }
+
+#[test]
+fn a_secret_in_any_member_of_a_list_hides_the_list() {
+    for args in [["-password", "x"], ["x", "-password"]] {
+        let args = args.map(|arg| format!("<qemu:arg value='{arg}'/>")).concat();
+        let f = fragment(&format!(
+            "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><qemu:commandline>{args}</qemu:commandline></domain>"
+        ));
+        assert!(f.leaves().values().all(|leaf| leaf.sensitive), "{args}");
+        assert!(!format!("{:?}", f.leaves()).contains("-password"), "{f:?}");
+    }
+}
+
+#[test]
+fn a_member_of_a_list_is_the_same_however_its_attributes_are_ordered() {
+    let f = fragment(
+        "<domain><devices><filesystem><idmap><uid start='0' target='9' count='1'/></idmap><alias name='ua-f'/></filesystem></devices></domain>",
+    );
+    let document = |uid: &str| {
+        format!("<domain><devices><filesystem><idmap>{uid}</idmap><alias name='ua-f'/></filesystem></devices></domain>")
+    };
+    assert!(holds(&document("<uid count='1' target='9' start='0'/>"), &f));
+    assert!(holds(&document("<!-- ours --><uid start='0' target='9' count='1'><!-- mapped --></uid>"), &f));
+    assert!(!holds(&document("<uid count='2' target='9' start='0'/>"), &f));
+    assert!(!holds(&document(""), &f));
+}
+
+#[test]
+fn what_tells_a_device_from_others_is_no_leaf_and_each_is_known_by_its_own_key() {
+    let leaves = |device: &str| {
+        let f = fragment(&format!("<domain><devices>{device}</devices></domain>"));
+        f.leaves().keys().cloned().collect::<Vec<_>>()
+    };
+    for (device, expected) in [
+        ("<controller type='pci' index='1' model='m'/>", "/xml/devices/controller[pci:1]/@model"),
+        ("<controller type='usb' model='m'/>", "/xml/devices/controller[usb:0]/@model"),
+        ("<channel type='unix'><target name='a'/></channel>", "/xml/devices/channel[a]/@type"),
+        (
+            "<interface><mac address='52:54:00:0A:0B:0C'/><mtu size='9'/></interface>",
+            "/xml/devices/interface[52:54:00:0a:0b:0c]/mtu/@size",
+        ),
+        ("<disk><target dev='vda'/><driver io='x'/></disk>", "/xml/devices/disk[vda]/driver/@io"),
+        ("<rng model='m'><alias name='ua-r'/></rng>", "/xml/devices/rng[ua-r]/@model"),
+        ("<memballoon model='none'/>", "/xml/devices/memballoon/@model"),
+        ("<vsock><cid auto='yes'/></vsock>", "/xml/devices/vsock/cid/@auto"),
+        // By an alias where the better key isn't said.
+        ("<channel type='unix'><alias name='ua-c'/></channel>", "/xml/devices/channel[ua-c]/@type"),
+    ] {
+        assert_eq!(leaves(device), [expected], "{device}");
+    }
+    // The same attributes elsewhere are no key.
+    let f = fragment("<domain><sysinfo type='x' index='2'/></domain>");
+    assert_eq!(f.leaves().keys().collect::<Vec<_>>(), ["/xml/sysinfo/@index", "/xml/sysinfo/@type"]);
+    for (device, by) in [
+        ("channel", "its target's `name`"),
+        ("controller", "its `type` and `index`"),
+        ("interface", "its MAC address"),
+        ("rng", "an alias"),
+    ] {
+        let error = parse_fragment(&format!("<domain><devices><{device}/></devices></domain>")).expect_err("refused");
+        assert!(error.message.contains(by), "{error}");
+    }
+}
+
+#[test]
+fn an_alias_in_a_fragment_is_of_the_letters_that_libvirt_keeps_and_none_of_jvps() {
+    let alias = |name: &str| parse_fragment(&format!("<domain><devices><rng><alias name='{name}'/></rng></devices></domain>"));
+    for good in ["ua-a", "ua-A_9", "ua--", "ua-_"] {
+        assert!(alias(good).is_ok(), "{good}");
+    }
+    for bad in ["a", "ua-", "ua-a.b", "ua-ä", "ua-seed", "ua-disk-root", "ua-nic-lan"] {
+        assert!(alias(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_typed_field_of_one_interface_says_nothing_of_another() {
+    let text =
+        "<domain><devices><interface><mac address='52:54:00:00:00:01'/><model type='e1000'/></interface></devices></domain>";
+    let f = fragment(text);
+    let conflicts = |typed: &str| !f.conflicts(&[typed.to_owned()].into()).is_empty();
+    assert!(conflicts("/interfaces/52-54-00-00-00-01/model"));
+    assert!(conflicts("/interfaces/lan/model"), "whose MAC a name doesn't tell");
+    assert!(!conflicts("/interfaces/52-54-00-00-00-02/model"));
+    assert!(!conflicts("/disks/vda/bus"));
+    let f = fragment("<domain><devices><disk><target dev='vda' bus='sata'/></disk></devices></domain>");
+    let conflicts = |typed: &str| !f.conflicts(&[typed.to_owned()].into()).is_empty();
+    assert!(
+        conflicts("/disks/vda/bus") && conflicts("/disks/root/bus") && conflicts("/disks/vd/bus") && conflicts("/disks/vd0/bus")
+    );
+    assert!(!conflicts("/disks/sda/bus") && !conflicts("/disks/xvdb/bus"));
+}

@@ -3,6 +3,8 @@
 mod devices;
 mod doc;
 mod export;
+#[cfg(test)]
+mod export_tests;
 mod fragment;
 #[cfg(test)]
 mod fragment_tests;
@@ -10,6 +12,8 @@ mod limits;
 mod merge;
 mod patch;
 mod patch_devices;
+#[cfg(test)]
+mod patch_tests;
 mod pending;
 mod plug;
 mod project;

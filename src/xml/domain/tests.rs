@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::manifest::{Accelerator, LinkState, VirtualMachineSpec};
-use crate::xml::Mark;
 use crate::xml::golden;
 use crate::xml::volume::Backing;
+use crate::xml::{Mark, XmlError};
 
 fn mark() -> Mark {
     let mut mark = Mark::new(Uuid::from_u128(1), "vm/web-1".parse().expect("a reference"), Uuid::from_u128(2));
@@ -14,11 +14,11 @@ fn mark() -> Mark {
     mark
 }
 
-fn spec(value: serde_json::Value) -> VirtualMachineSpec {
+pub(super) fn spec(value: serde_json::Value) -> VirtualMachineSpec {
     serde_json::from_value(value).expect("a spec")
 }
 
-fn disk(name: &str, target: &str, bus: &str, path: Option<&str>) -> DiskWanted {
+pub(super) fn disk(name: &str, target: &str, bus: &str, path: Option<&str>) -> DiskWanted {
     let cdrom = name.starts_with("cd");
     DiskWanted {
         name: name.parse().expect("a name"),
@@ -35,7 +35,7 @@ fn disk(name: &str, target: &str, bus: &str, path: Option<&str>) -> DiskWanted {
     }
 }
 
-fn nic(name: &str, last: u8, source: NicSource) -> NicWanted {
+pub(super) fn nic(name: &str, last: u8, source: NicSource) -> NicWanted {
     NicWanted {
         name: name.parse().expect("a name"),
         mac: crate::name::MacAddr::new([0x52, 1, 2, 3, 4, last]),
@@ -369,4 +369,169 @@ fn a_device_that_is_known_by_its_target_or_mac_keeps_its_name_when_these_change(
     assert_eq!((again.disks.len(), again.interfaces.len()), (1, 1));
     assert_eq!((again.disks[0].key.as_ref(), again.disks[0].bus.as_str()), (Some(&disk.name), "sata"));
     assert_eq!((again.interfaces[0].key.as_ref(), again.interfaces[0].mac), (Some(&nic.name), Some(nic.mac)));
+}
+
+#[test]
+fn what_waits_for_a_start_is_told_by_its_path() {
+    let domain = |inside: &str| format!("<domain type='kvm'>{inside}</domain>");
+    let memory = |max: u32, now: u32| format!("<memory unit='MiB'>{max}</memory><currentMemory unit='MiB'>{now}</currentMemory>");
+    let device = |inside: &str| format!("<devices>{inside}</devices>");
+    let disk = |inside: &str| device(&format!("<disk type='file' device='disk'>{inside}<target dev='vda' bus='virtio'/></disk>"));
+    let nic = |inside: &str| device(&format!("<interface type='network'><mac address='52:54:00:00:00:01'/>{inside}</interface>"));
+    for (live, inactive, paths) in [
+        // A balloon moves by itself; the most that there can be does not.
+        (memory(2048, 900), memory(2048, 1024), vec![]),
+        (memory(2048, 2048), memory(1024, 1024), vec!["/memory"]),
+        (memory(2048, 1024), memory(4096, 1024), vec!["/maxMemory"]),
+        (memory(2048, 1024), memory(4096, 2048), vec!["/maxMemory"]),
+        (memory(2048, 1024), memory(4096, 3072), vec!["/maxMemory", "/memory"]),
+        ("<memory>1049600</memory>".to_owned(), "<memory>1048577</memory>".to_owned(), vec![]),
+        // What a start makes of a definition.
+        (
+            disk(
+                "<driver type='qcow2'/><source file='/a' index='1'/><backingStore type='file'><source file='/b'/></backingStore>",
+            ),
+            disk("<driver type='qcow2'/><source file='/a'/>"),
+            vec![],
+        ),
+        (disk("<driver type='raw'/>"), disk(""), vec![]),
+        (
+            disk("<driver type='raw'/><source file='/a'/>"),
+            disk("<driver type='qcow2'/><source file='/a'/>"),
+            vec!["/disks/vda/format"],
+        ),
+        (disk("<source file='/a'/><serial>x</serial>"), disk("<source file='/a'/><serial>y</serial>"), vec!["/disks/vda/serial"]),
+        (
+            disk("<source file='/a'/><alias name='ua-seed'/>"),
+            disk("<source file='/b'/><alias name='ua-seed'/>"),
+            vec!["/disks/(seed)/source"],
+        ),
+        (
+            nic("<source network='lan' portid='6c1ad7cd-9bb5-4f2e-bf43-0c5d5d8a7c11' bridge='virbr0'/><target dev='vnet3'/>"),
+            nic("<source network='lan'/>"),
+            vec![],
+        ),
+        (nic("<source network='lan'/>"), nic("<source network='wan'/>"), vec!["/interfaces/52-54-00-00-00-01/network"]),
+        (nic("<source bridge='a'/>"), nic("<source bridge='b'/>"), vec!["/interfaces/52-54-00-00-00-01/network"]),
+        (nic("<boot order='1'/>"), nic("<boot order='2'/>"), vec!["/interfaces/52-54-00-00-00-01/bootOrder"]),
+        // What is live by nature, and beside it what is not.
+        (device("<serial type='pty'><source path='/dev/pts/1'/></serial>"), device("<serial type='pty'/>"), vec![]),
+        (
+            device("<serial type='file'><source path='/a'/></serial>"),
+            device("<serial type='file'><source path='/b'/></serial>"),
+            vec!["xml:/devices/serial"],
+        ),
+        (device("<console type='pty' tty='/dev/pts/1'/>"), device("<console type='pty'/>"), vec![]),
+        (
+            device("<console type='pty'><target tty='a'/></console>"),
+            device("<console type='pty'><target tty='b'/></console>"),
+            vec!["xml:/devices/console"],
+        ),
+        (
+            device("<graphics type='vnc' port='5901' autoport='yes'/>"),
+            device("<graphics type='vnc' port='-1' autoport='yes'/>"),
+            vec![],
+        ),
+        (
+            device("<graphics type='vnc' port='5901' autoport='no'/>"),
+            device("<graphics type='vnc' port='5902' autoport='no'/>"),
+            vec!["xml:/devices/graphics"],
+        ),
+        ("<clock offset='variable' adjustment='7'/>".to_owned(), "<clock offset='variable' adjustment='0'/>".to_owned(), vec![]),
+        ("<clock offset='utc'/>".to_owned(), "<clock offset='localtime'/>".to_owned(), vec!["xml:/clock"]),
+        (device("<memballoon model='virtio'><stats period='5'/></memballoon>"), device("<memballoon model='virtio'/>"), vec![]),
+        (
+            device("<memory><target><size>1</size><current>1</current></target></memory>"),
+            device("<memory><target><size>1</size></target></memory>"),
+            vec![],
+        ),
+        (device("<rng><seclabel model='dac'/></rng>"), device("<rng/>"), vec![]),
+        (device("<rng><alias name='rng0'/></rng>"), device("<rng/>"), vec![]),
+        (device("<rng><alias name='ua-a'/></rng>"), device("<rng><alias name='ua-b'/></rng>"), vec!["xml:/devices/rng"]),
+    ] {
+        let found = pending(&domain(&live), &domain(&inactive)).expect("reads");
+        assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), paths, "{live} as against {inactive}");
+    }
+}
+
+#[test]
+fn every_file_that_a_domain_uses_is_seen_wherever_it_stands() {
+    let text = "<domain><os><kernel>/k</kernel><initrd> /i </initrd><dtb>/d</dtb><shim>/s</shim><loader>/l</loader><cmdline>/no</cmdline>\
+        <nvram template='/t'><source file='/n'/></nvram></os><devices>\
+        <disk><source file='/f'><slices><slice/></slices></source><backingStore><source dev='/dev/b'/></backingStore><target dev='vda'/></disk>\
+        <hostdev><source><block>/dev/c</block><char>/dev/e</char></source><rom file='/rom'/></hostdev>\
+        <tpm><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm><memory><source><path>/mem</path></source></memory>\
+        <serial type='file'><source path='/log'/></serial><channel type='unix'><source path='/no-socket'/></channel>\
+        <disk><source pool='p' volume='v'/><target dev='vdb'/></disk><interface><source network='lan'/></interface></devices></domain>";
+    let doc = project(text).expect("reads");
+    let uses: Vec<&str> = doc.uses.iter().map(String::as_str).collect();
+    assert_eq!(
+        uses,
+        ["/d", "/dev/b", "/dev/c", "/dev/e", "/dev/tpm0", "/f", "/i", "/k", "/l", "/log", "/mem", "/n", "/rom", "/s", "/t"]
+    );
+    assert_eq!(doc.uses_volumes, [("p".to_owned(), "v".to_owned())].into());
+}
+
+#[test]
+fn a_disk_without_a_bus_is_on_that_of_its_target() {
+    for (target, bus) in
+        [("vda", "virtio"), ("hda", "ide"), ("sda", "scsi"), ("fda", "fdc"), ("xvda", "xen"), ("uba", ""), ("v", "")]
+    {
+        let doc = project(&format!("<domain><devices><disk><target dev='{target}'/></disk></devices></domain>")).expect("reads");
+        assert_eq!(doc.disks[0].bus, bus, "{target}");
+    }
+}
+
+#[test]
+fn what_a_guest_and_a_screen_tell_is_read() {
+    let read = |inside: &str| project(&format!("<domain><devices>{inside}</devices></domain>")).expect("reads");
+    for (state, connected) in [("connected", true), ("disconnected", false), ("", false)] {
+        let text = format!("<channel><target name='org.qemu.guest_agent.0' state='{state}'/></channel>");
+        assert_eq!(read(&text).agent_connected, connected);
+    }
+    assert!(!read("<channel><target name='org.other' state='connected'/></channel>").agent_connected);
+    for (graphics, listen, socket) in [
+        ("<graphics type='vnc' listen='::1'/>", Some("::1"), None),
+        ("<graphics type='vnc' listen='::1'><listen type='address' address='::2'/></graphics>", Some("::2"), None),
+        ("<graphics type='vnc' socket='/s'/>", None, Some("/s")),
+        ("<graphics type='vnc'><listen type='socket' socket='/s'/></graphics>", None, Some("/s")),
+        ("<graphics type='vnc'><listen type='none'/></graphics>", None, None),
+        ("<graphics type='spice' listen='::3'/><graphics type='vnc' listen='::1'/>", Some("::1"), None),
+    ] {
+        let vnc = read(graphics).vnc.expect("a screen");
+        assert_eq!((vnc.listen.as_deref(), vnc.socket.as_deref()), (listen, socket), "{graphics}");
+    }
+    let secure = |os: &str| {
+        let doc = project(&format!("<domain>{os}</domain>")).expect("reads");
+        doc.spec.firmware.and_then(|firmware| firmware.secure_boot)
+    };
+    let feature = |name: &str, enabled: &str| {
+        format!("<firmware><feature name='enrolled-keys' enabled='yes'/><feature name='{name}' enabled='{enabled}'/></firmware>")
+    };
+    for (inside, is) in [
+        (format!("<os firmware='efi'>{}</os>", feature("secure-boot", "yes")), Some(true)),
+        (format!("<os firmware='efi'>{}</os>", feature("secure-boot", "no")), Some(false)),
+        (format!("<os firmware='efi'>{}</os>", feature("other", "yes")), None),
+        ("<os><loader type='pflash' secure='yes'>/l</loader></os>".to_owned(), Some(true)),
+        ("<os><loader type='pflash'>/l</loader></os>".to_owned(), Some(false)),
+        ("<os><loader type='rom' secure='yes'>/l</loader></os>".to_owned(), Some(false)),
+    ] {
+        assert_eq!(secure(&inside), is, "{inside}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_with_its_place_and_secrets_never() {
+    let error = project("<domain>\n  <a></domain>").expect_err("no document");
+    assert!(error.to_string().ends_with("(line 2, column 6)"), "{error}");
+    let error = project("<network/>").expect_err("no domain");
+    assert_eq!(error.to_string(), "expected a <domain> document, found <network> (line 1, column 1)");
+    assert_eq!(XmlError::new("a word").to_string(), "a word");
+    let document = crate::xml::Document::from("<a>canary</a>".to_owned());
+    assert_eq!(format!("{document:?} {:?}", crate::xml::Hidden::new("canary")), "(13 bytes of XML) (sensitive)");
+    let fragment =
+        FragmentPatch { text: Some("canary".to_owned()), digest: Some("d1".to_owned()), drop: ["/xml/x".to_owned()].into() };
+    let text = format!("{fragment:?}");
+    assert!(!text.contains("canary") && text.contains("d1") && text.contains("/xml/x"), "{text}");
+    assert_eq!(crate::xml::escape("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&apos;");
 }

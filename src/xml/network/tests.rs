@@ -1,6 +1,7 @@
 //! What is read of networks, and that what is written reads back.
 
 use super::*;
+use crate::xml::tree::Element;
 
 /// `virsh net-dumpxml default` as libvirt ships it, live.
 const DEFAULT: &str = "<network connections='2'>
@@ -142,4 +143,172 @@ fn a_bridge_that_nobody_named_has_a_short_name_of_its_own() {
     let name = bridge_default(Uuid::from_u128(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
     assert_eq!(name, "jvaerukz4j");
     assert_ne!(name, bridge_default(Uuid::from_u128(0)));
+}
+
+/// A network in the form that a patch writes.
+fn written(inside: &str) -> String {
+    Element::parse(&format!("<network>{inside}</network>")).expect("reads").to_xml()
+}
+
+#[test]
+fn what_is_taken_out_of_a_manifest_goes_and_nothing_else() {
+    let four =
+        |inside: &str| format!("<ip address='10.9.0.1' netmask='255.255.255.0'>{inside}</ip><ip address='fd00::1' prefix='64'/>");
+    let dhcp = |inside: &str| four(&format!("<dhcp>{inside}</dhcp>"));
+    let dns = |inside: &str| format!("<domain name='lab'/><dns>{inside}</dns>");
+    const A: &str = "<host mac='52:54:00:00:00:0A' name='a' ip='10.9.0.9'/>";
+    const B: &str = "<host name='b' ip='10.9.0.10'/>";
+    const C: &str = "<host ip='10.9.0.11'/>";
+    const RANGE: &str = "<range start='10.9.0.100' end='10.9.0.200'/>";
+    const FORWARDERS: &str = "<forwarder addr='1.1.1.1'/><forwarder domain='x' addr='1.1.1.1'/><forwarder addr='8.8.8.8'/>";
+    const HOSTS: &str = "<host ip='fd00:0::5'><hostname>db</hostname></host><host ip='10.9.0.5'/><txt name='t' value='v'/>";
+    for (before, path, after) in [
+        ("<domain name='lab'/><mtu size='1400'/>".to_owned(), "/domain", "<mtu size='1400'/>".to_owned()),
+        ("<domain name='lab'/><mtu size='1400'/>".to_owned(), "/mtu", "<domain name='lab'/>".to_owned()),
+        (dns(HOSTS), "/dns", "<domain name='lab'/>".to_owned()),
+        (dns(FORWARDERS), "/dns/forwarders/1.1.1.1", dns("<forwarder domain='x' addr='1.1.1.1'/><forwarder addr='8.8.8.8'/>")),
+        (dns(FORWARDERS), "/dns/forwarders", dns("<forwarder domain='x' addr='1.1.1.1'/>")),
+        (dns("<forwarder addr='1.1.1.1'/>"), "/dns/forwarders/1.1.1.1", "<domain name='lab'/>".to_owned()),
+        ("<dns enable='no'><forwarder addr='1.1.1.1'/></dns>".to_owned(), "/dns/forwarders", "<dns enable='no'/>".to_owned()),
+        (dns(HOSTS), "/dns/hosts/fd00::5", dns("<host ip='10.9.0.5'/><txt name='t' value='v'/>")),
+        (dns(HOSTS), "/dns/hosts", dns("<txt name='t' value='v'/>")),
+        (dhcp(RANGE), "/ips", String::new()),
+        (dhcp(RANGE), "/ips/10.9.0.1~124", "<ip address='fd00::1' prefix='64'/>".to_owned()),
+        (dhcp(RANGE), "/ips/10.9.0.1~124/address", "<ip address='fd00::1' prefix='64'/>".to_owned()),
+        // Another net at that address is another address.
+        (dhcp(RANGE), "/ips/10.9.0.1~116", dhcp(RANGE)),
+        (dhcp(&format!("{RANGE}{A}")), "/ips/10.9.0.1~124/dhcp", four("")),
+        (dhcp(&format!("{RANGE}{A}")), "/ips/10.9.0.1~124/dhcp/ranges/10.9.0.100-10.9.0.200", dhcp(A)),
+        (dhcp(&format!("{RANGE}{A}")), "/ips/10.9.0.1~124/dhcp/ranges/10.9.0.100-10.9.0.201", dhcp(&format!("{RANGE}{A}"))),
+        (dhcp(&format!("{RANGE}{A}")), "/ips/10.9.0.1~124/dhcp/ranges", dhcp(A)),
+        (dhcp(RANGE), "/ips/10.9.0.1~124/dhcp/ranges", four("")),
+        (dhcp(&format!("{RANGE}{A}{B}")), "/ips/10.9.0.1~124/dhcp/hosts", dhcp(RANGE)),
+        (dhcp(&format!("{A}{B}{C}")), "/ips/10.9.0.1~124/dhcp/hosts/52:54:00:00:00:0a", dhcp(&format!("{B}{C}"))),
+        (dhcp(&format!("{A}{B}{C}")), "/ips/10.9.0.1~124/dhcp/hosts/b", dhcp(&format!("{A}{C}"))),
+        (dhcp(&format!("{A}{B}{C}")), "/ips/10.9.0.1~124/dhcp/hosts/10.9.0.11", dhcp(&format!("{A}{B}"))),
+        // What has a better key isn't known by a lesser one, and what isn't a host is none.
+        (dhcp(&format!("{A}{B}{C}")), "/ips/10.9.0.1~124/dhcp/hosts/a", dhcp(&format!("{A}{B}{C}"))),
+        (dhcp(&format!("{A}{B}{C}")), "/ips/10.9.0.1~124/dhcp/hosts/10.9.0.10", dhcp(&format!("{A}{B}{C}"))),
+        (dhcp(&format!("{A}<bootp name='b'/>")), "/ips/10.9.0.1~124/dhcp/hosts/b", dhcp(&format!("{A}<bootp name='b'/>"))),
+        // A name can go alone where it isn't the key.
+        (
+            dhcp(&format!("{A}{B}")),
+            "/ips/10.9.0.1~124/dhcp/hosts/52:54:00:00:00:0a/name",
+            dhcp(&format!("{}{B}", A.replace(" name='a'", ""))),
+        ),
+        (dhcp(&format!("{A}{B}")), "/ips/10.9.0.1~124/dhcp/hosts/b/name", dhcp(&format!("{A}{B}"))),
+    ] {
+        let change = NetworkPatch { drop: [path.to_owned()].into(), ..NetworkPatch::default() };
+        let text = patch(&format!("<network>{before}</network>"), &change).expect("patches");
+        assert_eq!(text, written(&after), "{path} of {before}");
+    }
+}
+
+#[test]
+fn an_item_of_a_list_takes_the_place_of_the_one_with_its_key() {
+    let set =
+        |spec: serde_json::Value| NetworkPatch { set: serde_json::from_value(spec).expect("a spec"), ..NetworkPatch::default() };
+    let ip = |inside: &str| {
+        format!("<ip address='10.9.0.1' prefix='24'><dhcp>{inside}</dhcp></ip><ip address='fd00::1' prefix='64'><dhcp/></ip>")
+    };
+    let four = |dhcp: serde_json::Value| set(serde_json::json!({"ips": [{"address": "10.9.0.1/24", "dhcp": dhcp}]}));
+    let host = |host: serde_json::Value| four(serde_json::json!({ "hosts": [host] }));
+    const MAC: &str = "<host mac='52:54:00:00:00:0a' name='a' ip='10.9.0.9'/>";
+    const NAMED: &str = "<host name='b' ip='10.9.0.10'/>";
+    const BARE: &str = "<host ip='10.9.0.11'/>";
+    let all = ip(&format!("<range start='10.9.0.100' end='10.9.0.200'/>{MAC}{NAMED}{BARE}"));
+    for (change, from, to) in [
+        (
+            host(serde_json::json!({"mac": "52:54:00:00:00:0a", "name": "a", "ip": "10.9.0.19"})),
+            MAC,
+            "<host mac='52:54:00:00:00:0a' name='a' ip='10.9.0.19'/>",
+        ),
+        (host(serde_json::json!({"name": "b", "ip": "10.9.0.20"})), NAMED, "<host name='b' ip='10.9.0.20'/>"),
+        (host(serde_json::json!({"ip": "10.9.0.11"})), BARE, BARE),
+        (
+            host(serde_json::json!({"mac": "52:54:00:00:00:0b", "ip": "10.9.0.11"})),
+            BARE,
+            "<host ip='10.9.0.11'/><host mac='52:54:00:00:00:0b' ip='10.9.0.11'/>",
+        ),
+        (four(serde_json::json!({"ranges": [{"start": "10.9.0.100", "end": "10.9.0.200"}]})), BARE, BARE),
+        (
+            four(serde_json::json!({"ranges": [{"start": "10.9.0.100", "end": "10.9.0.150"}]})),
+            "<range start='10.9.0.100'",
+            "<range start='10.9.0.100' end='10.9.0.150'/><range start='10.9.0.100'",
+        ),
+        (
+            four(serde_json::json!({"ranges": [{"start": "10.9.0.150", "end": "10.9.0.200"}]})),
+            "<range start='10.9.0.100'",
+            "<range start='10.9.0.150' end='10.9.0.200'/><range start='10.9.0.100'",
+        ),
+    ] {
+        let text = patch(&format!("<network>{all}</network>"), &change).expect("patches");
+        assert_eq!(text, written(&all.replace(from, to)), "{:?}", change.set);
+    }
+    // Of IPv6, hosts are known by their name.
+    let six = set(serde_json::json!({"ips": [{"address": "fd00::1/64", "dhcp": {"hosts": [{"name": "a", "ip": "fd00::9"}]}}]}));
+    let six_at = |ip: &str| format!("<ip address='fd00::1' prefix='64'><dhcp><host name='a' ip='{ip}'/></dhcp></ip>");
+    assert_eq!(patch(&format!("<network>{}</network>", six_at("fd00::8")), &six).expect("patches"), written(&six_at("fd00::9")));
+
+    let dns = |inside: &str| format!("<dns>{inside}</dns>");
+    let hosts = "<txt name='t' ip='10.9.0.5'/><host ip='10.9.0.5'><hostname>db</hostname></host><host ip='10.9.0.6'><hostname>x</hostname></host>";
+    let change = set(serde_json::json!({"dns": {"hosts": [{"ip": "10.9.0.5", "names": ["new"]}]}}));
+    let text = patch(&format!("<network>{}</network>", dns(hosts)), &change).expect("patches");
+    assert_eq!(text, written(&dns(&hosts.replace("db", "new"))));
+    let forwarders = "<forwarder domain='x' addr='9.9.9.9'/><forwarder domain='y'/><forwarder addr='8.8.8.8'/>";
+    let change = set(serde_json::json!({"dns": {"forwarders": ["9.9.9.9", "8.8.8.8"]}}));
+    let text = patch(&format!("<network>{}</network>", dns(forwarders)), &change).expect("patches");
+    assert_eq!(text, written(&dns(&format!("{forwarders}<forwarder addr='9.9.9.9'/>"))), "one for a domain serves no other");
+}
+
+#[test]
+fn an_address_without_a_net_is_in_the_net_of_its_class() {
+    for (ip, net) in [
+        ("address='10.1.2.3'", "10.1.2.3/8"),
+        ("address='127.0.0.1'", "127.0.0.1/8"),
+        ("address='128.1.2.3'", "128.1.2.3/16"),
+        ("address='172.16.0.1'", "172.16.0.1/16"),
+        ("address='191.255.0.1'", "191.255.0.1/16"),
+        ("address='192.168.0.1'", "192.168.0.1/24"),
+        ("family='ipv6' address='fd00::1'", "fd00::1/64"),
+    ] {
+        let doc = project(&format!("<network><ip {ip}/></network>")).expect("reads");
+        assert_eq!(doc.spec.ips[0].address.to_string(), net);
+    }
+    let doc =
+        project("<network><ip address='10.9.0.1' prefix='24'/><ip address='10.8.0.1' prefix='24'/></network>").expect("reads");
+    let index = |address: &str| doc.parent_index(address.parse().expect("an address"));
+    assert_eq!((index("10.9.0.7"), index("10.8.0.7"), index("10.7.0.7")), (Some(0), Some(1), None));
+}
+
+#[test]
+fn what_the_language_has_no_words_for_is_told_by_name() {
+    let text =
+        "<network><name>a</name><forward mode='nat'/><bandwidth/><portgroup name='p'/><portgroup name='q'/><ip/></network>";
+    assert_eq!(beside(text), ["bandwidth", "portgroup"]);
+    assert_eq!(beside(DEFAULT), [""; 0]);
+}
+
+#[test]
+fn a_mode_is_written_where_it_is_another_or_none() {
+    let to = |forward: &str, mode| {
+        let set = NetworkSpec { mode: Some(mode), ..NetworkSpec::default() };
+        patch(&format!("<network>{forward}</network>"), &NetworkPatch { set, ..NetworkPatch::default() }).expect("patches")
+    };
+    let nat = "<forward mode='nat' dev='eth0'><nat><port start='1' end='9'/></nat><interface dev='eth0'/></forward>";
+    assert_eq!(to(nat, NetworkMode::NAT), written(nat));
+    assert_eq!(to("<forward/>", NetworkMode::NAT), written("<forward mode='nat'/>"));
+    assert_eq!(to(nat, NetworkMode::Route), written("<forward mode='route' dev='eth0'><interface dev='eth0'/></forward>"));
+    assert_eq!(to(nat, NetworkMode::Open), written("<forward mode='open'/>"));
+    assert_eq!(to(nat, NetworkMode::Isolated), written(""));
+}
+
+#[test]
+fn an_entry_by_itself_is_the_one_of_the_document() {
+    let spec = wanted(NetworkMode::NAT);
+    let (dhcp, dns) = (spec.ips[0].dhcp.clone().expect("dhcp"), spec.dns.clone().expect("dns"));
+    assert_eq!(dhcp_range(&dhcp.ranges[0]), "<range start=\"10.9.0.100\" end=\"10.9.0.200\"/>\n");
+    assert_eq!(dhcp_host(&dhcp.hosts[0]), "<host mac=\"52:54:00:00:00:09\" name=\"printer\" ip=\"10.9.0.9\"/>\n");
+    let entry = Element::parse("<host ip='10.9.0.5'><hostname>db</hostname><hostname>db.lab</hostname></host>").expect("reads");
+    assert_eq!(dns_entry(&dns.hosts[0]), entry.to_xml());
 }
