@@ -188,4 +188,36 @@ mod tests {
         let wanted = map(&[("/memory", json!("1048575"))]);
         assert!(compare(Kind::VirtualMachine, &wanted, &BTreeSet::new(), &is).changed.is_empty());
     }
+
+    #[test]
+    fn what_is_unset_in_a_document_stands_for_its_default() {
+        let vm = |wanted: &[(&str, Value)], is: &[(&str, Value)]| {
+            let found = compare(Kind::VirtualMachine, &map(wanted), &BTreeSet::new(), &map(is));
+            found.changed.into_iter().map(|(_, d)| d.path).collect::<Vec<_>>()
+        };
+        // Without a maximum of its own, what is there is all that there can be.
+        assert_eq!(vm(&[("/maxMemory", json!("1Gi"))], &[("/memory", json!("1Gi"))]), [""; 0]);
+        assert_eq!(vm(&[("/maxMemory", json!("2Gi"))], &[("/memory", json!("1Gi"))]), ["/maxMemory"]);
+        assert_eq!(vm(&[("/cpu/max", json!(2))], &[("/cpu/count", json!(2))]), [""; 0]);
+        assert_eq!(vm(&[("/cpu/max", json!(3))], &[("/cpu/count", json!(2))]), ["/cpu/max"]);
+        assert_eq!(vm(&[("/title", json!("a"))], &[]), ["/title"]);
+        // What runs it was decided when it was made; what was asked for is not.
+        assert_eq!(vm(&[("/accelerator", json!("Auto"))], &[("/accelerator", json!("TCG"))]), [""; 0]);
+        assert_eq!(vm(&[("/accelerator", json!("KVM"))], &[("/accelerator", json!("TCG"))]), ["/accelerator"]);
+        assert_eq!(vm(&[("/title", json!("Auto"))], &[("/title", json!("b"))]), ["/title"]);
+    }
+
+    #[test]
+    fn a_value_is_shown_with_quotes_where_it_would_be_misread() {
+        for (value, shown) in [
+            (json!("a"), "a"),
+            (json!(""), "\"\""),
+            (json!("a b"), "\"a b\""),
+            (json!("a\nb"), "\"a\\nb\""),
+            (json!(["a", "b c", 1]), "[a, \"b c\", 1]"),
+            (json!(true), "true"),
+        ] {
+            assert_eq!(text(&value), shown);
+        }
+    }
 }

@@ -27,9 +27,13 @@ mod record;
 pub mod schema;
 mod sources;
 mod suspension;
+#[cfg(test)]
+mod tests;
 mod undo;
 mod usage;
 mod verify;
+#[cfg(test)]
+mod verify_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -222,4 +222,57 @@ mod tests {
         let plan = Plan { actions: vec![action(0, "one", destroy, &[])], ..Plan::default() };
         assert!(!plan.parts()[0].is_light());
     }
+
+    #[test]
+    fn a_part_has_the_changes_of_its_actions_and_the_fingerprint_of_the_whole() {
+        let change = |object: &str, actions: &[usize]| Change {
+            object: ObjectRef::new(Kind::VirtualMachine, object.parse().unwrap()),
+            node: None,
+            verb: crate::plan::Verb::Start,
+            fields: Vec::new(),
+            effect: crate::plan::Effect::None,
+            effects: BTreeMap::new(),
+            data: crate::plan::Data::Kept,
+            reason: String::new(),
+            implied_by: None,
+            actions: actions.iter().map(|id| ActionId(*id)).collect(),
+        };
+        let plan = Plan {
+            actions: vec![
+                action(0, "one", start("one"), &[]),
+                action(1, "two", start("two"), &[]),
+                action(2, "two", start("three"), &[]),
+            ],
+            changes: vec![change("one", &[0]), change("two", &[1, 2]), change("none", &[])],
+            fingerprint: "f".into(),
+            ..Plan::default()
+        };
+        let parts = plan.parts();
+        let of = |part: &Part| {
+            let changes = part.plan.changes.iter().map(|change| (change.object.name.to_string(), change.actions.clone()));
+            (changes.collect::<Vec<_>>(), part.plan.fingerprint.clone())
+        };
+        assert_eq!(
+            parts.iter().map(of).collect::<Vec<_>>(),
+            [
+                (vec![("one".to_owned(), vec![ActionId(0)])], "f".to_owned()),
+                (vec![("two".to_owned(), vec![ActionId(0), ActionId(1)])], "f".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_device_is_plugged_in_lightly_and_taken_out_not() {
+        let device = |how| Op::DomainDevice {
+            name: "one".into(),
+            uuid: uuid::Uuid::nil(),
+            how,
+            device: "/disks/a".into(),
+            patch: Box::default(),
+            live: true,
+            config: true,
+            xml: None,
+        };
+        assert!(device(Plug::Attach).is_light() && device(Plug::Update).is_light() && !device(Plug::Detach).is_light());
+    }
 }

@@ -221,4 +221,103 @@ mod tests {
         assert_eq!(running_users(&state, "/p/mid"), ["on"]);
         assert!(running_users(&state, "/p/top").is_empty());
     }
+
+    /// A domain with these disks in both of its documents.
+    fn with(name: &str, disks: &str, running: bool) -> RawDomain {
+        let xml = format!("<domain type='qemu'><name>{name}</name><devices>{disks}</devices></domain>");
+        RawDomain::of_test(name, Uuid::from_u128(8), &xml, running.then_some(xml.as_str()))
+    }
+
+    fn reads(domains: Vec<RawDomain>) -> NodeState {
+        let mut raw = RawNode { domains, ..RawNode::default() };
+        raw.pools = vec![RawPool {
+            name: "p".into(),
+            uuid: Uuid::from_u128(1),
+            active: true,
+            autostart: true,
+            persistent: true,
+            xml: "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>".into(),
+            volumes: Some(vec![volume("base", None), volume("top", Some("/p/base"))]),
+        }];
+        NodeState::read(raw)
+    }
+
+    #[test]
+    fn a_disk_whose_chain_nobody_can_see_may_use_anything() {
+        let disk = |kind: &str, source: &str, more: &str| {
+            format!("<disk type='{kind}' device='disk'><driver name='qemu' {more}/><source {source}/><target dev='vda'/></disk>")
+        };
+        let file = |path: &str| format!("file='{path}'");
+        let chain = "<disk type='file' device='disk'><driver type='qcow2'/><source file='/q/x'/><backingStore type='file'><source file='/p/base'/>\
+            </backingStore><target dev='vda'/></disk>";
+        for (disks, running, open) in [
+            (disk("file", &file("/q/x"), "type='qcow2'"), false, true),
+            (disk("file", &file("/q/x"), ""), false, true),
+            // What runs tells its chain, a raw file and a block device have none, and a pool tells that of its volumes.
+            (disk("file", &file("/q/x"), "type='qcow2'"), true, false),
+            (disk("file", &file("/q/x"), "type='raw'"), false, false),
+            (disk("block", "dev='/dev/x'", "type='qcow2'"), false, false),
+            (disk("file", &file("/p/top"), "type='qcow2'"), false, false),
+            (chain.to_owned(), false, false),
+        ] {
+            let state = reads(vec![with("a", &disks, running)]);
+            let found = unseen(&state, |_| false);
+            assert_eq!(found.len(), usize::from(open), "{disks}: {found:?}");
+            assert!(found.iter().all(|what| what.contains("the disk vda of a (/q/x")));
+            assert!(unseen(&state, |path| path == "/q/x").is_empty(), "the inventory knows it");
+        }
+        let unreadable = reads(vec![with("b", "<", false)]);
+        assert_eq!(unseen(&unreadable, |_| true), ["the domain b, which can't be read"]);
+    }
+
+    #[test]
+    fn what_stands_on_a_file_is_seen_in_pools_and_in_chains_of_domains() {
+        let overlay = "<disk type='file' device='disk'><source file='/q/snapshot'/><backingStore type='file'><source file='/p/top'/><backingStore type='file'>\
+            <source file='/p/base'/></backingStore></backingStore><target dev='vda'/></disk>";
+        let state = reads(vec![with("a", overlay, true), with("b", overlay, false)]);
+        assert_eq!(built_on(&state, "/p/base"), ["volume p/top", "the disk vda of a", "the disk vda of b"]);
+        assert_eq!(built_on(&state, "/p/top"), ["the disk vda of a", "the disk vda of b"]);
+        assert_eq!(built_on(&state, "/q/snapshot"), [""; 0]);
+        let pool = &state.pools["p"];
+        assert_eq!(pool_users(&state, pool), ["a", "b"]);
+    }
+
+    #[test]
+    fn users_of_a_pool_are_those_that_lie_in_it_or_on_it() {
+        let disk = |path: &str| format!("<disk type='file' device='disk'><source file='{path}'/><target dev='vda'/></disk>");
+        for (path, uses) in [("/p/base", true), ("/p/other", true), ("/pp/base", false), ("/q/x", false)] {
+            let state = reads(vec![with("a", &disk(path), false)]);
+            assert_eq!(!pool_users(&state, &state.pools["p"]).is_empty(), uses, "{path}");
+        }
+        // By what runs alone.
+        let xml = |path: &str| format!("<domain><name>a</name><devices>{}</devices></domain>", disk(path));
+        let state = reads(vec![RawDomain::of_test("a", Uuid::from_u128(8), &xml("/q/x"), Some(&xml("/p/base")))]);
+        assert_eq!(pool_users(&state, &state.pools["p"]), ["a"]);
+    }
+
+    #[test]
+    fn a_running_disk_is_told_with_its_target_and_whether_it_can_be_written() {
+        let disk = |device: &str, more: &str, target: &str| {
+            format!("<disk type='file' device='{device}'><source file='/p/top'/><target dev='{target}'/>{more}</disk>")
+        };
+        let volume = "<disk type='volume' device='disk'><source pool='p' volume='top'/><target dev='vdb'/></disk>";
+        let all = [
+            disk("disk", "", "vda"),
+            volume.to_owned(),
+            disk("disk", "<readonly/>", "vdc"),
+            disk("cdrom", "", "sda"),
+            disk("lun", "", "sdb"),
+        ]
+        .concat();
+        let state = reads(vec![with("on", &all, true), with("off", &all, false)]);
+        let found = running_disks(&state, "/p/top");
+        let told: Vec<(&str, &str, bool)> =
+            found.iter().map(|(name, _, target, fixed)| (name.as_str(), target.as_str(), *fixed)).collect();
+        assert_eq!(
+            told,
+            [("on", "vda", false), ("on", "vdb", false), ("on", "vdc", true), ("on", "sda", true), ("on", "sdb", true)]
+        );
+        assert!(found.iter().all(|(_, uuid, ..)| *uuid == Uuid::from_u128(8)));
+        assert_eq!(running_disks(&state, "/p/base"), []);
+    }
 }

@@ -4,6 +4,8 @@ mod checks;
 mod desired;
 mod expand;
 mod memo;
+#[cfg(test)]
+mod tests;
 
 pub use checks::{check_document, check_set, uri_refused};
 pub use desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};

@@ -124,6 +124,8 @@ mod tests {
             "qemu+tls://kvm1.example.org/system",
             "qemu://kvm1/system",
             "test:///default",
+            "qemu+ssh://kvm1/system?keyfile=/root/%2essh/id%5f%6B",
+            "qemu+ssh://kvm1/system?&mode=direct;sshauth=privkey&",
         ] {
             assert_eq!(uri_refused(uri), Ok(()), "{uri}");
         }
@@ -152,6 +154,19 @@ mod tests {
             "qemu:///system#x",
             "qemu+ssh://kvm1/system?keyfile=id",
             "qemu+ssh://root:secret@kvm1/system",
+            "qemu+ssh://@kvm1/system",
+            "qemu+ssh:// kvm1/system",
+            "qemu+ssh://kvm1/system?mode=di\u{7}rect",
+            "qemu+ssh://kvm1/system?mode=direct%07",
+            "qemu+ssh://kvm1/system?mode=",
+            "qemu+ssh://kvm1/system?mode=-x",
+            "qemu+ssh://kvm1/system?mode=%zz",
+            "qemu+ssh://kvm1/system?mode=a%4",
+            "qemu+ssh://kvm1/system?mode=%ff",
+            "qemu+unix://kvm1/system",
+            "test+ssh:///default",
+            "test://kvm1/default",
+            "test:///default?mode=direct",
         ] {
             assert!(uri_refused(uri).is_err(), "{uri}");
         }
