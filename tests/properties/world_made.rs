@@ -316,7 +316,7 @@ const DISK_FIELDS: &[Field] = &[
              writeBytesPerSecondMax: 2Mi, writeBytesPerSecondMaxLength: 5}"],
     ),
     ("bus", &["virtio", "scsi", "sata"]),
-    ("bootOrder", &["1", "2"]),
+    ("bootOrder", &["3", "4"]),
     ("readOnly", &["true", "false"]),
     ("image", &["t0", "t1"]),
 ];
@@ -328,7 +328,8 @@ fn devices(spec: &mut Mapping, draw: &mut Draw) {
             "disks",
             &[
                 "{name: more, claim: {pool: p0, capacity: 8Mi}}",
-                "{name: raw, claim: {pool: p0, capacity: 8Mi, format: raw}}",
+                "{name: raw, claim: {pool: p0, capacity: 8Mi, format: raw}, limits: {readBytesPerSecond: 1Mi, readBytesPerSecondMax: 2Mi, \
+                 readBytesPerSecondMaxLength: 4, writeBytesPerSecond: 1Mi, writeBytesPerSecondMax: 2Mi, writeBytesPerSecondMaxLength: 5}}",
                 "{name: scsi, bus: scsi, claim: {pool: p0, capacity: 8Mi}}",
                 "{name: sata, bus: sata, claim: {pool: p0, capacity: 8Mi}}",
                 "{name: tray, device: cdrom}",
