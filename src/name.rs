@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -83,9 +84,9 @@ macro_rules! string_newtype {
     };
 }
 
-/// The name of an object: `[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?` without `..`.
+/// The name of an object: `[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?` without `..`. It is told of in many places, so a copy shares the text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 string_newtype!(Name, "name", r"^(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", 63);
 
 impl FromStr for Name {
@@ -98,7 +99,7 @@ impl FromStr for Name {
             && s.ends_with(edge)
             && !s.contains("..");
         if ok {
-            Ok(Self(s.to_owned()))
+            Ok(Self(s.into()))
         } else {
             Err(InvalidValue::new(
                 s,
@@ -156,6 +157,6 @@ impl FromStr for LibvirtName {
 
 impl From<&Name> for LibvirtName {
     fn from(name: &Name) -> Self {
-        Self(name.0.clone())
+        Self(name.to_string())
     }
 }

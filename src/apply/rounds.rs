@@ -20,7 +20,7 @@ use super::step::{Failure, World};
 use super::walk::Walk;
 use crate::name::{Name, ObjectRef};
 use crate::observe::{NodeView, Observed};
-use crate::plan::{Action, Deferred, Entry, Lane, Op, Owned, Plan, Sources};
+use crate::plan::{Action, ActionId, Deferred, Entry, Lane, Op, Owned, Plan, Sources};
 use crate::store::StoreError;
 
 /// Rounds on a node after which an apply ends there, whatever is still deferred.
@@ -267,7 +267,9 @@ impl Rounds {
         let named = &self.named;
         let concerns = |action: &Action, node: &Name| {
             let of = |object: &ObjectRef| object.kind == action.object.kind && object.name == action.object.name;
-            action.node.is_none() || named.iter().any(|(object, on)| on.as_ref() == Some(node) && of(object))
+            // That one without a node is the first of its name.
+            let all = named.range(ObjectRef { node: None, ..action.object.clone() }..).take_while(|(object, _)| of(object));
+            action.node.is_none() || all.into_iter().any(|(_, on)| on.as_ref() == Some(node))
         };
         // One fetch serves all nodes.
         let rests = |node: &Name| walk.is_idle(node) && !walk.local().any(|action| concerns(action, node));
@@ -314,12 +316,19 @@ impl Rounds {
             return Ok(());
         }
         // What failed in this run isn't tried again in it, not for another node either.
-        let lost: Vec<Action> = walk.of(walk.outcome().failed.keys()).cloned().collect();
-        let failed = |action: &Action| {
-            let same_deed = |failed: &Action| matches!(action.lane, Lane::Local(_)) && failed.lane == action.lane;
-            lost.iter().any(|failed| failed.object == action.object || same_deed(failed))
+        let deed = |action: &Action| match &action.lane {
+            Lane::Local(deed) => Some(deed.clone()),
+            _ => None,
         };
-        if let Some(action) = next.actions.iter().find(|action| !failed(action) && !may(action, &next, &self.named)) {
+        let lost = walk.of(walk.outcome().failed.keys());
+        let (lost, deeds): (BTreeSet<ObjectRef>, Vec<Option<String>>) =
+            lost.map(|failed| (failed.object.clone(), deed(failed))).unzip();
+        let deeds: BTreeSet<String> = deeds.into_iter().flatten().collect();
+        let failed = |action: &Action| lost.contains(&action.object) || deed(action).is_some_and(|deed| deeds.contains(&deed));
+        let implied = implied(&next, &self.named);
+        let may =
+            |action: &Action| is_harmless(action) && (self.named.contains_key(&action.object) || implied.contains(&action.id));
+        if let Some(action) = next.actions.iter().find(|action| !failed(action) && !may(action)) {
             self.unannounced.push(action.object.clone());
             return Ok(());
         }
@@ -378,13 +387,15 @@ impl Rounds {
     }
 }
 
+/// The actions of a plan for what comes with an object that was named.
+fn implied(plan: &Plan, named: &BTreeMap<ObjectRef, Option<Name>>) -> BTreeSet<ActionId> {
+    let with = plan.changes.iter().filter(|change| change.implied_by.as_ref().is_some_and(|by| named.contains_key(by)));
+    with.flat_map(|change| change.actions.iter().copied()).collect()
+}
+
 /// What a round after the first may do: create, start or change live what was named as deferred.
-fn may(action: &Action, plan: &Plan, named: &BTreeMap<ObjectRef, Option<Name>>) -> bool {
-    let implied = plan
-        .changes
-        .iter()
-        .any(|change| change.actions.contains(&action.id) && change.implied_by.as_ref().is_some_and(|by| named.contains_key(by)));
-    let harmless = !matches!(
+fn is_harmless(action: &Action) -> bool {
+    !matches!(
         action.op,
         Op::DomainDestroy { .. }
             | Op::DomainShutdown { .. }
@@ -393,6 +404,5 @@ fn may(action: &Action, plan: &Plan, named: &BTreeMap<ObjectRef, Option<Name>>) 
             | Op::NetworkUndefine { .. }
             | Op::PoolStop { .. }
             | Op::PoolUndefine { .. }
-    );
-    harmless && (named.contains_key(&action.object) || implied)
+    )
 }

@@ -41,6 +41,16 @@ pub(super) struct Walk {
     sink: Sink,
     actions: Vec<Arc<Action>>,
     waiting: BTreeSet<ActionId>,
+    /// By action, how many of those that it needs aren't done.
+    unmet: Vec<usize>,
+    /// By action, those that need it.
+    needed_by: Vec<Vec<ActionId>>,
+    /// By place, what waits and needs nothing that isn't done.
+    ready: BTreeMap<Place, BTreeSet<ActionId>>,
+    /// Of these, those whose intents may be written before their turn.
+    early: BTreeSet<ActionId>,
+    /// The controller's own deeds that wait or are under way.
+    local: BTreeSet<ActionId>,
     running: BTreeMap<ActionId, (Place, Lane)>,
     /// Actions whose intents are on disk and that haven't begun.
     written: BTreeSet<ActionId>,
@@ -64,6 +74,11 @@ impl Walk {
             sink,
             actions: Vec::new(),
             waiting: BTreeSet::new(),
+            unmet: Vec::new(),
+            needed_by: Vec::new(),
+            ready: BTreeMap::new(),
+            early: BTreeSet::new(),
+            local: BTreeSet::new(),
             running: BTreeMap::new(),
             written: BTreeSet::new(),
             last: BTreeSet::new(),
@@ -88,12 +103,29 @@ impl Walk {
             } else {
                 tally.open += 1;
             }
+            if place(&action).is_none() {
+                self.local.insert(action.id);
+            }
             self.actions.push(Arc::new(action));
         }
         let added: Vec<ActionId> = (first..self.actions.len()).map(ActionId).collect();
-        for last in self.last.iter().filter(|last| last.0 < first) {
+        self.unmet.resize(self.actions.len(), 0);
+        self.needed_by.resize(self.actions.len(), Vec::new());
+        for id in &added {
+            let needs: Vec<ActionId> = self.actions.get(id.0).into_iter().flat_map(|action| &action.needs).copied().collect();
+            for need in needs {
+                self.needs(*id, need);
+            }
+            self.becomes_ready(*id);
+        }
+        let later: Vec<ActionId> = self.last.iter().copied().filter(|last| last.0 < first).collect();
+        for last in later {
             if let Some(action) = self.actions.get_mut(last.0) {
                 Arc::make_mut(action).needs.extend(added.iter().copied());
+            }
+            self.is_ready_no_more(last);
+            for need in &added {
+                self.needs(last, *need);
             }
         }
         for id in added {
@@ -101,6 +133,47 @@ impl Walk {
                 self.leaves(id);
                 self.skip(id);
             }
+        }
+    }
+
+    /// Notes that an action needs another one.
+    fn needs(&mut self, id: ActionId, need: ActionId) {
+        if let Some(unmet) = self.unmet.get_mut(id.0) {
+            *unmet += 1;
+        }
+        if let Some(needed_by) = self.needed_by.get_mut(need.0) {
+            needed_by.push(id);
+        }
+    }
+
+    /// Puts an action among those that wait for nothing but a place, where it does.
+    fn becomes_ready(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(id.0).filter(|_| self.unmet.get(id.0) == Some(&0) && self.waiting.contains(&id))
+        else {
+            return;
+        };
+        self.ready.entry(place(action).cloned()).or_default().insert(id);
+        if step::may_be_intended_early(action) {
+            self.early.insert(id);
+        }
+    }
+
+    fn is_ready_no_more(&mut self, id: ActionId) {
+        let place = self.actions.get(id.0).map(|action| place(action).cloned());
+        if let Some(ready) = place.and_then(|place| self.ready.get_mut(&place)) {
+            ready.remove(&id);
+        }
+        self.early.remove(&id);
+    }
+
+    /// An action is done: what waited for it alone may begin.
+    fn is_done(&mut self, id: ActionId) {
+        self.outcome.done.insert(id);
+        for waits in self.needed_by.get_mut(id.0).map(std::mem::take).unwrap_or_default() {
+            if let Some(unmet) = self.unmet.get_mut(waits.0) {
+                *unmet = unmet.saturating_sub(1);
+            }
+            self.becomes_ready(waits);
         }
     }
 
@@ -146,8 +219,7 @@ impl Walk {
     /// The controller's own deeds that are under way or wait.
     pub(super) fn local(&self) -> impl Iterator<Item = &Action> {
         let any = self.tallies.get(&None).is_some_and(|tally| tally.open > 0);
-        let open = self.waiting.iter().chain(self.running.keys()).filter(move |_| any);
-        self.of(open).filter(|action| place(action).is_none())
+        self.of(self.local.iter().filter(move |_| any))
     }
 
     /// The objects of which something is under way or waits.
@@ -173,6 +245,7 @@ impl Walk {
             }
             for action in start {
                 self.waiting.remove(&action.id);
+                self.is_ready_no_more(action.id);
                 self.written.remove(&action.id);
                 self.running.insert(action.id, (place(&action).cloned(), action.lane.clone()));
                 self.begin(action);
@@ -205,6 +278,7 @@ impl Walk {
         let Ok((id, result, elapsed)) = joined else {
             // A step that panicked: its effect is unknown, and which one it was as well.
             for (id, (place, _)) in std::mem::take(&mut self.running) {
+                self.local.remove(&id);
                 self.closes(place);
                 self.fail(id, Failure::new(FailureKind::Unknown, "its step broke off inside jvp"));
             }
@@ -213,6 +287,7 @@ impl Walk {
             return;
         };
         let Some((place, _)) = self.running.remove(&id) else { return };
+        self.local.remove(&id);
         self.closes(place.clone());
         let ended = match &result {
             Ok(()) => Ended::Done,
@@ -223,7 +298,7 @@ impl Walk {
         }
         match result {
             Ok(()) => {
-                self.outcome.done.insert(id);
+                self.is_done(id);
                 self.tallies.entry(place).or_default().done += 1;
             }
             Err(failure) => self.fail(id, failure),
@@ -234,12 +309,16 @@ impl Walk {
     pub(super) fn abort(&mut self) {
         self.tasks.abort_all();
         let running = std::mem::take(&mut self.running);
+        self.local.retain(|id| !running.contains_key(id));
         self.outcome.stopped.extend(running.into_keys());
     }
 
     /// Begins nothing any more.
     fn give_up(&mut self) {
         self.outcome.stopped.extend(std::mem::take(&mut self.waiting));
+        self.ready.clear();
+        self.early.clear();
+        self.local.retain(|id| self.running.contains_key(id));
     }
 
     /// Ends the walk; what waits is not begun.
@@ -259,6 +338,10 @@ impl Walk {
     /// Takes out an action that waits. False where it doesn't.
     fn leaves(&mut self, id: ActionId) -> bool {
         let waited = self.waiting.remove(&id);
+        if waited {
+            self.is_ready_no_more(id);
+            self.local.remove(&id);
+        }
         if waited
             && !self.last.contains(&id)
             && let Some(place) = self.actions.get(id.0).map(|action| place(action).cloned())
@@ -276,15 +359,15 @@ impl Walk {
 
     /// Skips all that needs an action that isn't done.
     fn skip(&mut self, id: ActionId) {
-        let mut broken = BTreeSet::from([id]);
-        // What comes last needs what was added after it.
-        let (last, others): (Vec<_>, Vec<_>) = self.actions.iter().partition(|action| self.last.contains(&action.id));
-        for action in others.into_iter().chain(last) {
-            if self.waiting.contains(&action.id) && action.needs.iter().any(|need| broken.contains(need)) {
-                broken.insert(action.id);
+        let mut broken = BTreeSet::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            for waits in self.needed_by.get(id.0).into_iter().flatten() {
+                if self.waiting.contains(waits) && broken.insert(*waits) {
+                    open.push(*waits);
+                }
             }
         }
-        broken.remove(&id);
         for skipped in broken {
             if self.leaves(skipped) {
                 self.skipped(skipped, id);
@@ -301,47 +384,36 @@ impl Walk {
 
     /// The actions that may begin now, in the plan's order.
     fn startable(&self) -> Vec<Arc<Action>> {
-        let mut busy: Vec<(Option<&Name>, &Lane)> = self.running.values().map(|(place, lane)| (place.as_ref(), lane)).collect();
         let mut start = Vec::new();
-        let mut full: BTreeSet<Option<&Name>> = BTreeSet::new();
-        for id in &self.waiting {
-            if full.len() == self.tallies.len() {
-                break;
+        for (place, ready) in &self.ready {
+            let mut busy: Vec<&Lane> = self.running.values().filter(|(other, _)| other == place).map(|(_, lane)| lane).collect();
+            for action in self.of(ready.iter().filter(|id| self.has_its_turn(**id))) {
+                if busy.len() >= self.parallelism {
+                    break;
+                }
+                if !busy.iter().any(|lane| collide(lane, &action.lane)) {
+                    busy.push(&action.lane);
+                    start.push(action.id);
+                }
             }
-            let Some(action) = self.actions.get(id.0) else { continue };
-            let place = place(action);
-            if full.contains(&place) || !self.may(action) {
-                continue;
-            }
-            let in_flight = busy.iter().filter(|(other, _)| *other == place).count();
-            if in_flight >= self.parallelism {
-                full.insert(place);
-                continue;
-            }
-            if busy.iter().any(|(other, lane)| *other == place && collide(lane, &action.lane)) {
-                continue;
-            }
-            busy.push((place, &action.lane));
-            start.push(Arc::clone(action));
         }
-        start
+        start.sort();
+        start.iter().filter_map(|id| self.actions.get(id.0)).cloned().collect()
     }
 
-    /// Whether an action waits for nothing but a place.
-    fn may(&self, action: &Action) -> bool {
-        !(self.more && self.last.contains(&action.id)) && action.needs.iter().all(|need| self.outcome.done.contains(need))
+    /// Whether it doesn't come after what is still to be added.
+    fn has_its_turn(&self, id: ActionId) -> bool {
+        !(self.more && self.last.contains(&id))
     }
 
     /// The actions whose intents are written now: all that start, and the next ones that wait for nothing but a place.
     fn intended(&self, start: &[Arc<Action>]) -> Vec<Arc<Action>> {
         let starts = start.iter().filter(|action| !self.written.contains(&action.id));
         let next = self
-            .waiting
+            .early
             .iter()
+            .filter(|id| self.has_its_turn(**id) && !self.written.contains(id) && start.iter().all(|other| other.id != **id))
             .filter_map(|id| self.actions.get(id.0))
-            .filter(|action| step::may_be_intended_early(action))
-            .filter(|action| !self.written.contains(&action.id) && start.iter().all(|other| other.id != action.id))
-            .filter(|action| self.may(action))
             .take(AHEAD);
         starts.chain(next).cloned().collect()
     }
@@ -469,5 +541,23 @@ mod tests {
         actions.push(action(5, "a", Op::Fetch { template: "debian".parse().unwrap() }, &[]));
         walk.add(&Plan { actions, ..Plan::default() }, &|_| false);
         assert_eq!(ids(&walk.startable()), [0, 1, 2, 3, 5]);
+    }
+
+    #[test]
+    fn an_action_may_begin_once_the_last_that_it_needs_is_done() {
+        let mut walk = walk();
+        let mut actions: Vec<Action> = (0..3).map(|id| action(id, "a", start(id), &[])).collect();
+        actions.push(action(3, "a", start(3), &[0, 1]));
+        actions.push(action(4, "b", start(4), &[3]));
+        walk.add(&Plan { actions, ..Plan::default() }, &|_| false);
+        assert_eq!(ids(&walk.startable()), [0, 1, 2]);
+        for (done, left) in [(1, vec![0, 2]), (0, vec![2, 3]), (3, vec![2, 4]), (4, vec![2])] {
+            walk.leaves(ActionId(done));
+            walk.is_done(ActionId(done));
+            assert_eq!(ids(&walk.startable()), left, "after {done}");
+        }
+        walk.leaves(ActionId(2));
+        walk.fail(ActionId(2), Failure::new(FailureKind::Failed, "it went wrong"));
+        assert!(walk.outcome.skipped.is_empty() && walk.startable().is_empty());
     }
 }

@@ -46,7 +46,7 @@ impl Document {
     /// The value of the field at `path` (`/disks/root/bus`, as in [`now`](Self::now)); where nothing is written, what is
     /// nearest to it.
     pub fn field_label(&self, path: &str) -> Label {
-        let leaves = walk(self.object.kind, &self.spec.to_value());
+        let leaves = walk(self.object.kind, &self.spec);
         let pointer = match leaves.get(path) {
             Some(leaf) => leaf.pointer.clone(),
             // Not a leaf: the pointer of a leaf below it, cut to as many tokens.

@@ -2,6 +2,7 @@
 //! file in `schemas/` that the test of the schemas fills.
 
 use schemars::{Schema, SchemaGenerator};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{FleetSpec, KeyPairSpec, NetworkSpec, NodeSpec, Spec, StoragePoolSpec, TemplateSpec, VirtualMachineSpec, VolumeSpec};
@@ -16,7 +17,7 @@ pub(super) struct KindSpec {
     /// The schema of a document, as in `schemas/`: to make it from the types at each start took longer than all the rest of it.
     pub(super) text: &'static str,
     /// Reads its `spec`.
-    pub(super) read: fn(Value) -> serde_json::Result<Spec>,
+    pub(super) read: fn(&Value) -> serde_json::Result<Spec>,
 }
 
 macro_rules! kind {
@@ -25,7 +26,7 @@ macro_rules! kind {
             kind: Kind::$kind,
             schema: |generator| generator.subschema_for::<$spec>(),
             text: include_str!(concat!("../../schemas/", $file)),
-            read: |value| serde_json::from_value::<$spec>(value).map($wrap),
+            read: |value| <$spec>::deserialize(value).map($wrap),
         }
     };
 }

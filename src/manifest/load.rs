@@ -8,6 +8,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::accept::accepts;
@@ -224,7 +225,7 @@ fn first_line(source: &Source<'_>) -> Label {
 
 fn document(
     source: &Source<'_>,
-    read: fn(Value) -> serde_json::Result<super::Spec>,
+    read: fn(&Value) -> serde_json::Result<super::Spec>,
     kind: Kind,
     file: FileId,
 ) -> Result<Document, Box<Diagnostic>> {
@@ -239,11 +240,12 @@ fn document(
         let message = format!("`{part}` can't be read: {error}");
         Box::new(Diagnostic::new(Code::WrongValue, message).at(source.key_label(&format!("/{part}"))))
     };
-    let part = |name: &str| source.value.get(name).cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    let metadata: Metadata = serde_json::from_value(part("metadata")).map_err(|e| wrong("metadata", e))?;
-    let lifecycle: Lifecycle = serde_json::from_value(part("lifecycle")).map_err(|e| wrong("lifecycle", e))?;
+    let nothing = Value::Object(serde_json::Map::new());
+    let part = |name: &str| source.value.get(name).unwrap_or(&nothing);
+    let metadata = Metadata::deserialize(part("metadata")).map_err(|e| wrong("metadata", e))?;
+    let lifecycle = Lifecycle::deserialize(part("lifecycle")).map_err(|e| wrong("lifecycle", e))?;
     let spec = read(part("spec")).map_err(|e| wrong("spec", e))?;
-    let now = Arc::new(leaves(kind, &spec.to_value()));
+    let now = Arc::new(leaves(kind, &spec));
     Ok(Document {
         object: ObjectRef::new(kind, metadata.name.clone()),
         api_version: API_VERSION.to_owned(),

@@ -12,6 +12,7 @@ mod foreign;
 mod formats;
 mod key_pair;
 mod kinds;
+mod leaf;
 mod limits;
 mod load;
 mod meta;
@@ -90,7 +91,7 @@ impl Spec {
     }
 
     /// The spec of `kind` that a tree of values is; none where it is none.
-    pub fn from_value(kind: Kind, value: serde_json::Value) -> Option<Self> {
+    pub fn from_value(kind: Kind, value: &serde_json::Value) -> Option<Self> {
         (kinds::spec_of(kind)?.read)(value).ok()
     }
 
@@ -98,16 +99,21 @@ impl Spec {
     ///
     /// Sizes, MACs and addresses stand in it in their canonical form.
     pub fn to_value(&self) -> serde_json::Value {
-        let value = match self {
-            Self::Fleet(s) => serde_json::to_value(s),
-            Self::Node(s) => serde_json::to_value(s),
-            Self::KeyPair(s) => serde_json::to_value(s),
-            Self::StoragePool(s) => serde_json::to_value(s),
-            Self::Network(s) => serde_json::to_value(s),
-            Self::Template(s) => serde_json::to_value(s),
-            Self::Volume(s) => serde_json::to_value(s),
-            Self::VirtualMachine(s) => serde_json::to_value(s),
-        };
-        value.unwrap_or(serde_json::Value::Null)
+        serde_json::to_value(self).unwrap_or(serde_json::Value::Null)
+    }
+}
+
+impl serde::Serialize for Spec {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fleet(spec) => spec.serialize(to),
+            Self::Node(spec) => spec.serialize(to),
+            Self::KeyPair(spec) => spec.serialize(to),
+            Self::StoragePool(spec) => spec.serialize(to),
+            Self::Network(spec) => spec.serialize(to),
+            Self::Template(spec) => spec.serialize(to),
+            Self::Volume(spec) => spec.serialize(to),
+            Self::VirtualMachine(spec) => spec.serialize(to),
+        }
     }
 }

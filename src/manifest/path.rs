@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
-use super::span::escape;
+use super::leaf::each_leaf;
 use crate::name::Kind;
 
 /// The path of a leaf within a spec, as a JSON pointer in which an item of a keyed list stands by its key:
@@ -52,7 +53,7 @@ pub const LIST_RULES: &[(Kind, &str, ListRule)] = &[
 ];
 
 /// Mappings whose being there says something by itself: each is a leaf `{}` beside the leaves within it.
-const PRESENCE: &[(Kind, &str)] = &[(Kind::VirtualMachine, "/cloudInit"), (Kind::VirtualMachine, "/console/vnc")];
+pub(super) const PRESENCE: &[(Kind, &str)] = &[(Kind::VirtualMachine, "/cloudInit"), (Kind::VirtualMachine, "/console/vnc")];
 
 /// The rule of the list at `pattern` (a path in which `*` stands for keys). A list without a row is atomic.
 pub fn list_rule(kind: Kind, pattern: &str) -> ListRule {
@@ -70,18 +71,18 @@ pub struct Leaf {
     pub value: Value,
 }
 
-/// The leaves of a spec as [`Spec::to_value`](super::Spec::to_value) gives it. Lists and mappings without anything in them say
-/// the same as none.
-pub fn leaves(kind: Kind, spec: &Value) -> BTreeMap<FieldPath, Value> {
-    let mut found = BTreeMap::new();
-    Walk::of(kind, spec, |at, value| drop(found.insert(at.path.clone(), value)));
-    found
+/// The leaves of a spec. Lists and mappings without anything in them say the same as none.
+pub fn leaves(kind: Kind, spec: &impl Serialize) -> BTreeMap<FieldPath, Value> {
+    let mut found = Vec::new();
+    each_leaf(kind, spec, false, &mut |at, value| found.push((at.path.clone(), value)));
+    // Sorted as a whole: a map that is filled one by one has room for half as much again.
+    found.into_iter().collect()
 }
 
 /// The leaves with their places.
-pub fn walk(kind: Kind, spec: &Value) -> BTreeMap<FieldPath, Leaf> {
+pub fn walk(kind: Kind, spec: &impl Serialize) -> BTreeMap<FieldPath, Leaf> {
     let mut found = BTreeMap::new();
-    Walk::of(kind, spec, |at, value| {
+    each_leaf(kind, spec, true, &mut |at, value| {
         let leaf = Leaf { pattern: at.pattern.clone(), pointer: at.pointer.clone(), value };
         found.insert(at.path.clone(), leaf);
     });
@@ -99,93 +100,6 @@ pub fn item_key(rule: ListRule, item: &Value) -> Option<String> {
         ListRule::Keyed(fields) => fields.iter().find_map(|field| text(field)),
         ListRule::Span(start, end) => Some(format!("{}-{}", text(start)?, text(end)?)),
         ListRule::Set | ListRule::Atomic => None,
-    }
-}
-
-/// Where a walk is. Each level is written behind the one above it and cut off again: a spec has more fields than it has leaves.
-#[derive(Default)]
-struct At {
-    path: String,
-    pattern: String,
-    pointer: String,
-}
-
-impl At {
-    fn field(&mut self, name: &str) {
-        for text in [&mut self.path, &mut self.pattern, &mut self.pointer] {
-            push(text, name);
-        }
-    }
-
-    fn item(&mut self, key: &str, index: usize) {
-        push(&mut self.path, key);
-        push(&mut self.pattern, "*");
-        push(&mut self.pointer, &index.to_string());
-    }
-}
-
-/// Puts a token behind a path.
-fn push(path: &mut String, token: &str) {
-    path.push('/');
-    if token.contains(['~', '/']) { path.push_str(&escape(token)) } else { path.push_str(token) }
-}
-
-struct Walk<F> {
-    kind: Kind,
-    at: At,
-    /// What is done with a leaf.
-    leaf: F,
-}
-
-impl<F: FnMut(&At, Value)> Walk<F> {
-    fn of(kind: Kind, spec: &Value, leaf: F) {
-        Self { kind, at: At::default(), leaf }.value(spec);
-    }
-
-    /// Walks through what lies a level deeper.
-    fn below(&mut self, enter: impl FnOnce(&mut At), value: &Value) {
-        let lengths = (self.at.path.len(), self.at.pattern.len(), self.at.pointer.len());
-        enter(&mut self.at);
-        self.value(value);
-        self.at.path.truncate(lengths.0);
-        self.at.pattern.truncate(lengths.1);
-        self.at.pointer.truncate(lengths.2);
-    }
-
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Null => {}
-            Value::Object(fields) => {
-                if PRESENCE.contains(&(self.kind, self.at.pattern.as_str())) {
-                    (self.leaf)(&self.at, Value::Object(serde_json::Map::new()));
-                }
-                for (name, field) in fields {
-                    self.below(|at| at.field(name), field);
-                }
-            }
-            Value::Array(items) if items.is_empty() => {}
-            Value::Array(items) => self.list(items),
-            scalar => (self.leaf)(&self.at, scalar.clone()),
-        }
-    }
-
-    fn list(&mut self, items: &[Value]) {
-        let rule = list_rule(self.kind, &self.at.pattern);
-        match rule {
-            ListRule::Atomic => (self.leaf)(&self.at, Value::Array(items.to_vec())),
-            ListRule::Set => {
-                let mut sorted = items.to_vec();
-                sorted.sort_by_cached_key(ToString::to_string);
-                sorted.dedup();
-                (self.leaf)(&self.at, Value::Array(sorted));
-            }
-            ListRule::Keyed(_) | ListRule::Span(..) => {
-                for (index, item) in items.iter().enumerate() {
-                    let key = item_key(rule, item).unwrap_or_else(|| index.to_string());
-                    self.below(|at| at.item(&key, index), item);
-                }
-            }
-        }
     }
 }
 

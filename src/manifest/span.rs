@@ -1,7 +1,5 @@
 //! The span index: where in its file each value of a document stands, by JSON pointer. It holds places and no values.
 
-use std::collections::BTreeMap;
-
 use crate::diag::Span;
 
 /// The places of one value: its own, its key's, and those of what lies in it.
@@ -31,13 +29,10 @@ impl SpanIndex {
         Self { key: None, value, below: Below::Items(items.into_boxed_slice()) }
     }
 
-    /// A mapping at `value`.
-    pub(super) fn mapping(value: Span, fields: BTreeMap<String, Self>) -> Self {
-        Self {
-            key: None,
-            value,
-            below: Below::Fields(fields.into_iter().map(|(name, at)| (name.into_boxed_str(), at)).collect()),
-        }
+    /// A mapping at `value`; no field stands in it twice.
+    pub(super) fn mapping(value: Span, mut fields: Vec<(Box<str>, Self)>) -> Self {
+        fields.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self { key: None, value, below: Below::Fields(fields.into_boxed_slice()) }
     }
 
     /// The same, as the value of the key at `key`.

@@ -59,7 +59,7 @@ struct Frame {
 
 enum FrameKind {
     List(Vec<Value>, Vec<SpanIndex>),
-    Mapping { fields: Map<String, Value>, spans: BTreeMap<String, SpanIndex>, key: Key },
+    Mapping { fields: Map<String, Value>, spans: Vec<(Box<str>, SpanIndex)>, key: Key },
 }
 
 /// What a mapping awaits.
@@ -180,9 +180,15 @@ impl<'a> Reader<'a> {
                 };
                 let weight = 1 + text.len() / 64;
                 self.count(weight, start, end)?;
-                let value = self.scalar(&text, style, tag.as_deref(), start, end);
+                // Of a key only the text is of use, and of a value all but that.
+                let is_key = self.awaits_key();
+                let value = if is_key && tag.is_none() && anchor == 0 {
+                    Value::Null
+                } else {
+                    self.scalar(&text, style, tag.as_deref(), start, end)
+                };
                 let node = Node { value, spans: SpanIndex::scalar(self.span(start, end)), weight };
-                self.complete(node, anchor, Some(text.into_owned()))
+                self.complete(node, anchor, is_key.then(|| text.into_owned()))
             }
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", start, end);
@@ -190,11 +196,16 @@ impl<'a> Reader<'a> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map", start, end);
-                let kind = FrameKind::Mapping { fields: Map::new(), spans: BTreeMap::new(), key: Key::Wanted };
+                let kind = FrameKind::Mapping { fields: Map::new(), spans: Vec::new(), key: Key::Wanted };
                 self.open(start, end, anchor, kind)
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(end),
         }
+    }
+
+    /// Whether the next value is a mapping's key.
+    fn awaits_key(&self) -> bool {
+        matches!(self.frames.last(), Some(Frame { kind: FrameKind::Mapping { key: Key::Wanted, .. }, .. }))
     }
 
     fn open(&mut self, start: usize, end: usize, anchor: usize, kind: FrameKind) -> Result<(), Stop> {
@@ -221,7 +232,7 @@ impl<'a> Reader<'a> {
                 (Value::Array(items), SpanIndex::list(span, spans))
             }
             FrameKind::Mapping { fields, spans, .. } => {
-                let last = spans.values().max_by_key(|index| index.whole().end);
+                let last = spans.iter().map(|(_, index)| index).max_by_key(|index| index.whole().end);
                 let span = self.span(frame.start, to(last, self.skipped));
                 (Value::Object(fields), SpanIndex::mapping(span, spans))
             }
@@ -260,7 +271,10 @@ impl<'a> Reader<'a> {
             FrameKind::Mapping { fields, spans, key } => match std::mem::replace(key, Key::Wanted) {
                 Key::Wanted => {
                     let span = node.spans.whole();
-                    let first = text.as_ref().and_then(|name| spans.get(name)).and_then(SpanIndex::key_span);
+                    let first = |name: &str| {
+                        let known = spans.iter().find(|(known, _)| **known == *name);
+                        known.and_then(|(_, index)| index.key_span()).unwrap_or(span)
+                    };
                     let refused = match text {
                         None => Some(
                             Diagnostic::new(Code::KeyType, "a key has to be a word, not a list or a mapping")
@@ -272,7 +286,7 @@ impl<'a> Reader<'a> {
                         ),
                         Some(name) if fields.contains_key(&name) => Some(
                             Diagnostic::new(Code::DuplicateKey, format!("the key `{}` stands here twice", short(&name)))
-                                .and(Label::new(self.file, first.unwrap_or(span)).says("first here"))
+                                .and(Label::new(self.file, first(&name)).says("first here"))
                                 .help("take one of them out"),
                         ),
                         Some(name) => {
@@ -287,7 +301,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Key::Read(name, span) => {
-                    spans.insert(name.clone(), node.spans.keyed(span));
+                    spans.push((name.as_str().into(), node.spans.keyed(span)));
                     fields.insert(name, node.value);
                 }
                 Key::Refused => {}

@@ -1,5 +1,6 @@
 //! The diff: what was written against what a node has, leaf by leaf, walked by the field table. No kind has a diff of its own.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -111,24 +112,24 @@ fn absent(row: &Field) -> Option<Value> {
 
 /// Whether a wanted leaf is as observed, after the normal forms of the kind.
 fn equal(row: &Field, path: &str, wanted: Option<&Value>, observed: &BTreeMap<String, Value>) -> bool {
-    let is = observed.get(path).cloned().or_else(|| absent(row)).or_else(|| stand_in(row, observed));
-    match (wanted, is) {
+    let is = observed.get(path).map(Cow::Borrowed).or_else(|| absent(row).map(Cow::Owned));
+    match (wanted, is.or_else(|| stand_in(row, observed).map(Cow::Borrowed))) {
         (None, None) => true,
         // What runs it was decided when it was made.
         (Some(Value::String(wanted)), Some(_)) if row.path == "/accelerator" && wanted == "Auto" => true,
-        (Some(wanted), Some(is)) => normal(row, wanted) == normal(row, &is) || alias(row, wanted, &is),
+        (Some(wanted), Some(is)) => *wanted == *is || normal(row, wanted) == normal(row, &is) || alias(row, wanted, &is),
         _ => false,
     }
 }
 
 /// What a leaf means that libvirt writes by way of another one.
-fn stand_in(row: &Field, observed: &BTreeMap<String, Value>) -> Option<Value> {
+fn stand_in<'o>(row: &Field, observed: &'o BTreeMap<String, Value>) -> Option<&'o Value> {
     let other = match (row.kind, row.path) {
         (Kind::VirtualMachine, "/maxMemory") => "/memory",
         (Kind::VirtualMachine, "/cpu/max") => "/cpu/count",
         _ => return None,
     };
-    observed.get(other).cloned()
+    observed.get(other)
 }
 
 /// The form in which a leaf is compared: memory in whole KiB, as libvirt rounds it.

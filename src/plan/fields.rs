@@ -1,5 +1,8 @@
 //! The field table: one row for every leaf of every spec (DECISIONS D1). What a change does is said here and nowhere else.
 
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
 use crate::name::Kind;
 
 /// How a field is compared.
@@ -214,26 +217,80 @@ pub const FIELDS: &[Field] = &[
     row(VirtualMachine, "/libvirtName", CreateOnly, Keep, When::Nothing, NEW_OBJECT),
 ];
 
-/// The row of a leaf.
+/// The row of a leaf: the first one whose path it has.
 pub fn field(kind: Kind, path: &str) -> Option<&'static Field> {
-    FIELDS.iter().find(|row| row.kind == kind && matches(row.path, path))
+    static ALL: OnceLock<BTreeMap<Kind, Place>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let mut all: BTreeMap<Kind, Place> = BTreeMap::new();
+        for (number, row) in FIELDS.iter().enumerate() {
+            all.entry(row.kind).or_default().put(row.path.split('/'), number);
+        }
+        all
+    });
+    all.get(&kind)?.first(path.split('/')).and_then(|number| FIELDS.get(number))
 }
 
-fn matches(pattern: &str, path: &str) -> bool {
-    // No pattern begins with a star, and two letters tell most rows apart: this is asked for every row of every leaf.
-    if !pattern.bytes().zip(path.bytes()).take(3).all(|(a, b)| a == b) {
-        return false;
-    }
-    let mut wanted = pattern.split('/');
-    let mut given = path.split('/');
-    loop {
-        match (wanted.next(), given.next()) {
-            (None, None) => return true,
-            (Some("**"), _) => return true,
-            (Some("*"), Some(_)) => {}
-            (Some(a), Some(b)) if a == b => {}
-            _ => return false,
+/// Whether a kind has a field of this class.
+pub(super) fn has_class(kind: Kind, class: Class) -> bool {
+    static ALL: OnceLock<Vec<(Kind, Class)>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let mut all: Vec<(Kind, Class)> = Vec::new();
+        for row in FIELDS {
+            if !all.contains(&(row.kind, row.class)) {
+                all.push((row.kind, row.class));
+            }
         }
+        all
+    });
+    all.contains(&(kind, class))
+}
+
+/// The rows of a kind as a tree of their paths' segments: each leaf of each object asks for its row, and most have no other in sight.
+#[derive(Default)]
+struct Place {
+    /// The row that ends here.
+    ends: Option<usize>,
+    /// The row that has all below.
+    all_below: Option<usize>,
+    named: Vec<(&'static str, Place)>,
+    /// Below any key of a list.
+    any: Option<Box<Place>>,
+}
+
+impl Place {
+    fn put(&mut self, mut path: std::str::Split<'static, char>, number: usize) {
+        let below = match path.next() {
+            None => {
+                self.ends.get_or_insert(number);
+                return;
+            }
+            Some("**") => {
+                self.all_below.get_or_insert(number);
+                return;
+            }
+            Some("*") => self.any.get_or_insert_default(),
+            Some(name) => {
+                let at = self.named.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+                    self.named.push((name, Self::default()));
+                    self.named.len() - 1
+                });
+                let Some((_, below)) = self.named.get_mut(at) else { return };
+                below
+            }
+        };
+        below.put(path, number);
+    }
+
+    fn first(&self, mut path: std::str::Split<'_, char>) -> Option<usize> {
+        let here = match path.next() {
+            None => self.ends,
+            Some(name) => {
+                let named = self.named.iter().find(|(known, _)| *known == name).and_then(|(_, below)| below.first(path.clone()));
+                let any = self.any.as_ref().and_then(|below| below.first(path));
+                named.into_iter().chain(any).min()
+            }
+        };
+        here.into_iter().chain(self.all_below).min()
     }
 }
 
@@ -241,9 +298,32 @@ fn matches(pattern: &str, path: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn matches(pattern: &str, path: &str) -> bool {
+        let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+        loop {
+            match (wanted.next(), given.next()) {
+                (None, None) | (Some("**"), _) => return true,
+                (Some("*"), Some(_)) => {}
+                (Some(a), Some(b)) if a == b => {}
+                _ => return false,
+            }
+        }
+    }
+
     #[test]
-    fn no_pattern_begins_with_a_star() {
-        assert!(FIELDS.iter().all(|row| !row.path.starts_with("/*")));
+    fn the_row_that_is_found_is_the_first_that_a_walk_over_the_table_finds() {
+        let forms = |path: &'static str| {
+            let path = path.replace("/**", "").replace('*', "root");
+            let above = path.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
+            [format!("{path}/more"), format!("{path}/"), format!("x{path}"), above, path]
+        };
+        for path in FIELDS.iter().flat_map(|row| forms(row.path)) {
+            for kind in Kind::TABLE.iter().map(|row| row.kind) {
+                let walked = FIELDS.iter().find(|row| row.kind == kind && matches(row.path, &path));
+                let found = field(kind, &path);
+                assert_eq!(found.map(|row| row.path), walked.map(|row| row.path), "{kind}{path}");
+            }
+        }
     }
 
     #[test]

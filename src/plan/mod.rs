@@ -63,7 +63,7 @@ use planner::Planner;
 
 /// The leaves of a spec: path → value.
 pub(crate) fn leaves_of(kind: Kind, spec: &impl serde::Serialize) -> BTreeMap<String, Value> {
-    crate::manifest::path::leaves(kind, &serde_json::to_value(spec).unwrap_or_default())
+    crate::manifest::path::leaves(kind, spec)
 }
 
 /// The authored leaves that stand in a definition, without those of conduct and without `but`.

@@ -1,5 +1,6 @@
 //! The planner's bench: what the kinds' planners read, and where they put what they find.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::identity::{Found, Verdict, judge};
@@ -107,8 +108,8 @@ impl<'w> Row<'w> {
     }
 
     /// Has the last action, or where there is none one of the inventory's, settle the object as `entry`.
-    pub(super) fn settle(&mut self, entry: Entry) {
-        let settle = Record::Settle(Box::new(entry));
+    pub(super) fn settle(&mut self, entry: Cow<'_, Entry>) {
+        let settle = Record::Settle(Box::new(entry.into_owned()));
         match self.drafts.last_mut() {
             // Unless it is another object's end.
             Some(last) if !matches!(last.record, Record::Remove(_)) => last.record = settle,
@@ -204,12 +205,13 @@ impl<'a> Planner<'a> {
     }
 
     /// What is recorded of an object once this plan is done. Of what is recorded already nothing is kept.
-    pub(super) fn will_be(&mut self, entry: Entry) {
-        let is_known = |owned: &Owned| owned.entry(&entry.object) == Some(&entry);
-        if is_known(self.owned) && is_known(self.ledger) {
+    pub(super) fn will_be(&mut self, entry: Cow<'_, Entry>) {
+        let is_it = |known: &Entry| std::ptr::eq(known, &raw const *entry) || *known == *entry;
+        let is_known = |owned: &Owned| owned.entry(&entry.object).is_some_and(is_it);
+        if is_known(self.owned) && (std::ptr::eq(self.owned, self.ledger) || is_known(self.ledger)) {
             self.made.remove(&entry.object);
         } else {
-            self.made.insert(entry);
+            self.made.insert(entry.into_owned());
         }
     }
 
@@ -262,7 +264,7 @@ impl<'a> Planner<'a> {
         let mut ids = Vec::new();
         for draft in drafts {
             if let Record::Settle(entry) | Record::Put(entry) = &draft.record {
-                self.will_be((**entry).clone());
+                self.will_be(Cow::Borrowed(entry));
             }
             let id = self.add(&object, row.wanted.node.as_ref(), needs.clone(), draft);
             needs = BTreeSet::from([id]);

@@ -1,20 +1,26 @@
 //! What the ledger will record of an object, and changes of the inventory alone.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use uuid::Uuid;
 
-use super::fields::{Class, field};
+use super::fields::{Class, field, has_class};
 use super::model::{FieldChange, Shown, Verb};
 use super::planner::{Draft, Planner, Row};
-use super::{Entry, Lane, Op, Record, Sources};
+use super::{Entry, Lane, Op, Record, SecretRef, Sources};
 use crate::resolve::Wanted;
 
 /// The entry of a wanted object once its steps are done. Its time is filled in by whoever writes the ledger.
-pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uuid>) -> Entry {
+/// Most often that is the one it has, and none is made.
+pub(super) fn entry_of<'a>(p: &Planner<'a>, wanted: &Wanted, libvirt_uuid: Option<Uuid>) -> Cow<'a, Entry> {
+    let Some(old) = p.entry(&wanted.object) else { return Cow::Owned(fresh_entry(wanted, p.sources, libvirt_uuid)) };
+    if says_so(old, wanted, p.sources, libvirt_uuid) {
+        return Cow::Borrowed(old);
+    }
     let fresh = fresh_entry(wanted, p.sources, libvirt_uuid);
-    let Some(old) = p.entry(&wanted.object) else { return fresh };
-    Entry {
+    Cow::Owned(Entry {
         libvirt_uuid: libvirt_uuid.or(old.libvirt_uuid),
         created_at: old.created_at.clone(),
         volume: old.volume.clone(),
@@ -26,7 +32,62 @@ pub(super) fn entry_of(p: &Planner<'_>, wanted: &Wanted, libvirt_uuid: Option<Uu
         reservations: old.reservations.clone(),
         last_off_reason: old.last_off_reason.clone(),
         ..fresh
-    }
+    })
+}
+
+/// Whether an entry is what [`entry_of`] would make of it.
+fn says_so(entry: &Entry, wanted: &Wanted, sources: &Sources, uuid: Option<Uuid>) -> bool {
+    let Entry {
+        object,
+        uid,
+        node,
+        libvirt_uuid,
+        libvirt_name,
+        last,
+        labels,
+        reclaim,
+        prevent_destroy,
+        values,
+        released,
+        rebuilt,
+        unfinished,
+        secrets,
+        restarting,
+        mark_due,
+        created_at: _,
+        volume: _,
+        template: _,
+        seed_digest: _,
+        fragment_digest: _,
+        fragment: _,
+        tried_vcpus: _,
+        reservations: _,
+        last_off_reason: _,
+    } = entry;
+    (*uid, *reclaim, *prevent_destroy) == (wanted.uid, Some(wanted.reclaim), wanted.prevent_destroy)
+        && (uuid.is_none() || *libvirt_uuid == uuid)
+        && !(*released || *rebuilt || *unfinished || *restarting || *mark_due)
+        && *object == wanted.object
+        && *node == wanted.node
+        && *libvirt_name == wanted.libvirt_name
+        && *labels == wanted.labels
+        && last.iter().eq(wanted.now.keys())
+        && values.iter().eq(values_of(wanted))
+        && secrets.iter().eq(secrets_of(wanted, sources))
+}
+
+/// The fields that no node has.
+fn values_of(wanted: &Wanted) -> impl Iterator<Item = (&String, &Value)> {
+    let kind = wanted.object.kind;
+    let all = has_class(kind, Class::Inventory).then_some(&*wanted.now).into_iter().flatten();
+    all.filter(move |(path, _)| field(kind, path).is_some_and(|row| row.class == Class::Inventory))
+}
+
+/// Where the sensitive fields come from.
+fn secrets_of<'s>(wanted: &Wanted, sources: &'s Sources) -> impl Iterator<Item = (&'s String, &'s SecretRef)> {
+    let all = sources.secrets.range((wanted.object.clone(), String::new())..);
+    let mine = all.take_while(|((object, _), _)| *object == wanted.object);
+    mine.map(|((_, path), secret)| (path, secret))
 }
 
 /// The entry of an object that the inventory knew nothing of before.
@@ -41,24 +102,14 @@ pub(super) fn fresh_entry(wanted: &Wanted, sources: &Sources, libvirt_uuid: Opti
         labels: wanted.labels.clone(),
         reclaim: Some(wanted.reclaim),
         prevent_destroy: wanted.prevent_destroy,
-        values: wanted
-            .now
-            .iter()
-            .filter(|(path, _)| field(wanted.object.kind, path).is_some_and(|row| row.class == Class::Inventory))
-            .map(|(path, value)| (path.clone(), value.clone()))
-            .collect(),
+        values: values_of(wanted).map(|(path, value)| (path.clone(), value.clone())).collect(),
         released: false,
         rebuilt: false,
         unfinished: false,
         created_at: String::new(),
         volume: None,
         template: None,
-        secrets: sources
-            .secrets
-            .range((wanted.object.clone(), String::new())..)
-            .take_while(|((object, _), _)| *object == wanted.object)
-            .map(|((_, path), secret)| (path.clone(), secret.clone()))
-            .collect(),
+        secrets: secrets_of(wanted, sources).map(|(path, secret)| (path.clone(), secret.clone())).collect(),
         seed_digest: None,
         fragment_digest: None,
         fragment: BTreeMap::new(),
@@ -87,15 +138,14 @@ impl Planner<'_> {
     /// What changes in the inventory alone: labels, and fields that no node has. Shown, and settled by one action.
     pub(super) fn inventory_changes(&self, wanted: &Wanted) -> Vec<FieldChange> {
         let Some(entry) = self.entry(&wanted.object).filter(|entry| !entry.rebuilt) else { return Vec::new() };
-        let mut fields = map_changes("/metadata/labels", &entry.labels, &wanted.labels);
-        let now: BTreeMap<String, String> = wanted
-            .now
-            .iter()
-            .filter(|(path, _)| field(wanted.object.kind, path).is_some_and(|row| row.class == Class::Inventory))
-            .map(|(path, value)| (path.clone(), super::diff::text(value)))
-            .collect();
-        let was = entry.values.iter().map(|(path, value)| (path.clone(), super::diff::text(value))).collect();
-        fields.extend(map_changes("", &was, &now));
+        let mut fields = Vec::new();
+        if entry.labels != wanted.labels {
+            fields.extend(map_changes("/metadata/labels", &entry.labels, &wanted.labels));
+        }
+        if !entry.values.iter().eq(values_of(wanted)) {
+            let text = |(path, value): (&String, &Value)| (path.clone(), super::diff::text(value));
+            fields.extend(map_changes("", &entry.values.iter().map(text).collect(), &values_of(wanted).map(text).collect()));
+        }
         fields
     }
 
@@ -108,7 +158,7 @@ impl Planner<'_> {
 
     /// Plans an object that only the inventory knows, or that differs in the inventory alone. One that the inventory doesn't
     /// know yet is recorded without an action. `entry` is what is recorded where a better one than the object's own is at hand.
-    pub(super) fn inventory(&mut self, wanted: &Wanted, entry: Option<Entry>) {
+    pub(super) fn inventory(&mut self, wanted: &Wanted, entry: Option<Cow<'_, Entry>>) {
         let fields = self.inventory_changes(wanted);
         let entry = entry.unwrap_or_else(|| entry_of(self, wanted, None));
         if fields.is_empty() {
@@ -118,8 +168,10 @@ impl Planner<'_> {
         }
         let mut row = Row::new(wanted, Verb::Update, "the manifest changed");
         row.fields = fields;
-        row.drafts
-            .push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Settle(Box::new(entry))));
+        row.drafts.push(
+            Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string()))
+                .record(Record::Settle(Box::new(entry.into_owned()))),
+        );
         self.commit(row);
     }
 }

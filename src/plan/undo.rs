@@ -25,17 +25,18 @@ impl<V> Said<V> {
     }
 
     pub(super) fn insert(&mut self, object: ObjectRef, value: V) {
-        let old = self.all.insert(object.clone(), value);
-        self.changed(object, old);
+        let to_note = self.before.is_some().then(|| object.clone());
+        let old = self.all.insert(object, value);
+        self.changed(to_note, old);
     }
 
     pub(super) fn remove(&mut self, object: &ObjectRef) {
         let old = self.all.remove(object);
-        self.changed(object.clone(), old);
+        self.changed(self.before.is_some().then(|| object.clone()), old);
     }
 
-    fn changed(&mut self, object: ObjectRef, old: Option<V>) {
-        if let Some(before) = &mut self.before {
+    fn changed(&mut self, object: Option<ObjectRef>, old: Option<V>) {
+        if let (Some(before), Some(object)) = (&mut self.before, object) {
             before.push((object, old));
         }
     }

@@ -288,7 +288,7 @@ impl Expansion<'_> {
                 libvirt_name: None,
             };
             let spec = Spec::Volume(volume);
-            let now = Arc::new(crate::manifest::path::leaves(Kind::Volume, &spec.to_value()));
+            let now = Arc::new(crate::manifest::path::leaves(Kind::Volume, &spec));
             let wanted = finished(Wanted {
                 uid: object.uid(self.fleet),
                 node: Some(node.clone()),
@@ -452,7 +452,7 @@ impl Expansion<'_> {
             target: Some(crate::manifest::PoolTarget { path: Some(path) }),
             ..StoragePoolSpec::default()
         });
-        let now = Arc::new(crate::manifest::path::leaves(Kind::StoragePool, &spec.to_value()));
+        let now = Arc::new(crate::manifest::path::leaves(Kind::StoragePool, &spec));
         let implied = finished(Wanted {
             uid: object.uid(self.fleet),
             node: Some(node.clone()),

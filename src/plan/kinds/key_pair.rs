@@ -19,7 +19,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         let mut row = Row::new(wanted, Verb::Generate, "there is no such key yet");
         row.drafts.push(
             Draft::new(Op::KeyPairGenerate { name: wanted.object.name.clone() }, Lane::Local(wanted.object.to_string()))
-                .record(Record::Settle(Box::new(entry_of(p, wanted, None)))),
+                .record(Record::Settle(Box::new(entry_of(p, wanted, None).into_owned()))),
         );
         p.commit(row);
         // What uses it waits for the public half.

@@ -114,7 +114,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
         spec,
         mark: &mark,
     });
-    let entry = entry_of(p, wanted, Some(wanted.uid));
+    let entry = entry_of(p, wanted, Some(wanted.uid)).into_owned();
     let mut row = Row::new(wanted, Verb::Create, "there is no such network");
     row.fields = wanted
         .now

@@ -54,7 +54,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
     let running = spec.running.unwrap_or(true);
     let autostart = spec.autostart.unwrap_or(true);
     let text = xml::pool::render(&xml::pool::PoolWanted { name: &name, uuid: wanted.uid, path: &path });
-    let entry = entry_of(p, wanted, Some(wanted.uid));
+    let entry = entry_of(p, wanted, Some(wanted.uid)).into_owned();
     let mut row = Row::new(wanted, Verb::Create, "there is no such pool");
     row.fields = vec![
         FieldChange { path: "/type".into(), old: None, new: Some(Shown::Value("Dir".into())) },
@@ -239,7 +239,7 @@ fn relocate(p: &mut Planner<'_>, row: &mut Row<'_>, wanted: &Wanted, spec: &Stor
         row.drafts.push(stop(pool));
     }
     // Until its new folder is made, it is as one that is being made.
-    let halfway = Entry { unfinished: true, ..entry_of(p, wanted, Some(pool.uuid)) };
+    let halfway = Entry { unfinished: true, ..entry_of(p, wanted, Some(pool.uuid)).into_owned() };
     let retarget = draft(Op::PoolRetarget { name: name.clone(), path }).expect(expect);
     row.drafts.push(retarget.record(Record::Put(Box::new(halfway))));
     row.drafts.push(draft(Op::PoolBuild { name: name.clone() }));

@@ -87,7 +87,9 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     let file = file_name(&wanted.object.name, &digest, format);
     if let Some(ready) = found_ready(p, wanted, pool, &file, &digest) {
         let mut entry = entry_of(p, wanted, None);
-        entry.template = Some(ready);
+        if entry.template.as_ref() != Some(&ready) {
+            entry.to_mut().template = Some(ready);
+        }
         note_old_files(p, wanted, pool, &file);
         return p.inventory(wanted, Some(entry));
     }
@@ -197,7 +199,7 @@ fn upload(
         pinned: spec.checksum.is_none(),
         source: spec.source.as_ref().and_then(|s| s.url.clone().or_else(|| s.file.clone())).unwrap_or_default(),
     };
-    let mut ready: Entry = entry_of(p, wanted, None);
+    let mut ready: Entry = entry_of(p, wanted, None).into_owned();
     file.clone_into(&mut ready.libvirt_name);
     ready.template = Some(record);
     let mut begun = ready.clone();

@@ -20,6 +20,16 @@ use crate::resolve::{Wanted, claim};
 use crate::xml::domain::{DomainDoc, machine_family};
 use crate::xml::{Mark, MarkVolume};
 
+/// Sets a field of something that is copied only where it changes.
+macro_rules! set {
+    ($whole:ident.$field:ident = $value:expr) => {{
+        let value = $value;
+        if $whole.$field != value {
+            $whole.to_mut().$field = value;
+        }
+    }};
+}
+
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     let Spec::VirtualMachine(spec) = &wanted.spec else { return };
     let Some(node) = &wanted.node else { return };
@@ -170,7 +180,10 @@ pub(in crate::plan) fn seed_object(vm: &Name, digest: &str) -> Option<ObjectRef>
 fn wanted_path(p: &Planner<'_>, object: &ObjectRef, node: &Name) -> Option<String> {
     match object.kind {
         Kind::Template => p.entry_planned(object)?.template.as_ref().map(|template| template.path.clone()),
-        _ => p.volume_at(object, node).map(|(at, ..)| at.path),
+        _ => match p.entry_planned(object).and_then(|entry| entry.volume.as_ref()) {
+            Some(record) => Some(record.path.clone()),
+            None => p.volume_at(object, node).map(|(at, ..)| at.path),
+        },
     }
 }
 
@@ -307,17 +320,19 @@ fn update(
         Err(why) => return vm_create::stop(p, wanted, why, sides.inactive.shown()),
     };
     let mut settled = entry_of(p, wanted, Some(domain.uuid));
-    settled.last.extend(fragment.paths.iter().cloned());
-    settled.reservations = reservations.settled;
-    settled.seed_digest = conduct.seed_digest;
-    settled.fragment_digest = spec.xml.as_deref().map(vm_create::fragment_digest);
-    settled.fragment = fragment.settled;
-    settled.tried_vcpus = change.tried.or(settled.tried_vcpus);
+    if !fragment.paths.is_subset(&settled.last) {
+        settled.to_mut().last.extend(fragment.paths.iter().cloned());
+    }
+    set!(settled.reservations = reservations.settled);
+    set!(settled.seed_digest = conduct.seed_digest);
+    set!(settled.fragment_digest = spec.xml.as_deref().map(vm_create::fragment_digest));
+    set!(settled.fragment = fragment.settled);
+    set!(settled.tried_vcpus = change.tried.or(settled.tried_vcpus));
     // libvirt forgets why a guest is off when it is restarted.
     match (seen.state, seen.off_reason) {
         (PowerState::Off, OffReason::Unknown) => {}
-        (PowerState::Off, reason) => settled.last_off_reason = Some(format!("{reason:?}")),
-        _ => settled.last_off_reason = None,
+        (PowerState::Off, reason) => set!(settled.last_off_reason = Some(format!("{reason:?}"))),
+        _ => set!(settled.last_off_reason = None),
     }
 
     let mut row = Row::new(wanted, Verb::Update, "it differs from the manifest");
@@ -345,7 +360,7 @@ fn update(
     }
     let new_mark = marked(p, wanted, domain, &settled, conduct.seed);
     if mark != Some(&new_mark) {
-        p.marks.insert(wanted.object.clone(), new_mark.clone());
+        p.marks.insert(wanted.object.clone(), new_mark.clone().into_owned());
     }
     // What another state directory wrote since tells of another change.
     let due = entry.is_some_and(|entry| entry.mark_due) && other_writer.is_none();
@@ -401,12 +416,12 @@ fn define(
     domain: &DomainState,
     sides: &Sides,
     mut change: vm_change::Change,
-    (mark, due): (Mark, bool),
+    (mark, due): (Cow<'_, Mark>, bool),
     row: &mut Row<'_>,
 ) {
     let (uuid, name) = (domain.uuid, domain.name.clone());
     row.drafts.append(&mut change.live);
-    let stale = domain.doc.mark.as_ref() != Some(&mark);
+    let stale = domain.doc.mark.as_ref() != Some(&*mark);
     let marks = stale && (due || !row.drafts.is_empty());
     let text = |path: &str| {
         let all = sides.inactive.changed.iter().chain(sides.live.iter().flat_map(|live| &live.changed));
@@ -431,7 +446,7 @@ fn define(
         row.drafts.push(Draft::new(op, lane(wanted)).when(fields).expect(Expect::Domain(Box::new(expect))));
     }
     if defines {
-        change.patch.mark = Some(mark);
+        change.patch.mark = Some(mark.into_owned());
         let fields = Precondition::Fields(Box::new(vm_expect::fields(domain, change.touched, false)));
         let expect = DomainExpect { uuid, inactive: change.expect, live: BTreeMap::new() };
         // What is not jvp's alone is held against libvirt's schema, which else drops what it doesn't know.
@@ -443,31 +458,52 @@ fn define(
     }
 }
 
-/// The mark of a domain once it is changed.
-fn marked(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, settled: &Entry, seed: Option<MarkVolume>) -> Mark {
-    let mut mark = domain.doc.mark.clone().unwrap_or_else(|| p.mark(wanted));
-    (mark.fleet, mark.uid, mark.writer) = (p.desired.fleet, wanted.uid, p.policy.writer);
-    mark.object.clone_from(&wanted.object);
-    if mark.paths != settled.last {
-        mark.paths.clone_from(&settled.last);
+/// The mark of a domain once it is changed: most often the one that it has.
+fn marked<'d>(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    domain: &'d DomainState,
+    settled: &Entry,
+    seed: Option<MarkVolume>,
+) -> Cow<'d, Mark> {
+    let mut mark = domain.doc.mark.as_ref().map_or_else(|| Cow::Owned(p.mark(wanted)), Cow::Borrowed);
+    set!(mark.fleet = p.desired.fleet);
+    set!(mark.uid = wanted.uid);
+    set!(mark.writer = p.policy.writer);
+    if mark.object != wanted.object {
+        mark.to_mut().object.clone_from(&wanted.object);
     }
-    mark.reservations.clone_from(&settled.reservations);
-    mark.seed.clone_from(&settled.seed_digest);
-    mark.fragment.clone_from(&settled.fragment_digest);
-    let seeds = format!("Volume/{}.seed-", wanted.object.name);
+    if mark.paths != settled.last {
+        mark.to_mut().paths.clone_from(&settled.last);
+    }
+    if mark.reservations != settled.reservations {
+        mark.to_mut().reservations.clone_from(&settled.reservations);
+    }
+    if mark.seed != settled.seed_digest {
+        mark.to_mut().seed.clone_from(&settled.seed_digest);
+    }
+    if mark.fragment != settled.fragment_digest {
+        mark.to_mut().fragment.clone_from(&settled.fragment_digest);
+    }
     if let Some(seed) = seed {
-        mark.volumes.retain(|volume| !volume.name.starts_with(&seeds));
-        mark.volumes.push(seed);
+        let seeds = format!("Volume/{}.seed-", wanted.object.name);
+        let volumes = &mut mark.to_mut().volumes;
+        volumes.retain(|volume| !volume.name.starts_with(&seeds));
+        volumes.push(seed);
     }
     for (object, record) in wanted.references.iter().filter_map(|reference| {
         let record = p.entry_planned(&reference.object)?.volume.as_ref()?;
         (record.owner.as_ref() == Some(&wanted.object)).then(|| (reference.object.to_string(), record))
     }) {
         let new = vm_create::mark_volume(object, record);
-        match mark.volumes.iter_mut().find(|volume| volume.name == new.name) {
+        if mark.volumes.contains(&new) {
+            continue;
+        }
+        let volumes = &mut mark.to_mut().volumes;
+        match volumes.iter_mut().find(|volume| volume.name == new.name) {
             // One that was made anew may stand on another file.
             Some(known) => *known = new,
-            None => mark.volumes.push(new),
+            None => volumes.push(new),
         }
     }
     mark

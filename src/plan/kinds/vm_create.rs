@@ -209,7 +209,7 @@ pub(super) fn disk_wanted(
 }
 
 fn volume_entry(p: &Planner<'_>, wanted: &Wanted, object: &ObjectRef, record: VolumeRecord) -> Entry {
-    let mut entry = entry_of(p, wanted, None);
+    let mut entry = entry_of(p, wanted, None).into_owned();
     entry.object = object.clone();
     entry.uid = object.uid(p.desired.fleet);
     entry.libvirt_uuid = None;
@@ -451,7 +451,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     }
     let validate = fragment.is_some();
 
-    let mut entry = entry_of(p, wanted, Some(wanted.uid));
+    let mut entry = entry_of(p, wanted, Some(wanted.uid)).into_owned();
     entry.reservations = reserved.settled;
     entry.seed_digest.clone_from(&mark.seed);
     entry.fragment_digest.clone_from(&mark.fragment);

@@ -80,6 +80,9 @@ pub(super) fn compare(
     if last.is_empty() {
         last = mark.into_iter().flat_map(|mark| &mark.paths).filter(before).cloned().collect();
     }
+    if fragment.is_none() && last.is_empty() {
+        return Ok(FragmentChange::default());
+    }
     let digest = spec.xml.as_deref().map(fragment_digest);
     let written = entry.and_then(|entry| entry.fragment_digest.clone()).or_else(|| mark.and_then(|mark| mark.fragment.clone()));
     let mut change = FragmentChange::default();

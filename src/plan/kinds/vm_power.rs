@@ -1,5 +1,6 @@
 //! Starting and stopping: the table of DECISIONS F, and the hand's own wishes.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -279,7 +280,7 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         PowerAct::Restart => (Verb::Start, Effect::Start, "asked for; it is off"),
         PowerAct::Start | PowerAct::Stop | PowerAct::Refresh => {
             if let Some(entry) = restarted(p, wanted) {
-                p.will_be(entry);
+                p.will_be(Cow::Owned(entry));
             }
             return p.ready(&wanted.object);
         }

@@ -42,23 +42,23 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         return;
     }
     let pool_ref = ObjectRef::on(Kind::StoragePool, pool_name.clone(), node);
-    let expected = create_fields(wanted, spec);
+    let expected = || create_fields(wanted, spec);
     if let Err(hold @ Hold::Blocked(_)) = p.standing_of(&pool_ref) {
-        return p.hold(wanted, hold, Verb::Create, expected);
+        return p.hold(wanted, hold, Verb::Create, expected());
     }
     let Some(pool) = p.open_pool(pool_name, node) else {
         let known = p.entry(&wanted.object).is_some_and(|entry| entry.volume.is_some() && !entry.unfinished);
         if !known {
             super::volume_made::note_unseen_source(p, wanted, spec, node);
         }
-        return super::closed_pool::say(p, wanted, &pool_ref, node, known, expected);
+        return super::closed_pool::say(p, wanted, &pool_ref, node, known, expected());
     };
     if refuse_elsewhere(p, wanted, pool, node) {
         return;
     }
     match pool.volumes.as_ref().and_then(|volumes| volumes.get(&wanted.libvirt_name)) {
         Some(found) => existing(p, wanted, spec, pool, found, node),
-        None => create(p, wanted, spec, pool, node, expected),
+        None => create(p, wanted, spec, pool, node, expected()),
     }
 }
 
@@ -66,7 +66,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
 /// somebody moved by hand is found where it is now. True where it was refused.
 fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node: &Name) -> bool {
     let Some(entry) = p.entry(&wanted.object) else { return false };
-    let (Some(record), unfinished) = (entry.volume.clone(), entry.unfinished) else { return false };
+    let (Some(record), unfinished) = (&entry.volume, entry.unfinished) else { return false };
     if record.path == path_in(pool, &wanted.libvirt_name) {
         return false;
     }
@@ -88,7 +88,7 @@ fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node
 
 /// The path of a file in a pool.
 fn path_in(pool: &PoolState, file: &str) -> String {
-    format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'))
+    format!("{}/{file}", pool.doc.path.as_deref().unwrap_or_default().trim_end_matches('/'))
 }
 
 fn create_fields(wanted: &Wanted, spec: &VolumeSpec) -> Vec<FieldChange> {
@@ -118,7 +118,7 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     let open = p.owned.intents.iter().find(|intent| {
         intent.object == wanted.object && intent.details.get("path").and_then(|v| v.as_str()) == Some(found.path.as_str())
     });
-    let Some(entry) = p.entry(&wanted.object).cloned() else {
+    let Some(entry) = p.entry(&wanted.object) else {
         if let Some(intent) = open {
             return resume(p, wanted, spec, pool, found, node, &intent.details.clone(), intent.absent_before);
         }
@@ -146,9 +146,9 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     {
         return resume(p, wanted, spec, pool, found, node, &intent.details.clone(), intent.absent_before);
     }
-    let record = entry.volume.clone();
+    let record = entry.volume.as_ref();
     let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
-    if let Some(record) = &record {
+    if let Some(record) = record {
         if super::volume_made::refuse_made_otherwise(p, wanted, spec, record) {
             return;
         }
@@ -197,7 +197,7 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
                 let message = format!("it can't grow: it is the backing file of {}", above.join(", "));
                 return p.refuse(wanted, RefusalKind::Guard, message, &["grow these instead".into()]);
             }
-            if record.as_ref().is_some_and(|record| record.format != found.format) {
+            if record.is_some_and(|record| record.format != found.format) {
                 return p.refuse(wanted, RefusalKind::Guard, "it is not resized while its format is in doubt", &[]);
             }
             row.fields.push(FieldChange {
@@ -227,7 +227,10 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     }
     let mut settled = entry_of(p, wanted, None);
     // Also where a run broke off once it had grown.
-    if let Some(volume) = settled.volume.as_mut().filter(|volume| volume.format == found.format) {
+    let is_behind = |volume: &VolumeRecord| volume.format == found.format && volume.capacity != capacity;
+    if settled.volume.as_ref().is_some_and(is_behind)
+        && let Some(volume) = &mut settled.to_mut().volume
+    {
         volume.capacity = capacity;
     }
     if row.fields.is_empty() {
@@ -501,7 +504,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
         source: source_word(spec),
         owner: wanted.implied_by.clone(),
     };
-    let mut entry = entry_of(p, wanted, None);
+    let mut entry = entry_of(p, wanted, None).into_owned();
     let gone = entry.volume.is_some();
     entry.volume = Some(record);
     let reason = if gone { "its file is gone: a new one is made" } else { "there is no such volume" };

@@ -14,8 +14,9 @@ use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record, Source
 use super::prepare::{First, Prepared};
 use crate::manifest::{Management, Spec, VolumeFormat, VolumeSpec};
 use crate::name::{Kind, Name, ObjectRef};
-use crate::observe::{NodeState, PowerState};
+use crate::observe::{NodeState, PoolState, PowerState};
 use crate::resolve::Wanted;
+use crate::xml::volume::VolumeDoc;
 use crate::xml::{self, Mark};
 
 pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy) {
@@ -34,11 +35,12 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
             let known = all.owned.entries.get(&object).is_some_and(|entry| entry.volume.is_some());
             // A creation that broke off is decided by its intent.
             let begun = all.owned.intents.iter().any(|intent| intent.object == object && intent.op.starts_with("volume-"));
-            if let Some((record, pool)) = there {
+            if let Some((pool, found)) = there {
                 if (asked || watched) && !known && !begun {
+                    let (record, pool) = (record(wanted, state, pool, found), pool.name.clone());
                     let wanted = wanted.clone();
                     let mut entry = fresh_entry(&wanted, sources, None);
-                    entry.volume = Some(record);
+                    entry.volume = record;
                     let what = format!("a file `{}` is in the pool `{pool}`", wanted.libvirt_name);
                     take(all, &wanted, entry, &what, Vec::new(), watched);
                 }
@@ -139,13 +141,18 @@ fn stands_elsewhere(all: &Prepared<'_>, wanted: &Wanted) -> bool {
     moved || all.observed.domains_by_uid(wanted.uid).iter().any(|(node, _)| Some(*node) != wanted.node.as_ref())
 }
 
-/// The record of a volume that is found where a Volume is wanted, and the name of its pool.
-fn volume(all: &Prepared<'_>, wanted: &Wanted, state: &NodeState) -> Option<(VolumeRecord, String)> {
+/// What is found where a Volume is wanted, and its pool.
+fn volume<'n>(all: &Prepared<'_>, wanted: &Wanted, state: &'n NodeState) -> Option<(&'n PoolState, &'n VolumeDoc)> {
     let Spec::Volume(spec) = &wanted.spec else { return None };
     let pool_ref = ObjectRef::on(Kind::StoragePool, spec.pool.clone()?, wanted.node.as_ref()?);
     let pool = state.pools.get(&libvirt_name(&all.desired, &all.owned, &pool_ref))?;
-    let found = pool.volumes.as_ref()?.get(&wanted.libvirt_name)?;
-    let record = VolumeRecord {
+    Some((pool, pool.volumes.as_ref()?.get(&wanted.libvirt_name)?))
+}
+
+/// The record of a volume that is found where a Volume is wanted.
+fn record(wanted: &Wanted, state: &NodeState, pool: &PoolState, found: &VolumeDoc) -> Option<VolumeRecord> {
+    let Spec::Volume(spec) = &wanted.spec else { return None };
+    Some(VolumeRecord {
         pool: pool.name.clone(),
         file: found.name.clone(),
         path: found.path.clone(),
@@ -154,8 +161,7 @@ fn volume(all: &Prepared<'_>, wanted: &Wanted, state: &NodeState) -> Option<(Vol
         backing: found.backing.as_ref().map(|backing| backing.path.clone()),
         source: super::super::kinds::source_word(spec),
         owner: wanted.implied_by.clone(),
-    };
-    Some((record, pool.name.clone()))
+    })
 }
 
 /// The format of a file as somebody said it: its manifest, else the domains that open it. What it reads as proves nothing.

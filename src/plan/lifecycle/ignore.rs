@@ -67,7 +67,7 @@ fn without(spec: &Spec, kind: Kind, lifecycle: &Lifecycle) -> Option<Spec> {
         }
     }
     sweep(&mut value);
-    Spec::from_value(kind, value)
+    Spec::from_value(kind, &value)
 }
 
 /// Takes items out of lists of which nothing is left.
@@ -92,7 +92,7 @@ mod tests {
     fn a_field_of_an_item_goes_alone_and_an_item_goes_whole() {
         let spec = Spec::from_value(
             Kind::VirtualMachine,
-            json!({"memory": "1Gi", "disks": [{"name": "a", "bus": "sata"}, {"name": "b", "bus": "scsi"}]}),
+            &json!({"memory": "1Gi", "disks": [{"name": "a", "bus": "sata"}, {"name": "b", "bus": "scsi"}]}),
         )
         .unwrap();
         let lifecycle = Lifecycle {

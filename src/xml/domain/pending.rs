@@ -120,7 +120,7 @@ fn memory(live: &DomainDoc, inactive: &DomainDoc, paths: &mut BTreeSet<String>) 
 
 /// The leaves of a spec, and of its devices what stands beside the spec.
 fn leaves(settled: &Settled) -> BTreeMap<String, Value> {
-    let mut all = crate::manifest::leaves(Kind::VirtualMachine, &serde_json::to_value(&settled.spec).unwrap_or_default());
+    let mut all = crate::manifest::leaves(Kind::VirtualMachine, &settled.spec);
     for disk in &settled.disks {
         let name = match &disk.key {
             Some(key) => key.as_str(),

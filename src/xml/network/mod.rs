@@ -53,7 +53,7 @@ impl NetworkDoc {
 pub fn pending(live: &NetworkDoc, inactive: &NetworkDoc) -> BTreeSet<String> {
     let leaves = |doc: &NetworkDoc| {
         let spec = NetworkSpec { autostart: None, ..doc.spec.clone() };
-        crate::manifest::leaves(Kind::Network, &serde_json::to_value(spec).unwrap_or_default())
+        crate::manifest::leaves(Kind::Network, &spec)
     };
     let (a, b) = (leaves(live), leaves(inactive));
     a.keys().chain(b.keys()).filter(|path| a.get(*path) != b.get(*path)).cloned().collect()
