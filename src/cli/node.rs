@@ -19,7 +19,7 @@ pub(super) async fn run(command: &NodeCommand, global: &Global, out: &Out) -> Re
     let Some(ledger) = session.ledger() else { return Ok(Exit::Error) };
     let there = ledger.owned().entries.into_iter().filter(|(_, entry)| entry.node.as_ref() == Some(&name));
     let own = there.map(|(object, _)| object).collect();
-    session.is_clear(Claims { own, ..Claims::default() }, out).await?;
+    session.is_clear(|| Claims { own, ..Claims::default() }, out).await?;
     match command {
         NodeCommand::Accept(_) => {
             let Some(host) = session.hosts.get(&name) else {

@@ -130,7 +130,7 @@ async fn basis(
         if manner.dry_run {
             return Ok(Basis { seen, policy, plan });
         }
-        if !session.is_clear(claims(&plan, &seen), out).await? {
+        if !session.is_clear(|| claims(&plan, &seen), out).await? {
             continue;
         }
         if !refresh(&session.hosts, &plan).await {
@@ -139,7 +139,7 @@ async fn basis(
         // What lay in these pools without libvirt's knowledge is known now, and the guards look again.
         let (seen, policy) = session.look_for(make_policy, out).await?;
         let plan = session.plan(&seen, &policy);
-        if session.is_clear(claims(&plan, &seen), out).await? {
+        if session.is_clear(|| claims(&plan, &seen), out).await? {
             return Ok(Basis { seen, policy, plan });
         }
     }
@@ -176,7 +176,7 @@ async fn rounds(
     out: &Arc<Out>,
 ) -> Result<Exit, CommandError> {
     let outlook = Looking { session, policy, out };
-    let ours = session.narrow(Claims::of_plan(&plan, &session.desired, &seen.owned)).await;
+    let ours = session.narrow(|| Claims::of_plan(&plan, &session.desired, &seen.owned)).await;
     let mut rounds = Rounds::new(world(session)?, now().as_millisecond().to_string(), seen, plan).among(ours);
     let (sink, bars) = super::progress::sink(out);
     let carried = rounds.carry_out(&outlook, manner.parallelism, halted, &sink).await;

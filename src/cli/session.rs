@@ -193,8 +193,9 @@ impl Session {
     }
 
     /// Whether nothing that concerns this is in hand beside it. Where something is, it waits until nothing is: what was seen is old then.
-    pub(super) async fn is_clear(&self, claims: Claims, out: &Out) -> Result<bool, CommandError> {
+    pub(super) async fn is_clear(&self, claims: impl FnOnce() -> Claims, out: &Out) -> Result<bool, CommandError> {
         let Some(place) = &self.place else { return Ok(true) };
+        let claims = claims();
         let busy: Vec<String> = place.in_hand(&claims).iter().map(ToString::to_string).collect();
         if busy.is_empty() {
             return Ok(true);
@@ -209,8 +210,8 @@ impl Session {
 
     /// Does no more than this, so that whatever else is to be done beside it goes on. Tells what of the ledger it may settle then; none
     /// where that is all.
-    pub(super) async fn narrow(&self, claims: Claims) -> Option<BTreeSet<ObjectRef>> {
-        let place = self.place.as_ref()?;
+    pub(super) async fn narrow(&self, claims: impl FnOnce() -> Claims) -> Option<BTreeSet<ObjectRef>> {
+        let (place, claims) = (self.place.as_ref()?, claims());
         let own = claims.own.clone();
         place.narrow(claims).await;
         Some(own)

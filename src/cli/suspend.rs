@@ -41,7 +41,7 @@ pub(super) async fn suspend(args: &SuspendArgs, global: &Global, out: &Out) -> R
     let (session, owned) = open(args, global, out)?;
     let objects = chosen(args, &session, &owned, false)?;
     // Once it is said that nothing is done to them, nothing is.
-    session.is_clear(Claims { own: objects.clone(), ..Claims::default() }, out).await?;
+    session.is_clear(|| Claims { own: objects.clone(), ..Claims::default() }, out).await?;
     let Some(ledger) = session.ledger() else { return Err(not_held()) };
     let (at, by) = (now().to_string(), asks(global));
     let suspension = |object| Suspension { object, since: at.clone(), by: by.clone(), reason: args.reason.clone() };

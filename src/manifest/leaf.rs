@@ -176,6 +176,39 @@ fn word<T: Serialize + ?Sized>(key: &T) -> Result<String, Error> {
     }
 }
 
+/// What no spec has.
+macro_rules! unknowns {
+    () => {
+        fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
+            Err(unknown())
+        }
+
+        fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
+            Err(unknown())
+        }
+
+        fn serialize_tuple_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeTupleVariant, Error> {
+            Err(unknown())
+        }
+
+        fn serialize_struct_variant(
+            self,
+            _: &'static str,
+            _: u32,
+            _: &'static str,
+            _: usize,
+        ) -> Result<Self::SerializeStructVariant, Error> {
+            Err(unknown())
+        }
+    };
+}
+
 /// Methods of a serializer that take a plain value, by what is made of it.
 macro_rules! scalars {
     ($self:ident, $value:ident, $made:expr; $($method:ident: $type:ty),* $(,)?) => {
@@ -249,24 +282,6 @@ impl<'w, 'f> Serializer for &'w mut Walk<'f> {
         Ok(List { walk: self, rule, count: 0, items: Vec::new() })
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
-        Err(unknown())
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
-        Err(unknown())
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTupleVariant, Error> {
-        Err(unknown())
-    }
-
     fn serialize_map(self, _: Option<usize>) -> Result<Mapping<'w, 'f>, Error> {
         self.mapping();
         Ok(Mapping { walk: self, key: String::new() })
@@ -276,15 +291,7 @@ impl<'w, 'f> Serializer for &'w mut Walk<'f> {
         self.serialize_map(None)
     }
 
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeStructVariant, Error> {
-        Err(unknown())
-    }
+    unknowns!();
 }
 
 /// No spec has such a value.
@@ -394,24 +401,6 @@ impl Serializer for Keys {
         Err(unknown())
     }
 
-    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
-        Err(unknown())
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
-        Err(unknown())
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTupleVariant, Error> {
-        Err(unknown())
-    }
-
     fn serialize_map(self, _: Option<usize>) -> Result<Known, Error> {
         Ok(Known(self.0, Map::new(), String::new()))
     }
@@ -420,15 +409,7 @@ impl Serializer for Keys {
         self.serialize_map(None)
     }
 
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeStructVariant, Error> {
-        Err(unknown())
-    }
+    unknowns!();
 }
 
 #[cfg(test)]

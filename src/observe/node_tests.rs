@@ -10,20 +10,8 @@ fn volume(name: &str, backing: Option<&str>) -> RawVolume {
     RawVolume { name: name.to_owned(), xml: text }
 }
 
-fn domain(name: &str, inactive: String, live: Option<String>) -> RawDomain {
-    RawDomain {
-        name: name.to_owned(),
-        uuid: Uuid::from_u128(5),
-        state: if live.is_some() { PowerState::Running } else { PowerState::Off },
-        off_reason: OffReason::Unknown,
-        autostart: true,
-        persistent: true,
-        managed_save: false,
-        has_snapshots: false,
-        inactive: inactive.into(),
-        live: live.map(Into::into),
-        agent_addresses: None,
-    }
+fn domain(name: &str, inactive: &str, live: Option<&str>) -> RawDomain {
+    RawDomain { autostart: true, ..RawDomain::of_test(name, Uuid::from_u128(5), inactive, live) }
 }
 
 fn on(disk: &str) -> String {
@@ -48,14 +36,14 @@ fn node() -> RawNode {
             ]),
         }],
         domains: vec![
-            domain("a", on("/p/top"), None),
-            domain("b", on("/elsewhere"), Some(on("/p/other"))),
+            domain("a", &on("/p/top"), None),
+            domain("b", &on("/elsewhere"), Some(&on("/p/other"))),
             domain(
                 "c",
-                "<domain><devices><disk type='volume'><source pool='p' volume='mid'/><target dev='vda'/></disk></devices></domain>".to_owned(),
+                "<domain><devices><disk type='volume'><source pool='p' volume='mid'/><target dev='vda'/></disk></devices></domain>",
                 None,
             ),
-            domain("d", "<domain><uuid>".to_owned(), None),
+            domain("d", "<domain><uuid>", None),
         ],
         ..RawNode::default()
     }
@@ -94,7 +82,7 @@ fn what_was_read_later_of_some_objects_takes_the_place_of_what_was_read_of_them_
     let targets =
         BTreeSet::from([Target::Domain("a".to_owned()), Target::Domain("b".to_owned()), of("mid"), of("bad"), of("new")]);
     let mut later = node();
-    later.domains = vec![domain("b", on("/p/base"), None)];
+    later.domains = vec![domain("b", &on("/p/base"), None)];
     later.pools[0].autostart = false;
     later.pools[0].volumes = Some(vec![volume("mid", None), volume("new", None)]);
     state.renew(&targets, NodeState::read(later));

@@ -197,17 +197,21 @@ mod tests {
         RawDomain::of_test(name, Uuid::from_u128(7), &xml, running.then_some(xml.as_str()))
     }
 
+    fn pool(volumes: Vec<RawVolume>) -> RawPool {
+        RawPool {
+            name: "p".into(),
+            uuid: Uuid::from_u128(1),
+            active: true,
+            autostart: true,
+            persistent: true,
+            xml: "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>".into(),
+            volumes: Some(volumes),
+        }
+    }
+
     fn node() -> NodeState {
         NodeState::read(RawNode {
-            pools: vec![RawPool {
-                name: "p".into(),
-                uuid: Uuid::from_u128(1),
-                active: true,
-                autostart: true,
-                persistent: true,
-                xml: "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>".into(),
-                volumes: Some(vec![volume("base", None), volume("mid", Some("/p/base")), volume("top", Some("/p/mid"))]),
-            }],
+            pools: vec![pool(vec![volume("base", None), volume("mid", Some("/p/base")), volume("top", Some("/p/mid"))])],
             domains: vec![by_name("off", "top", false), by_name("on", "mid", true)],
             ..RawNode::default()
         })
@@ -230,15 +234,7 @@ mod tests {
 
     fn reads(domains: Vec<RawDomain>) -> NodeState {
         let mut raw = RawNode { domains, ..RawNode::default() };
-        raw.pools = vec![RawPool {
-            name: "p".into(),
-            uuid: Uuid::from_u128(1),
-            active: true,
-            autostart: true,
-            persistent: true,
-            xml: "<pool type='dir'><name>p</name><target><path>/p</path></target></pool>".into(),
-            volumes: Some(vec![volume("base", None), volume("top", Some("/p/base"))]),
-        }];
+        raw.pools = vec![pool(vec![volume("base", None), volume("top", Some("/p/base"))])];
         NodeState::read(raw)
     }
 
