@@ -368,8 +368,7 @@ fn update(
         row.reason = "a run broke off before its mark told what was done".into();
     }
     // The mark of an adoption is written before its volumes are made, and can't name these.
-    let adopted = matches!(p.standing.get(&wanted.object), Some(Standing::Ready(ids)) if !ids.is_empty());
-    let unnamed = adopted && mark.is_some_and(|mark| mark.volumes != new_mark.volumes);
+    let unnamed = mark.is_some_and(|mark| mark.volumes != new_mark.volumes);
     if unnamed && row.fields.is_empty() {
         row.reason = "its mark is to name the volumes that are made for it".into();
     }
@@ -491,10 +490,11 @@ fn marked<'d>(
         volumes.retain(|volume| !volume.name.starts_with(&seeds));
         volumes.push(seed);
     }
-    for (object, record) in wanted.references.iter().filter_map(|reference| {
-        let record = p.entry_planned(&reference.object)?.volume.as_ref()?;
-        (record.owner.as_ref() == Some(&wanted.object)).then(|| (reference.object.to_string(), record))
-    }) {
+    for (object, record) in wanted
+        .references
+        .iter()
+        .filter_map(|reference| Some((reference.object.to_string(), p.entry_planned(&reference.object)?.volume.as_ref()?)))
+    {
         let new = vm_create::mark_volume(object, record);
         if mark.volumes.contains(&new) {
             continue;
