@@ -135,15 +135,11 @@ pub(super) fn may_be_intended_early(action: &Action) -> bool {
 
 /// The entry of an action's object as it is from the intent on, where that is another one than before.
 pub(super) fn begun(action: &Action, world: &World) -> Option<Entry> {
-    // What is on record and made anew is not finished from here on, as what is made for the first time.
-    let anew = action.precondition == Precondition::Absent && action.op.word().ends_with("-define");
-    if action.begins == Begins::default() && !anew {
+    if action.begins == Begins::default() {
         return None;
     }
     let known = world.ledger.entry(&action.object)?;
-    let mut begun = action.begins.begun(&known);
-    begun.unfinished |= anew;
-    Some(begun).filter(|begun| *begun != known)
+    Some(action.begins.begun(&known)).filter(|begun| *begun != known)
 }
 
 /// What is taken back of [`begun`] where the effect didn't happen.

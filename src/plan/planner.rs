@@ -70,6 +70,11 @@ impl Draft {
         self.begins.restarting = Some(restarting);
         self
     }
+    /// Has its object be unfinished until what comes after is done, too.
+    pub(super) fn unfinished(mut self) -> Self {
+        self.begins.unfinished = true;
+        self
+    }
     pub(super) fn record(mut self, record: Record) -> Self {
         self.record = record;
         self
@@ -204,6 +209,13 @@ impl<'a> Planner<'a> {
         self.owned.entry(object)
     }
 
+    /// Has a row's last action settle its object as it is known: what else there is to do for it is planned once this is done.
+    pub(super) fn settle_as_known(&self, row: &mut Row<'_>) {
+        if let Some(entry) = self.entry(&row.wanted.object) {
+            row.settle(Cow::Borrowed(entry));
+        }
+    }
+
     /// What is recorded of an object once this plan is done. Of what is recorded already nothing is kept.
     pub(super) fn will_be(&mut self, entry: Cow<'_, Entry>) {
         let is_it = |known: &Entry| std::ptr::eq(known, &raw const *entry) || *known == *entry;
@@ -223,6 +235,8 @@ impl<'a> Planner<'a> {
     /// Adds one effect and gives its place.
     pub(super) fn add(&mut self, object: &ObjectRef, node: Option<&Name>, needs: BTreeSet<ActionId>, draft: Draft) -> ActionId {
         let id = ActionId(self.plan.actions.len());
+        let makes = draft.precondition == Precondition::Absent && draft.op.word().ends_with("-define");
+        let draft = if makes { draft.unfinished() } else { draft };
         self.plan.actions.push(Action {
             id,
             object: object.clone(),

@@ -316,7 +316,7 @@ const DISK_FIELDS: &[Field] = &[
              writeBytesPerSecondMax: 2Mi, writeBytesPerSecondMaxLength: 5}"],
     ),
     ("bus", &["virtio", "scsi", "sata"]),
-    ("bootOrder", &["3", "4"]),
+    ("bootOrder", &["1", "3"]),
     ("readOnly", &["true", "false"]),
     ("image", &["t0", "t1"]),
 ];

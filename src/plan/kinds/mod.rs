@@ -10,6 +10,7 @@ mod storage_pool;
 mod template;
 mod virtual_machine;
 mod vm_address;
+mod vm_boot;
 mod vm_change;
 mod vm_conduct;
 mod vm_create;

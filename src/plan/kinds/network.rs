@@ -41,10 +41,11 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             let (name, lane) = (wanted.libvirt_name.clone(), Lane::Object(format!("network/{}", wanted.libvirt_name)));
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![super::virtual_machine::undefined()];
-            row.drafts.push(defined_again(&name, uuid));
+            row.drafts.push(defined_again(&name, uuid).unfinished());
             if spec.autostart.unwrap_or(true) {
                 row.drafts.push(autostarted(name, uuid, lane));
             }
+            p.settle_as_known(&mut row);
             p.commit(row);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}

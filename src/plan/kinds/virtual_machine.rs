@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::vm_change::Sides;
-use super::{vm_address, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild};
+use super::{vm_address, vm_boot, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild};
 use crate::manifest::{RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, OffReason, PowerState};
@@ -98,10 +98,11 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             let Some(domain) = p.index.domain(node, uuid) else { return };
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![undefined()];
-            row.drafts.push(defined_again(wanted, domain));
+            row.drafts.push(defined_again(wanted, domain).unfinished());
             if vm_create::autostart(spec) {
                 row.drafts.push(autostarts(wanted, domain, true));
             }
+            p.settle_as_known(&mut row);
             p.commit(row);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
@@ -287,10 +288,14 @@ fn update(
         let is = observed(p, wanted, spec, node, domain, doc);
         let mut found = compare(Kind::VirtualMachine, &now, last, &is);
         found.changed.retain(|(_, difference)| !is_created_later(p, wanted, &difference.path));
+        vm_boot::give_way(spec, doc, &mut found);
         found
     };
     let sides = Sides { inactive: side(p, &domain.doc), live: domain.live.as_ref().map(|live| side(p, live)) };
     if p.refuse_never(wanted, &sides.inactive) || refuse_family(p, wanted, &sides.inactive) {
+        return;
+    }
+    if vm_boot::refuse_taken(p, wanted, spec, domain, &sides.inactive) {
         return;
     }
     let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };
