@@ -373,7 +373,8 @@ fn update(
         row.reason = "a run broke off before its mark told what was done".into();
     }
     // The mark of an adoption is written before its volumes are made, and can't name these.
-    let unnamed = mark.is_some_and(|mark| mark.volumes != new_mark.volumes);
+    let named = |mark: &Mark, name: &str| mark.volumes.iter().any(|volume| volume.name == name);
+    let unnamed = mark.is_some_and(|mark| new_mark.volumes.iter().any(|volume| !named(mark, &volume.name)));
     if unnamed && row.fields.is_empty() {
         row.reason = "its mark is to name the volumes that are made for it".into();
     }

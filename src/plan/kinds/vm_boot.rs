@@ -8,7 +8,7 @@ use crate::plan::fields::field;
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::Planner;
 use crate::resolve::Wanted;
-use crate::xml::domain::DomainDoc;
+use crate::xml::domain::{DiskWanted, DomainDoc};
 
 /// Every device of a document that has a place, by its path.
 fn places(doc: &DomainDoc) -> impl Iterator<Item = (String, u32)> {
@@ -34,10 +34,13 @@ pub(super) fn give_way(spec: &VirtualMachineSpec, doc: &DomainDoc, found: &mut D
     }
 }
 
-/// Whether another device than this one has a place, in what a domain is started with or in what it runs with.
-pub(super) fn is_taken(domain: &DomainState, path: &str, order: u32) -> bool {
-    let docs = [Some(&domain.doc), domain.live.as_ref()];
-    docs.into_iter().flatten().flat_map(|doc| places(doc)).any(|(other, its)| its == order && other != path)
+/// A disk as it is plugged into a running domain, and whether it gets its place from the next start on: what runs keeps its places, and
+/// another device has it.
+pub(super) fn plugged(domain: &DomainState, path: &str, wanted: DiskWanted) -> (DiskWanted, bool) {
+    let docs = [Some(&domain.doc), domain.live.as_ref()].into_iter().flatten();
+    let taken = |order: u32| docs.flat_map(|doc| places(doc)).any(|(other, its)| its == order && other != path);
+    let later = wanted.boot_order.is_some_and(taken);
+    (DiskWanted { boot_order: wanted.boot_order.filter(|_| !later), ..wanted }, later)
 }
 
 /// Refuses a place that belongs to a device whose places are not jvp's to give away: an interface's, or a disk's of somebody else.

@@ -347,10 +347,7 @@ impl Bench<'_, '_> {
         if self.running() && running.is_none() && pluggable {
             self.ports = self.ports.saturating_sub(usize::from(wanted.bus == "virtio"));
             self.show(unit, Some(&Effect::Live));
-            // What runs keeps its places: one that another device has is had from the next start on.
-            let later = wanted.boot_order.is_some_and(|order| vm_boot::is_taken(domain, path, order));
-            let boot_order = wanted.boot_order.filter(|_| !later);
-            let plugged = DiskWanted { boot_order, ..wanted };
+            let (plugged, later) = vm_boot::plugged(domain, path, wanted);
             let expect = if later { disk_expect(path, &plugged, &Unit::default()) } else { expect };
             let patch = DomainPatch { disks: vec![plugged], ..DomainPatch::default() };
             let config = defined.is_none() && !later;
