@@ -23,6 +23,8 @@ mod scene;
 mod world;
 #[path = "properties/world_made.rs"]
 mod world_made;
+#[path = "properties/world_parts.rs"]
+mod world_parts;
 #[path = "properties/worlds.rs"]
 mod worlds;
 

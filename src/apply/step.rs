@@ -200,8 +200,10 @@ fn changes(action: &Action, world: &World) -> Vec<Change> {
         let mut entry = entry.clone();
         let known = world.ledger.entry(&entry.object);
         entry.date(known.as_ref(), || (world.clock)().to_string());
-        // Until its steps are all verified, an object that is made is not finished.
-        entry.unfinished = grow && (entry.unfinished || known.as_ref().is_none_or(|known| known.unfinished || known.rebuilt));
+        // Until its steps are all verified, an object that is made, or made anew, is not finished.
+        let made = action.precondition == Precondition::Absent;
+        let begun = known.as_ref().is_none_or(|known| known.unfinished || known.rebuilt);
+        entry.unfinished = grow && (entry.unfinished || begun || made);
         if grow && let Some(known) = known {
             let last: BTreeSet<String> = known.last.union(&entry.last).cloned().collect();
             entry.last = last;

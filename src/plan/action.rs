@@ -525,6 +525,8 @@ pub struct Begins {
     pub restarting: Option<bool>,
     /// Whether this step or a later one of the same change writes the object's mark.
     pub mark_due: bool,
+    /// Whether it is made, be it anew: it is not finished before the steps of the change are all verified.
+    pub unfinished: bool,
 }
 
 impl Begins {
@@ -533,6 +535,7 @@ impl Begins {
         let mut begun = known.clone();
         begun.restarting = self.restarting.unwrap_or(known.restarting);
         begun.mark_due |= self.mark_due;
+        begun.unfinished |= self.unfinished;
         let Some(entry) = &self.entry else { return begun };
         begun.last.extend(entry.last.iter().cloned());
         for (key, reservation) in &entry.reservations {

@@ -69,8 +69,23 @@ fn uses(p: &Planner<'_>, user: &ObjectRef, used: &ObjectRef) -> bool {
     }
     match (used.kind, user.kind) {
         (Kind::StoragePool, _) | (Kind::Template, Kind::Volume | Kind::VirtualMachine) => true,
+        (Kind::Network, Kind::VirtualMachine) => references(p, user).contains(used) || is_on(p, user, used),
         _ => references(p, user).contains(used),
     }
+}
+
+/// Whether a VM, of which no manifest may tell any more, is on a network: by its domain, or by an address that the network keeps for it.
+fn is_on(p: &Planner<'_>, vm: &ObjectRef, network: &ObjectRef) -> bool {
+    let (Some(entry), Some(node)) = (p.entry(vm), &network.node) else { return false };
+    if entry.node.as_ref() != Some(node) {
+        return false;
+    }
+    let name = p.libvirt_name(Kind::Network, &network.name, node);
+    let domain = p.index.domain(node, entry.libvirt_uuid.unwrap_or(entry.uid));
+    let docs = domain.into_iter().flat_map(|domain| std::iter::once(&domain.doc).chain(&domain.live));
+    let plugged = docs.flat_map(|doc| doc.interfaces.iter()).any(|nic| nic.network.as_deref() == Some(name.as_str()));
+    let mut kept = entry.reservations.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
+    plugged || kept.any(|(of, ..)| of == network.name)
 }
 
 fn references(p: &Planner<'_>, object: &ObjectRef) -> BTreeSet<ObjectRef> {

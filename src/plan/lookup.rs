@@ -1,10 +1,12 @@
 //! What references mean: where a volume or template stands, or will.
 
+use std::collections::BTreeSet;
+
 use super::fields::NEW_OBJECT_WAY;
 use super::kinds::VolumeAt;
 use super::model::{FieldChange, RefusalKind, Shown};
 use super::planner::Planner;
-use super::{Entry, TemplateRecord};
+use super::{Entry, Intent, TemplateRecord};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::resolve::Wanted;
 use crate::xml::Mark;
@@ -51,6 +53,20 @@ impl Planner<'_> {
             }
         }
         None
+    }
+
+    /// The files of an object, and of what comes with it, that a run which broke off may have left half made.
+    pub(super) fn half_made(&self, object: &ObjectRef) -> BTreeSet<String> {
+        let begun = |intent: &&Intent| intent.object == *object && intent.op.starts_with("volume-");
+        let intents = self.owned.intents.iter().filter(begun);
+        let paths = intents.filter_map(|intent| intent.details.get("path").and_then(|path| path.as_str()).map(str::to_owned));
+        let came = self.index.came_with(object).iter().copied().chain(self.owned.entry(object));
+        let entries = came.filter_map(|entry| match (&entry.volume, &entry.template) {
+            (Some(volume), _) if entry.unfinished => Some(volume.path.clone()),
+            (_, Some(template)) if !template.ready => Some(template.path.clone()),
+            _ => None,
+        });
+        paths.chain(entries).collect()
     }
 
     /// The format of a file as jvp made it, else as its pool says.

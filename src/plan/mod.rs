@@ -94,6 +94,11 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
             let targets = policy.targets.as_ref().map(|targets| closure(desired, targets));
             if policy.adopt.is_empty() {
                 kinds::find_rebuilds(&mut p, targets.as_ref());
+                // They are stopped before their own turn, for their volumes, and what comes first for them comes before that.
+                let rebuilt: Vec<ObjectRef> = p.rebuilds.keys().filter(|vm| !refused.contains_key(*vm)).cloned().collect();
+                for wanted in rebuilt.iter().filter_map(|vm| desired.objects.get(vm)) {
+                    lifecycle::begin(&mut p, wanted, &mut first, &refused);
+                }
             }
             for object in &desired.order {
                 if targets.as_ref().is_some_and(|targets| !targets.contains(object)) {

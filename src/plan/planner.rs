@@ -70,6 +70,11 @@ impl Draft {
         self.begins.restarting = Some(restarting);
         self
     }
+    /// Has its object be unfinished until what comes after is done, too.
+    pub(super) fn unfinished(mut self) -> Self {
+        self.begins.unfinished = true;
+        self
+    }
     pub(super) fn record(mut self, record: Record) -> Self {
         self.record = record;
         self
@@ -141,6 +146,10 @@ pub(super) struct Planner<'a> {
     pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
     /// Nodes on which nothing is done.
     pub(super) closed_nodes: BTreeSet<Name>,
+    /// Pools that this plan stops, be it to move them: what is in them is out of sight from then on.
+    pub(super) stopping: BTreeSet<ObjectRef>,
+    /// Pools that this plan starts.
+    pub(super) starting: BTreeSet<ObjectRef>,
 }
 
 impl<'a> Planner<'a> {
@@ -165,6 +174,8 @@ impl<'a> Planner<'a> {
             marks: Said::default(),
             rebuilds: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
+            stopping: BTreeSet::new(),
+            starting: BTreeSet::new(),
         }
     }
 
@@ -198,6 +209,13 @@ impl<'a> Planner<'a> {
         self.owned.entry(object)
     }
 
+    /// Has a row's last action settle its object as it is known: what else there is to do for it is planned once this is done.
+    pub(super) fn settle_as_known(&self, row: &mut Row<'_>) {
+        if let Some(entry) = self.entry(&row.wanted.object) {
+            row.settle(Cow::Borrowed(entry));
+        }
+    }
+
     /// What is recorded of an object once this plan is done. Of what is recorded already nothing is kept.
     pub(super) fn will_be(&mut self, entry: Cow<'_, Entry>) {
         let is_it = |known: &Entry| std::ptr::eq(known, &raw const *entry) || *known == *entry;
@@ -217,6 +235,8 @@ impl<'a> Planner<'a> {
     /// Adds one effect and gives its place.
     pub(super) fn add(&mut self, object: &ObjectRef, node: Option<&Name>, needs: BTreeSet<ActionId>, draft: Draft) -> ActionId {
         let id = ActionId(self.plan.actions.len());
+        let makes = draft.precondition == Precondition::Absent && draft.op.word().ends_with("-define");
+        let draft = if makes { draft.unfinished() } else { draft };
         self.plan.actions.push(Action {
             id,
             object: object.clone(),
@@ -287,6 +307,10 @@ impl<'a> Planner<'a> {
 
     /// Says that an object can't be planned before another is done.
     pub(super) fn defer(&mut self, wanted: &Wanted, awaits: ObjectRef, until: String, expected: Verb, fields: Vec<FieldChange>) {
+        for path in self.half_made(&wanted.object) {
+            let message = format!("a run that broke off may have left {path} half made: then it is deleted and made again");
+            self.note(&wanted.object, "HalfMade", message);
+        }
         self.standing.insert(wanted.object.clone(), Standing::Deferred);
         self.plan.deferred.push(Deferred {
             object: wanted.object.clone(),
@@ -353,6 +377,12 @@ impl<'a> Planner<'a> {
     /// The pool that a reference means, where it is on the node.
     pub(super) fn pool(&self, name: &Name, node: &Name) -> Option<&'a PoolState> {
         self.node(node)?.pools.get(&self.libvirt_name(Kind::StoragePool, name, node))
+    }
+
+    /// The same where what is in it can be read, and goes on lying where it lies.
+    pub(super) fn open_pool(&self, name: &Name, node: &Name) -> Option<&'a PoolState> {
+        let pool = self.pool(name, node).filter(|pool| pool.active && pool.volumes.is_some())?;
+        (!self.stopping.contains(&ObjectRef::on(Kind::StoragePool, name.clone(), node))).then_some(pool)
     }
 
     /// The network that a reference means, where it is on the node.

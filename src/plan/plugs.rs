@@ -62,6 +62,15 @@ pub fn running_guests(state: &NodeState, network: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The running domains that hang by their documents on a network that is nowhere.
+pub(super) fn orphaned<'a>(state: &'a NodeState, network: &str) -> Vec<&'a DomainState> {
+    let hangs = |domain: &&DomainState| {
+        let mut nics = domain.live.iter().flat_map(|live| live.interfaces.iter());
+        nics.any(|nic| nic.network.as_deref() == Some(network))
+    };
+    state.domains.values().filter(hangs).collect()
+}
+
 /// The interfaces of running domains that hang on a network by their documents and aren't plugged into it, with what plugs them in.
 /// `direct` adds those that are on its bridge by their own definition, of which nothing tells whether they still are.
 pub fn unplugged(state: &NodeState, network: &str, direct: bool) -> Vec<Replug> {

@@ -504,10 +504,12 @@ impl Expansion<'_> {
                 break;
             }
         }
-        let mut order: Vec<(usize, &ObjectRef)> =
-            all.iter().zip(&round).map(|((object, _), round)| (round.unwrap_or(usize::MAX), *object)).collect();
+        // VMs are last, also those that need little: what is done to a volume may be done through a guest that no longer names it.
+        let last = |object: &ObjectRef| object.kind == Kind::VirtualMachine;
+        let placed = all.iter().zip(&round);
+        let mut order: Vec<_> = placed.map(|((object, _), round)| (last(object), round.unwrap_or(usize::MAX), *object)).collect();
         order.sort();
-        let order: Vec<ObjectRef> = order.into_iter().map(|(_, object)| object.clone()).collect();
+        let order: Vec<ObjectRef> = order.into_iter().map(|(.., object)| object.clone()).collect();
         let waiting: Vec<Arc<Wanted>> = left.iter().filter_map(|at| all.get(*at)).map(|(_, wanted)| Arc::clone(wanted)).collect();
         self.out.order = order;
         self.circle(&waiting);

@@ -12,7 +12,7 @@ use jvp::diag::SourceMap;
 use jvp::diag::render::{Format, render};
 use jvp::host::fake::{FakeHost, How, Manners, libvirt_error};
 use jvp::host::{ErrorKind, Host, HostError, Progress};
-use jvp::manifest::load;
+use jvp::manifest::{Spec, load};
 use jvp::name::{Kind, Name, ObjectRef};
 use jvp::observe::{Observed, RawNode, Scope};
 use jvp::plan::{Consents, Entry, ImageFacts, Mode, Op, Plan, Policy, SecretRef, Sources, complete, fingerprint, plan};
@@ -143,12 +143,12 @@ impl Outlook for Bench {
 
     fn seen(&self, observed: Observed) -> Result<Seen, StoreError> {
         let (owned, rebuilt) = complete(self.ledger().owned(), &observed, self.desired.fleet);
-        Ok(Seen { observed, owned, rebuilt, sources: self.sources.clone() })
+        Ok(Seen { observed, owned, rebuilt, sources: self.sources() })
     }
 
     fn plan(&self, seen: &Seen, objects: Option<&BTreeSet<ObjectRef>>) -> Plan {
         let policy = Policy { targets: objects.cloned(), ..self.policy() };
-        plan(&self.desired, &seen.observed, &seen.owned, &self.sources, &policy)
+        plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, &policy)
     }
 }
 
@@ -170,8 +170,8 @@ impl Local for Nobody {
     fn generate_key(&self, _: &Name) -> Result<(), String> {
         Err("no key is made here".into())
     }
-    fn secret(&self, _: &SecretRef) -> Result<String, String> {
-        Err("there are no secrets here".into())
+    fn secret(&self, secret: &SecretRef) -> Result<String, String> {
+        Ok(secret.mac.chars().take(8).collect())
     }
 }
 
@@ -277,6 +277,28 @@ impl Bench {
         Ok((desired, text))
     }
 
+    /// What is known of images, keys and secrets: each image is there, and each secret has a value.
+    fn sources(&self) -> Sources {
+        let mut sources = self.sources.clone();
+        for wanted in self.desired.objects.values() {
+            match &wanted.spec {
+                Spec::KeyPair(spec) => {
+                    sources.keys.extend(spec.public_key.clone().map(|key| (wanted.object.name.clone(), key)));
+                }
+                Spec::VirtualMachine(spec) => {
+                    let vnc = spec.console.as_ref().and_then(|console| console.vnc.as_ref());
+                    let Some(password) = vnc.and_then(|vnc| vnc.password.as_ref()) else { continue };
+                    let source = format!("{:?}", password.value_from);
+                    let mac = Uuid::new_v5(&Uuid::NAMESPACE_OID, source.as_bytes()).simple().to_string();
+                    let at = (wanted.object.clone(), "/console/vnc/password".to_owned());
+                    sources.secrets.insert(at, SecretRef { source, mac });
+                }
+                _ => {}
+            }
+        }
+        sources
+    }
+
     pub fn ledger(&self) -> Ledger {
         self.store.ledger(self.desired.fleet)
     }
@@ -318,8 +340,8 @@ impl Bench {
 
     pub async fn plan_with(&self, policy: &Policy) -> Plan {
         let seen = self.look().await;
-        let plan = plan(&self.desired, &seen.observed, &seen.owned, &self.sources, policy);
-        Plan { fingerprint: fingerprint(&plan, &self.desired, &self.sources, policy), ..plan }
+        let plan = plan(&self.desired, &seen.observed, &seen.owned, &seen.sources, policy);
+        Plan { fingerprint: fingerprint(&plan, &self.desired, &seen.sources, policy), ..plan }
     }
 
     pub async fn plan(&self) -> Plan {

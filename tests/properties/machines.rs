@@ -203,6 +203,67 @@ fn a_disk_on_an_overlay_stays_there_whatever_else_of_it_changes() {
 }
 
 #[test]
+fn a_disk_that_is_given_the_place_of_another_takes_it() {
+    block_on(async {
+        let disks = |strategy: &str, disks: &str| {
+            let claim = "claim: {pool: p0, capacity: 8Mi}";
+            format!("memory: 64Mi, runStrategy: {strategy}, disks: [{}]", disks.replace("CLAIM", claim))
+        };
+        for strategy in ["Halted", "Always"] {
+            let one = disks(strategy, "{name: one, CLAIM}");
+            let mut bench = self::bench(&one);
+            bench.apply().await.unwrap();
+            let host = bench.hosts.values().next().unwrap().clone();
+            // The first disk has the first place without a word; a new one takes it, plugged in while the guest runs.
+            bench.desired = self::bench(&disks(strategy, "{name: one, CLAIM}, {name: two, CLAIM, bootOrder: 1}")).desired;
+            let plan = bench.plan().await;
+            let shown = plan.changes.iter().flat_map(|change| &change.fields).find(|field| field.path == "/disks/one/bootOrder");
+            assert!(shown.is_some_and(|field| field.old.is_some() && field.new.is_none()), "{:?}", plan.changes);
+            bench.apply().await.unwrap();
+            assert!(bench.plan().await.is_empty());
+            let places = |text: &str| {
+                let disks = text.split("<disk ").skip(1).map(|disk| disk.split("</disk>").next().unwrap());
+                disks.map(|disk| disk.contains("<boot order='1'/>")).collect::<Vec<_>>()
+            };
+            let domain = host.state().domains["vm"].clone();
+            assert_eq!(places(&domain.inactive), [false, true], "{}", domain.inactive);
+            if strategy == "Always" {
+                assert_eq!(places(domain.live.as_ref().unwrap()), [true, false], "{:?}", domain.live);
+            }
+            // It goes, and the place with it: the first disk isn't given it again, since nobody wrote it.
+            bench.desired = self::bench(&one).desired;
+            bench.apply().await.unwrap();
+            assert!(bench.plan().await.is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_place_that_somebody_gave_an_interface_is_not_taken_from_it() {
+    block_on(async {
+        let mut bench = self::bench(
+            "memory: 64Mi, runStrategy: Halted, disks: [{name: one, bootOrder: 2, claim: {pool: p0, capacity: 8Mi}}]",
+        );
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        let nic = "<interface type='user'><mac address='52:54:00:00:00:77'/><boot order='1'/></interface></devices>";
+        by_hand(&host, "</devices>", nic);
+        assert!(bench.plan().await.is_empty());
+        bench.desired = self::bench(
+            "memory: 64Mi, runStrategy: Halted, disks: [{name: one, bootOrder: 1, claim: {pool: p0, capacity: 8Mi}}]",
+        )
+        .desired;
+        let plan = bench.plan().await;
+        assert!(plan.actions.is_empty(), "{:?}", plan.actions);
+        let message = &plan.refusals[0].message;
+        assert_eq!(
+            message,
+            "/disks/one/bootOrder: the place 1 is that of /interfaces/52-54-00-00-00-77, which was given it by hand"
+        );
+    });
+}
+
+#[test]
 fn a_guest_that_shut_itself_down_stays_off_when_libvirt_forgot_why() {
     use jvp::manifest::OnTimeout;
     use jvp::observe::OffReason;

@@ -153,7 +153,7 @@ impl Scene {
                 let network = usize::from(*network) % self.networks.len();
                 let ip = match self.networks[network] {
                     "Bridge" => String::new(),
-                    _ if *fixed => format!(", ip: 198.18.{network}.{}", 10 + i * 4 + j),
+                    _ if *fixed && i < 60 => format!(", ip: 198.18.{network}.{}", 10 + i * 4 + j),
                     _ => String::new(),
                 };
                 interfaces.push_str(&format!("  - {{name: eth{j}, network: net{network}{ip}}}\n"));

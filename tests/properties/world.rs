@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jvp::apply::{End, Seen};
-use jvp::host::fake::State;
+use jvp::apply::{End, Failure, FailureKind, Seen};
+use jvp::host::fake::{FakeHost, Power, State};
 use jvp::name::{Name, ObjectRef};
-use jvp::plan::{Data, Deferred, MaxDeletes, Mode, Op, Plan, Suspension};
+use jvp::plan::{Action, Data, Deferred, Entry, MaxDeletes, Mode, Op, Plan, Suspension};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -79,6 +79,69 @@ pub enum HandAct {
     UndefineNetwork,
     DefineNetwork,
     StopPool,
+    PauseDomain,
+    CrashDomain,
+    ShutDownGuest,
+    RenameDomain,
+    FlipDomainAutostart,
+    FlipNetworkAutostart,
+    FlipPoolAutostart,
+    RefreshPool,
+    UndefinePool,
+    /// A file that is in a pool and that no domain uses.
+    DeleteFile,
+    /// The machine goes off and on again.
+    Reboot,
+}
+
+impl HandAct {
+    pub const ALL: &[Self] = &[
+        Self::StartDomain,
+        Self::CutDomain,
+        Self::UndefineDomain,
+        Self::ChangeMemory,
+        Self::SaveDomain,
+        Self::DefineDomain,
+        Self::StartNetwork,
+        Self::StopNetwork,
+        Self::UndefineNetwork,
+        Self::DefineNetwork,
+        Self::StopPool,
+        Self::PauseDomain,
+        Self::CrashDomain,
+        Self::ShutDownGuest,
+        Self::RenameDomain,
+        Self::FlipDomainAutostart,
+        Self::FlipNetworkAutostart,
+        Self::FlipPoolAutostart,
+        Self::RefreshPool,
+        Self::UndefinePool,
+        Self::DeleteFile,
+        Self::Reboot,
+    ];
+
+    /// What it is done to.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::StartDomain
+            | Self::CutDomain
+            | Self::UndefineDomain
+            | Self::ChangeMemory
+            | Self::SaveDomain
+            | Self::DefineDomain
+            | Self::PauseDomain
+            | Self::CrashDomain
+            | Self::ShutDownGuest
+            | Self::RenameDomain
+            | Self::FlipDomainAutostart => "VirtualMachine",
+            Self::StartNetwork | Self::StopNetwork | Self::UndefineNetwork | Self::DefineNetwork | Self::FlipNetworkAutostart => {
+                "Network"
+            }
+            Self::StopPool | Self::FlipPoolAutostart | Self::RefreshPool | Self::UndefinePool => "StoragePool",
+            Self::DeleteFile => "Volume",
+            Self::Reboot => "Node",
+        }
+    }
 }
 
 /// A promise that was not kept.
@@ -124,12 +187,26 @@ pub fn run(world: &World) -> Result<Told, Broke> {
         if !differs.is_empty() || told.refused != as_told.refused {
             return broke("after what broke one more run ends as a clean one", differs);
         }
-        if clean.entries() != bench.entries() {
-            let text = format!("clean: {:#?}\nthen: {:#?}", clean.entries(), bench.entries());
+        let (as_clean, then) = (inventory(&clean), inventory(&bench));
+        if as_clean != then {
+            let text = format!("clean: {as_clean:#?}\nthen: {then:#?}");
             return broke("after what broke the inventory is that of a clean run", text);
         }
         Ok(told)
     })
+}
+
+/// The inventory, but for why a VM is off that was to run once and has its mark: whether it ever ran isn't known of one whose start broke
+/// off, and is no part of [`ends`] either.
+fn inventory(bench: &Bench) -> BTreeMap<ObjectRef, Entry> {
+    let mut all = bench.entries();
+    let states: Vec<State> = bench.hosts.values().map(FakeHost::state).collect();
+    let ran = |entry: &Entry| {
+        let domains = states.iter().flat_map(|state| state.domains.values());
+        domains.into_iter().any(|domain| Some(domain.uuid) == entry.libvirt_uuid && domain.inactive.contains("ran="))
+    };
+    all.values_mut().filter(|entry| ran(entry)).for_each(|entry| entry.last_off_reason = None);
+    all
 }
 
 fn documents(manifests: &[String]) -> Vec<(String, String)> {
@@ -255,7 +332,10 @@ async fn applied(bench: &mut Bench, broken: Option<&Broken>, told: &mut Told) ->
             format!("{:#?}\n{:#?}\n{:#?}", plan.changes, plan.deferred, plan.refusals),
         );
     }
-    let open = bench.ledger().open_intents();
+    // What is suspended is left as it is, with what was begun of it.
+    let mut open = bench.ledger().open_intents();
+    let suspended = bench.ledger().owned().suspended;
+    open.retain(|intent| !suspended.contains_key(&intent.object));
     if !open.is_empty() {
         return broke("an apply leaves no intent open", format!("{open:#?}"));
     }
@@ -288,9 +368,16 @@ async fn done(bench: &Bench, before: &Before, seen: Seen, plan: Plan) -> Result<
     if rounds.end() == End::Unfinished && rounds.failures().is_empty() && waits_for_others(bench, rounds.waiting()) {
         return Ok(false);
     }
-    // An address that is kept for a VM which is no longer in the manifests is libvirt's to refuse.
-    let taken = |failure: &jvp::apply::Failure| failure.message.contains("existing dhcp host entry");
-    if rounds.failures().iter().any(|(_, failure)| taken(failure)) {
+    // A guest that somebody holds can't shut itself down when it is asked to: that is reported, and all else goes on.
+    let held = |action: &Action, failure: &Failure| {
+        let host = action.node.as_ref().and_then(|node| bench.hosts.get(node));
+        let paused = |name: &String| {
+            host.is_some_and(|host| host.state().domains.get(name).is_some_and(|domain| domain.power == Some(Power::Paused)))
+        };
+        failure.kind == FailureKind::StopTimeout && matches!(&action.op, Op::DomainShutdown { name, .. } if paused(name))
+    };
+    let failures = rounds.failures();
+    if !failures.is_empty() && failures.iter().all(|(action, failure)| held(action, failure)) {
         return Ok(false);
     }
     bench.went_well(&rounds).or_else(|error| broke("an apply goes well", error.to_string()))?;
@@ -465,7 +552,13 @@ impl Before {
             let mut done = BTreeSet::new();
             for call in host.calls().into_iter().filter(|call| call.outcome == Some(Ok(()))) {
                 let key = (call.word.clone(), call.object.clone());
-                if TAKE.contains(&call.word.as_str()) && !planned.contains(&(call.word.as_str(), call.object.clone())) {
+                // What had to wait may have been begun by a run that broke off.
+                let half_made = call.word == "volume-delete"
+                    && plan.notes.iter().any(|note| {
+                        note.condition == "HalfMade" && note.message.contains(&format!("/{} half made", call.object))
+                    });
+                let announced = half_made || planned.contains(&(call.word.as_str(), call.object.clone()));
+                if TAKE.contains(&call.word.as_str()) && !announced {
                     return broke("what takes something was in the plan", format!("{call:?}\n{:#?}", plan.changes));
                 }
                 if ONCE.contains(&call.word.as_str()) && !done.insert(key) {
@@ -524,8 +617,84 @@ fn by_hand(state: &mut State, act: HandAct, name: &str) {
             Op::NetworkDefine { name, xml }
         }
         (HandAct::StopPool, _) => Op::PoolStop { name },
+        (HandAct::RefreshPool, _) => Op::PoolRefresh { name },
+        (HandAct::UndefinePool, _) => {
+            let _ = state.perform(&Op::PoolStop { name: name.clone() });
+            Op::PoolUndefine { name }
+        }
+        (HandAct::PauseDomain, Some(_)) => {
+            if let Some(domain) = state.domains.get_mut(&name).filter(|domain| domain.power == Some(Power::Running)) {
+                domain.power = Some(Power::Paused);
+            }
+            return;
+        }
+        (HandAct::CrashDomain, Some(_)) if state.domains[&name].power.is_some() => return state.crash(&name),
+        (HandAct::ShutDownGuest, Some(_)) if state.domains[&name].power.is_some() => return state.guest_shuts_down(&name),
+        (HandAct::RenameDomain, Some(uuid)) => {
+            let _ = state.perform(&Op::DomainDestroy { name: name.clone(), uuid });
+            Op::DomainRename { to: format!("{name}-renamed"), name, uuid }
+        }
+        (HandAct::FlipDomainAutostart, Some(uuid)) => {
+            let on = !state.domains[&name].autostart;
+            Op::DomainAutostart { name, uuid, on }
+        }
+        (HandAct::FlipNetworkAutostart, _) => {
+            let Some(network) = state.networks.get(&name) else { return };
+            Op::NetworkAutostart { on: !network.autostart, name }
+        }
+        (HandAct::FlipPoolAutostart, _) => {
+            let Some(pool) = state.pools.get(&name) else { return };
+            Op::PoolAutostart { on: !pool.autostart, name }
+        }
+        (HandAct::DeleteFile, _) => {
+            let lies = |pool: &&String| {
+                ["", ".qcow2", ".img"].iter().any(|end| state.pools[*pool].known.contains_key(&format!("{name}{end}")))
+            };
+            let Some(pool) = state.pools.keys().find(lies).cloned() else { return };
+            let file = state.pools[&pool]
+                .known
+                .keys()
+                .find(|file| file.strip_prefix(&name).is_some_and(|end| matches!(end, "" | ".qcow2" | ".img")))
+                .cloned();
+            let Some(name) = file else { return };
+            let path = format!("{}/{name}", state.pools[&pool].path);
+            if state.domains.values().any(|domain| domain.inactive.contains(&path))
+                || state.files.values().any(|file| file.backing.as_ref().is_some_and(|(below, _)| *below == path))
+            {
+                return;
+            }
+            Op::VolumeDelete { pool, name }
+        }
+        (HandAct::Reboot, _) => return reboot(state),
         _ => return,
     };
     // What libvirt refuses a hand isn't done.
     let _ = state.perform(&op);
+}
+
+/// The machine goes off and on again: what is to start with it does.
+fn reboot(state: &mut State) {
+    for (name, domain) in state.domains.clone() {
+        if domain.power.is_some() {
+            state.turn_off(&name, jvp::observe::OffReason::Unknown);
+        }
+    }
+    state.libvirtd_restarts();
+    for (name, pool) in state.pools.clone() {
+        let _ = state.perform(&Op::PoolStop { name: name.clone() });
+        if pool.autostart {
+            let _ = state.perform(&Op::PoolStart { name });
+        }
+    }
+    for (name, network) in state.networks.clone() {
+        let _ = state.perform(&Op::NetworkStop { name: name.clone() });
+        if network.autostart {
+            let _ = state.perform(&Op::NetworkStart { name });
+        }
+    }
+    for (name, domain) in state.domains.clone() {
+        if domain.autostart {
+            let _ = state.perform(&Op::DomainStart { name, uuid: domain.uuid });
+        }
+    }
 }

@@ -36,7 +36,8 @@ impl Draw {
     }
 }
 
-/// A field, and values that it may have; it may also be taken out, but for one that begins with `!`. `NAME` is the object's own.
+/// A field, and values that it may have; it may also be taken out, but for one that begins with `!`. `NAME` is the object's own, `COUNT`
+/// the number at its end.
 type Field = (&'static str, &'static [&'static str]);
 
 /// The fields of each kind.
@@ -48,12 +49,37 @@ const FIELDS: &[(&str, &[Field])] = &[
             ("maxMemory", &["128Mi"]),
             ("runStrategy", &["Always", "RerunOnFailure", "Once", "Manual", "Halted"]),
             ("autostart", &["true", "false"]),
-            ("cpu", &["{count: 1, max: 2}", "{count: 2, max: 2}", "{count: 2}", "{count: 1, model: maximum}"]),
+            (
+                "cpu",
+                &[
+                    "{count: 1, max: 2}",
+                    "{count: 2, max: 2}",
+                    "{count: 2}",
+                    "{count: 1, model: maximum}",
+                    "{count: 2, topology: {sockets: 1, cores: 2, threads: 1}}",
+                    "{count: 2, topology: {sockets: 2, cores: 1, threads: 1}}",
+                ],
+            ),
+            ("machine", &["q35", "pc-q35-7.2"]),
+            ("accelerator", &["TCG", "Auto"]),
             ("title", &["One line", "Another"]),
             ("description", &["For nothing", "More\nlines"]),
-            ("console", &["{serial: true}", "{serial: false}", "{vnc: {listen: 127.0.0.1}}"]),
+            (
+                "console",
+                &[
+                    "{serial: true}",
+                    "{serial: false}",
+                    "{vnc: {listen: 127.0.0.1}}",
+                    "{vnc: {socket: /run/NAME.vnc}}",
+                    "{vnc: {password: {valueFrom: {env: JVP_VAR_ONE}}}}",
+                    "{vnc: {password: {valueFrom: {env: JVP_VAR_TWO}}}}",
+                ],
+            ),
             ("guestAgent", &["true", "false"]),
-            ("updatePolicy", &["{restart: Now}", "{restart: Never}"]),
+            (
+                "updatePolicy",
+                &["{restart: Now}", "{restart: Never}", "{restart: Now, windows: [{cron: '0 3 * * SUN', duration: 2h}]}"],
+            ),
             ("shutdown", &["{timeout: 30s}", "{onTimeout: PowerOff}", "{method: ACPI}"]),
             (
                 "xml",
@@ -70,6 +96,7 @@ const FIELDS: &[(&str, &[Field])] = &[
                     "{pool: p0, hostname: two, onChange: NextStart}",
                     "{pool: p0, hostname: three, onChange: Rebuild}",
                     "{pool: p0, hostname: four, onChange: Ignore}",
+                    "{pool: p0, userData: '#cloud-config', networkConfig: 'version: 2'}",
                 ],
             ),
         ],
@@ -78,6 +105,17 @@ const FIELDS: &[(&str, &[Field])] = &[
         "Network",
         &[
             ("mtu", &["1400", "1280"]),
+            ("!mode", &["NAT", "Isolated", "Route", "Open"]),
+            (
+                "!ips",
+                &[
+                    "[{address: 198.18.COUNT.1/24}]",
+                    "[{address: 198.18.COUNT.1/24, dhcp: {ranges: [{start: 198.18.COUNT.150, end: 198.18.COUNT.200}]}}]",
+                    "[{address: 198.18.COUNT.1/24, dhcp: {hosts: [{mac: '52:54:00:00:0a:0COUNT', name: printer, ip: 198.18.COUNT.77}]}}]",
+                    "[{address: 198.18.10COUNT.1/24, dhcp: {ranges: [{start: 198.18.10COUNT.100, end: 198.18.10COUNT.200}]}}]",
+                    "[{address: 198.18.COUNT.1/24}, {address: 'fd00:COUNT::1/64'}]",
+                ],
+            ),
             ("domain", &["lab.test", "other.test"]),
             ("autostart", &["true", "false"]),
             ("running", &["true", "false"]),
@@ -96,12 +134,41 @@ const FIELDS: &[(&str, &[Field])] = &[
         &[
             ("autostart", &["true", "false"]),
             ("running", &["true", "false"]),
-            ("!target", &["{path: /srv/NAME}", "{path: /srv/NAME/}"]),
+            ("!target", &["{path: /srv/NAME}", "{path: /srv/NAME/}", "{path: /srv/moved/NAME}"]),
         ],
     ),
     ("Volume", &[("capacity", &["16Mi", "32Mi"])]),
-    ("Template", &[("description", &["An image"]), ("tags", &["[a]", "[a, b]"])]),
+    (
+        "Template",
+        &[
+            ("description", &["An image"]),
+            ("tags", &["[a]", "[a, b]"]),
+            ("os", &["{name: debian, version: '12', arch: x86_64}", "{name: debian}"]),
+            ("features", &["{cloudInit: true, virtio: true, qemuGuestAgent: false}"]),
+        ],
+    ),
+    ("KeyPair", &[("!publicKey", &[KEY, OTHER_KEY])]),
 ];
+
+/// Fields that are written before anything is made: most of them never change afterwards.
+const FIRST_FIELDS: &[(&str, &[Field])] = &[
+    (
+        "VirtualMachine",
+        &[
+            ("libvirtName", &["NAME-here"]),
+            ("firmware", &["{type: UEFI, secureBoot: false}", "{type: BIOS}"]),
+            ("cloudInit", &["{pool: p0, keyPairs: [k0]}"]),
+        ],
+    ),
+    ("Network", &[("libvirtName", &["NAME-here"]), ("bridge", &["jvbrCOUNT"]), ("nodes", &["[n0]"])]),
+    ("StoragePool", &[("libvirtName", &["NAME-here"]), ("nodes", &["[n0]"])]),
+    ("Volume", &[("libvirtName", &["NAME-here.qcow2"])]),
+    ("Template", &[("nodes", &["[n0]"]), ("checksum", &["sha256:DIGEST"])]),
+    ("Node", &[("unschedulable", &["false", "true"])]),
+];
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJvqBnjVBqBVXOBqoNCBU0pLcZ2rOWjFsjPoVtqNTXzd one";
+const OTHER_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJvqBnjVBqBVXOBqoNCBU0pLcZ2rOWjFsjPoVtqNTXze two";
 
 const LIFECYCLES: &[&str] = &[
     "{reclaimPolicy: Delete}",
@@ -112,7 +179,8 @@ const LIFECYCLES: &[&str] = &[
     "{adopt: true}",
 ];
 
-const TROUBLES: &[Trouble] = &[
+/// Everything that goes wrong.
+pub const TROUBLES: &[Trouble] = &[
     Trouble::Fails,
     Trouble::NoAnswer,
     Trouble::Lost,
@@ -147,24 +215,52 @@ fn texts(manifests: &[Manifest]) -> Vec<String> {
     manifests.iter().map(|manifest| serde_yaml::to_string(manifest).unwrap()).collect()
 }
 
-/// Whether the set loads, and what is needed is not kept stopped.
+/// Whether the set loads.
 fn is_valid(manifests: &[Manifest]) -> bool {
-    let stopped = manifests.iter().filter(|manifest| manifest["spec"].get("running") == Some(&Value::Bool(false))).map(name);
-    let names = |value: &str| {
-        manifests.iter().filter(|manifest| matches!(kind(manifest).as_str(), "VirtualMachine" | "Volume" | "Template")).any(
-            |manifest| {
-                serde_yaml::to_string(manifest)
-                    .unwrap()
-                    .lines()
-                    .any(|line| line.trim_start_matches([' ', '-']).ends_with(&format!(": {value}")))
-            },
-        )
-    };
-    if stopped.into_iter().any(|name| names(&name)) {
-        return false;
-    }
     let documents: Vec<_> = texts(manifests).into_iter().enumerate().map(|(at, text)| (format!("{at}.yaml"), text)).collect();
     Bench::read(&documents).is_ok()
+}
+
+/// Writes a field, or takes it out.
+fn write(manifest: &mut Manifest, (field, values): &Field, draw: &mut Draw) {
+    let name = name(manifest);
+    let count: String = name.chars().filter(char::is_ascii_digit).take(1).collect();
+    let raw = manifest["spec"].get("format").is_some_and(|format| format == "raw");
+    let spec = mapping(manifest, "spec");
+    if draw.often(25) && !field.starts_with('!') {
+        spec.remove(*field);
+        return;
+    }
+    let digest = if raw { "b" } else { "a" }.repeat(64);
+    let text = draw.of::<&str>(values).replace("NAME", &name).replace("COUNT", &count).replace("DIGEST", &digest);
+    spec.insert(field.trim_start_matches('!').into(), yaml(&text));
+    // A bridge of the host's own is a network's of the one mode, and no other can make it.
+    if *field == "!mode" && spec.get("bridge").is_some_and(|bridge| bridge == "br0") {
+        spec.remove("bridge");
+    }
+}
+
+/// Writes some fields into a set of which nothing is made yet.
+fn begun(all: &mut Vec<Manifest>, draw: &mut Draw) {
+    if draw.often(25) {
+        let text = format!("{{apiVersion: jvp.dev/v1alpha1, kind: KeyPair, metadata: {{name: k0}}, spec: {{publicKey: {KEY}}}}}");
+        all.push(serde_yaml::from_str(&text).unwrap());
+    }
+    for at in 0..all.len() {
+        let before = all[at].clone();
+        let kind = kind(&before);
+        if let Some((_, fields)) = FIRST_FIELDS.iter().find(|(of, _)| *of == kind)
+            && draw.often(15)
+        {
+            write(&mut all[at], draw.of(fields), draw);
+        }
+        if draw.often(4) {
+            mapping(&mut all[at], "metadata").insert("labels".into(), yaml("{team: a}"));
+        }
+        if all[at] != before && !is_valid(all) {
+            all[at] = before;
+        }
+    }
 }
 
 /// One change of a set.
@@ -173,18 +269,14 @@ fn change(all: &mut Vec<Manifest>, gone: &mut Vec<Manifest>, draw: &mut Draw) {
     if first == all.len() {
         return;
     }
-    let at = first + draw.below(all.len() - first);
+    // VMs have most fields, and most happens to them.
+    let machines: Vec<usize> = (first..all.len()).filter(|at| kind(&all[*at]) == "VirtualMachine").collect();
+    let at = if !machines.is_empty() && draw.often(40) { *draw.of(&machines) } else { first + draw.below(all.len() - first) };
     let kind = kind(&all[at]);
     match draw.below(100) {
         0..50 => {
-            let Some((_, fields)) = FIELDS.iter().find(|(of, _)| *of == kind) else { return };
-            let (field, values) = draw.of(fields);
-            let name = name(&all[at]);
-            let spec = mapping(&mut all[at], "spec");
-            if draw.often(25) && !field.starts_with('!') {
-                spec.remove(*field);
-            } else {
-                spec.insert(field.trim_start_matches('!').into(), yaml(&draw.of::<&str>(values).replace("NAME", &name)));
+            if let Some((_, fields)) = FIELDS.iter().find(|(of, _)| *of == kind) {
+                write(&mut all[at], draw.of(fields), draw);
             }
         }
         50..65 if kind == "VirtualMachine" => devices(mapping(&mut all[at], "spec"), draw),
@@ -212,14 +304,47 @@ fn change(all: &mut Vec<Manifest>, gone: &mut Vec<Manifest>, draw: &mut Draw) {
     }
 }
 
+/// The fields of a disk that may change.
+const DISK_FIELDS: &[Field] = &[
+    ("limits", &["{iops: 5}"]),
+    ("limits", &["{iops: 9, iopsMax: 20, iopsMaxLength: 2, iopsSize: 4Ki}"]),
+    ("limits", &["{readIOPS: 5, readIOPSMax: 9, readIOPSMaxLength: 2, writeIOPS: 6, writeIOPSMax: 8, writeIOPSMaxLength: 3}"]),
+    ("limits", &["{bytesPerSecond: 1Mi, bytesPerSecondMax: 2Mi, bytesPerSecondMaxLength: 4}"]),
+    (
+        "limits",
+        &["{readBytesPerSecond: 1Mi, readBytesPerSecondMax: 2Mi, readBytesPerSecondMaxLength: 4, writeBytesPerSecond: 1Mi, \
+             writeBytesPerSecondMax: 2Mi, writeBytesPerSecondMaxLength: 5}"],
+    ),
+    ("bus", &["virtio", "scsi", "sata"]),
+    ("bootOrder", &["1", "3"]),
+    ("readOnly", &["true", "false"]),
+    ("image", &["t0", "t1"]),
+];
+
 /// A change of the disks or the interfaces of a VM.
 fn devices(spec: &mut Mapping, draw: &mut Draw) {
     let (list, added): (&str, &[&str]) = match draw.below(2) {
         0 => (
             "disks",
-            &["{name: more, claim: {pool: p0, capacity: 8Mi}}", "{name: raw, claim: {pool: p0, capacity: 8Mi, format: raw}}"],
+            &[
+                "{name: more, claim: {pool: p0, capacity: 8Mi}}",
+                "{name: raw, claim: {pool: p0, capacity: 8Mi, format: raw}, limits: {readBytesPerSecond: 1Mi, readBytesPerSecondMax: 2Mi, \
+                 readBytesPerSecondMaxLength: 4, writeBytesPerSecond: 1Mi, writeBytesPerSecondMax: 2Mi, writeBytesPerSecondMaxLength: 5}}",
+                "{name: scsi, bus: scsi, claim: {pool: p0, capacity: 8Mi}}",
+                "{name: sata, bus: sata, claim: {pool: p0, capacity: 8Mi}}",
+                "{name: tray, device: cdrom}",
+                "{name: tray, device: cdrom, image: t0}",
+                "{name: copy, claim: {pool: p0, source: {volume: base0-0}, clone: Full}}",
+            ],
         ),
-        _ => ("interfaces", &["{name: more, network: net0}", "{name: kept, network: net0, ip: 198.18.0.9}"]),
+        _ => (
+            "interfaces",
+            &[
+                "{name: more, network: net0}",
+                "{name: kept, network: net0, ip: 198.18.0.9}",
+                "{name: named, network: net1, mac: '52:54:00:00:00:01', model: e1000e}",
+            ],
+        ),
     };
     let mut all = spec.get(list).and_then(Value::as_sequence).cloned().unwrap_or_default();
     match draw.below(4) {
@@ -228,8 +353,13 @@ fn devices(spec: &mut Mapping, draw: &mut Draw) {
             let at = draw.below(all.len());
             let device = all[at].as_mapping_mut().unwrap();
             let (field, values): (&str, &[&str]) = match list {
-                "disks" => ("limits", &["{iops: 5}", "{iops: 9}"]),
-                _ => *draw.of(&[("linkState", &["up", "down"][..]), ("ip", &["198.18.0.7", "198.18.0.8"][..])]),
+                "disks" => *draw.of(DISK_FIELDS),
+                _ => *draw.of(&[
+                    ("linkState", &["up", "down"][..]),
+                    ("ip", &["198.18.0.7", "198.18.0.8"][..]),
+                    ("network", &["net0", "net1"][..]),
+                    ("model", &["virtio", "e1000e"][..]),
+                ]),
             };
             if draw.often(30) {
                 device.remove(field);
@@ -262,24 +392,14 @@ fn changed(all: &mut Vec<Manifest>, gone: &mut Vec<Manifest>, changes: usize, dr
 }
 
 fn hand(all: &[Manifest], draw: &mut Draw) -> Option<Step> {
-    const DOMAIN: &[HandAct] = &[
-        HandAct::StartDomain,
-        HandAct::CutDomain,
-        HandAct::UndefineDomain,
-        HandAct::ChangeMemory,
-        HandAct::SaveDomain,
-        HandAct::DefineDomain,
-    ];
-    const NETWORK: &[HandAct] = &[HandAct::StartNetwork, HandAct::StopNetwork, HandAct::UndefineNetwork, HandAct::DefineNetwork];
     let manifest = draw.of(all);
-    let acts = match kind(manifest).as_str() {
-        "VirtualMachine" => DOMAIN,
-        "Network" => NETWORK,
-        "StoragePool" => &[HandAct::StopPool],
-        _ => return None,
-    };
+    let acts: Vec<HandAct> = HandAct::ALL.iter().copied().filter(|act| act.kind() == kind(manifest)).collect();
+    if acts.is_empty() {
+        return None;
+    }
     let node = manifest["spec"].get("node").and_then(Value::as_str).unwrap_or("n0").parse().ok()?;
-    Some(Step::Hand { node, act: *draw.of(acts), name: name(manifest) })
+    let called = manifest["spec"].get("libvirtName").and_then(Value::as_str).map_or_else(|| name(manifest), str::to_owned);
+    Some(Step::Hand { node, act: *draw.of(&acts), name: called })
 }
 
 /// The `number`-th world of a seed: of 200 objects or so now and then, mostly small.
@@ -289,10 +409,11 @@ pub fn world(seed: u64, number: u64) -> World {
     bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&draw.next().to_le_bytes()));
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let machines = match number {
+        _ if number % 1000 == 999 => 70..100,
         _ if number % 500 == 499 => 30..46,
         _ if number % 50 == 49 => 4..9,
-        _ if number.is_multiple_of(4) => 1..3,
-        _ => 0..2,
+        _ if number % 4 == 3 => 0..2,
+        _ => 1..3,
     };
     let mut scene = scenes_of(machines.clone()).new_tree(&mut runner).unwrap().current();
     if draw.often(70) {
@@ -302,6 +423,7 @@ pub fn world(seed: u64, number: u64) -> World {
         scene.documents().iter().map(|(_, text)| serde_yaml::from_str::<Manifest>(text).unwrap()).collect();
     let mut gone = Vec::new();
     let many = 1 + machines.end / 4;
+    begun(&mut all, &mut draw);
     changed(&mut all, &mut gone, draw.below(3) * many, &mut draw);
     let mut steps = Vec::new();
     if draw.often(10) {
@@ -323,10 +445,12 @@ pub fn world(seed: u64, number: u64) -> World {
     let apply = |all: &[Manifest], prune| Step::Apply { manifests: texts(all), prune, broken: None };
     steps.push(apply(&all, false));
     let mut suspended = None;
-    for _ in 0..=draw.below(2) {
+    for _ in 0..=draw.below(3) {
+        if suspended.is_some() && draw.often(50) {
+            steps.extend(suspended.take().map(|object| Step::Resume { object }));
+        }
         match draw.below(20) {
-            0 => steps.push(Step::LoseLedger),
-            1..=6 => steps.extend((0..=draw.below(2)).filter_map(|_| hand(&all, &mut draw))),
+            0..=6 => steps.extend((0..=draw.below(2)).filter_map(|_| hand(&all, &mut draw))),
             7 => {
                 let manifest = draw.of(&all);
                 if matches!(kind(manifest).as_str(), "VirtualMachine" | "Volume") {
@@ -335,7 +459,7 @@ pub fn world(seed: u64, number: u64) -> World {
                     suspended = Some(object);
                 }
             }
-            8 => steps.extend(suspended.take().map(|object| Step::Resume { object })),
+            8 => steps.push(Step::LoseLedger),
             _ => {
                 let changes = 1 + draw.below(4) * many;
                 changed(&mut all, &mut gone, changes, &mut draw);

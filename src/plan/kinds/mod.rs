@@ -1,5 +1,6 @@
 //! One planner a kind, and the table of them.
 
+mod closed_pool;
 mod hand;
 mod key_pair;
 mod network;
@@ -9,6 +10,7 @@ mod storage_pool;
 mod template;
 mod virtual_machine;
 mod vm_address;
+mod vm_boot;
 mod vm_change;
 mod vm_conduct;
 mod vm_create;

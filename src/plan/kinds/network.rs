@@ -8,9 +8,11 @@ use crate::manifest::{NetworkMode, NetworkSpec, Spec};
 use crate::name::{MacAddr, Name};
 use crate::observe::NetworkState;
 use crate::plan::identity::Verdict;
-use crate::plan::model::{FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
+use crate::plan::plugs::orphaned;
 use crate::plan::record::entry_of;
+use crate::plan::suspension;
 use crate::plan::{Expect, Lane, Op, Precondition, Record};
 use crate::resolve::Wanted;
 use crate::xml;
@@ -39,10 +41,11 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             let (name, lane) = (wanted.libvirt_name.clone(), Lane::Object(format!("network/{}", wanted.libvirt_name)));
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![super::virtual_machine::undefined()];
-            row.drafts.push(defined_again(&name, uuid));
+            row.drafts.push(defined_again(&name, uuid).unfinished());
             if spec.autostart.unwrap_or(true) {
                 row.drafts.push(autostarted(name, uuid, lane));
             }
+            p.settle_as_known(&mut row);
             p.commit(row);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
@@ -136,6 +139,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
     if spec.running != Some(false) {
         let start = Draft::new(Op::NetworkStart { name: name.clone() }, lane.clone());
         row.drafts.push(start.when(Precondition::Uuid(wanted.uid)).expect(Expect::Active(true)));
+        plug_in(p, wanted, &lane, &mut row);
     }
     if spec.autostart.unwrap_or(true) {
         row.drafts.push(autostarted(name, wanted.uid, lane));
@@ -144,6 +148,36 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &NetworkSpec) {
         last.record = Record::Settle(Box::new(entry));
     }
     p.commit(row);
+}
+
+/// Plugs in those who run on a network of that name which somebody took away beneath them.
+fn plug_in(p: &mut Planner<'_>, wanted: &Wanted, lane: &Lane, row: &mut Row<'_>) {
+    let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return };
+    let resting = suspension::resting(p, wanted.node.as_ref());
+    let (rest, left): (Vec<_>, Vec<_>) =
+        orphaned(state, &wanted.libvirt_name).into_iter().partition(|domain| resting.contains_key(&domain.uuid));
+    for object in rest.iter().filter_map(|domain| resting.get(&domain.uuid)) {
+        let message = format!("{object} was cut off and is suspended: it is plugged in once it is resumed");
+        p.note(&wanted.object, "Suspended", message);
+    }
+    if left.is_empty() {
+        return;
+    }
+    row.reason = "there is no such network any more, and guests that hung on it run".into();
+    row.effect = Effect::Live;
+    row.fields.extend(left.iter().map(|domain| cut_off(&domain.name)));
+    let resting = resting.into_keys().collect();
+    let op = Op::NetworkReplug { name: wanted.libvirt_name.clone(), direct: false, resting, nics: Vec::new() };
+    row.drafts.push(Draft::new(op, lane.clone()).when(Precondition::Uuid(wanted.uid)).expect(Expect::Plugged));
+}
+
+/// The field that stands for a guest's plug.
+pub(super) fn cut_off(guest: &str) -> FieldChange {
+    FieldChange {
+        path: format!("/guests/{guest}"),
+        old: Some(Shown::Value("cut off".into())),
+        new: Some(Shown::Value("plugged in".into())),
+    }
 }
 
 /// The authored leaves that a definition holds.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::network::{bridge_taken, managed, observed, subnet_taken};
+use super::network::{bridge_taken, cut_off, managed, observed, subnet_taken};
 use super::network_entries::{self as entries};
 use crate::manifest::{NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec, escape};
 use crate::name::{Kind, Name, ObjectRef};
@@ -94,11 +94,7 @@ pub(super) fn update(
     let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).collect();
     let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty() || !lost.is_empty()));
     row.fields = shown(p, wanted, &found, restart, !network.active && !off);
-    row.fields.extend(lost.iter().map(|name| FieldChange {
-        path: format!("/guests/{name}"),
-        old: Some(Shown::Value("cut off".into())),
-        new: Some(Shown::Value("plugged in".into())),
-    }));
+    row.fields.extend(lost.iter().map(|name| cut_off(name)));
     if row.fields.is_empty() {
         return p.settled(wanted, Some(network.uuid));
     }

@@ -11,7 +11,7 @@ use crate::plan::identity::Verdict;
 use crate::plan::model::{FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::record::entry_of;
-use crate::plan::{Expect, Lane, Op, Precondition, Record};
+use crate::plan::{Entry, Expect, Lane, Op, Precondition, Record};
 use crate::resolve::Wanted;
 use crate::xml;
 
@@ -87,6 +87,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
     if let Some(last) = row.drafts.last_mut() {
         last.record = Record::Settle(Box::new(entry));
     }
+    turned(p, &row);
     p.commit(row);
 }
 
@@ -170,7 +171,19 @@ fn update(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec, pool: &P
         }
     }
     row.settle(entry_of(p, wanted, Some(pool.uuid)));
+    turned(p, &row);
     p.commit(row);
+}
+
+/// Has what is to lie in a pool know whether it stops or starts.
+fn turned(p: &mut Planner<'_>, row: &Row<'_>) {
+    for draft in &row.drafts {
+        match draft.op {
+            Op::PoolStop { .. } => drop(p.stopping.insert(row.wanted.object.clone())),
+            Op::PoolStart { .. } => drop(p.starting.insert(row.wanted.object.clone())),
+            _ => {}
+        }
+    }
 }
 
 fn stop(pool: &PoolState) -> Draft {
@@ -225,7 +238,10 @@ fn relocate(p: &mut Planner<'_>, row: &mut Row<'_>, wanted: &Wanted, spec: &Stor
     if pool.active {
         row.drafts.push(stop(pool));
     }
-    row.drafts.push(draft(Op::PoolRetarget { name: name.clone(), path }).expect(expect));
+    // Until its new folder is made, it is as one that is being made.
+    let halfway = Entry { unfinished: true, ..entry_of(p, wanted, Some(pool.uuid)).into_owned() };
+    let retarget = draft(Op::PoolRetarget { name: name.clone(), path }).expect(expect);
+    row.drafts.push(retarget.record(Record::Put(Box::new(halfway))));
     row.drafts.push(draft(Op::PoolBuild { name: name.clone() }));
     if spec.running != Some(false) {
         row.drafts.push(draft(Op::PoolStart { name }).expect(Expect::Active(true)));

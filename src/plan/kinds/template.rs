@@ -5,7 +5,7 @@ use crate::manifest::{Spec, TemplateSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::PoolState;
 use crate::plan::model::{FieldChange, RefusalKind, Shown, Verb};
-use crate::plan::planner::{Draft, Planner, Row, Standing};
+use crate::plan::planner::{Draft, Hold, Planner, Row, Standing};
 use crate::plan::record::entry_of;
 use crate::plan::sources::ImageFacts;
 use crate::plan::{Entry, Expect, Lane, Op, Precondition, Record, TemplateRecord, UploadSource};
@@ -63,10 +63,10 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             None => Shown::After("its image is fetched".into()),
         }),
     });
-    if let Err(hold) = p.standing_of(&pool_ref).and_then(|_| match p.pool(&pool_name, node) {
-        Some(pool) if pool.active && pool.volumes.is_some() => Ok(()),
-        _ => Err(crate::plan::planner::Hold::Deferred(pool_ref.clone())),
-    }) {
+    if let Err(hold @ Hold::Blocked(_)) = p.standing_of(&pool_ref) {
+        return p.hold(wanted, hold, Verb::Create, fields);
+    }
+    let Some(pool) = p.open_pool(&pool_name, node) else {
         // What is there can't be read before the pool runs; fetching needs no pool.
         if digest.is_none() || !p.sources.images.contains_key(&wanted.object.name) {
             fetch(p, wanted, spec);
@@ -74,9 +74,9 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         if p.standing.get(&wanted.object) == Some(&Standing::Blocked) {
             return;
         }
-        return p.hold(wanted, hold, Verb::Create, fields);
-    }
-    let Some(pool) = p.pool(&pool_name, node) else { return };
+        let known = p.template_record(&wanted.object).is_some();
+        return super::closed_pool::say(p, wanted, &pool_ref, node, known, fields);
+    };
     let Some(digest) = digest else {
         fetch(p, wanted, spec);
         if p.standing.get(&wanted.object) != Some(&Standing::Blocked) {

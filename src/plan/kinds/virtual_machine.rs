@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::vm_change::Sides;
-use super::{vm_address, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild};
+use super::{vm_address, vm_boot, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild};
 use crate::manifest::{RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, OffReason, PowerState};
 use crate::plan::diff::{Differences, compare};
 use crate::plan::identity::Verdict;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
-use crate::plan::planner::{Draft, Hold, Planner, Row};
+use crate::plan::planner::{Draft, Hold, Planner, Row, Standing};
 use crate::plan::record::entry_of;
 use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Precondition};
 use crate::resolve::{Wanted, claim};
@@ -81,16 +81,28 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
                     .when(Precondition::Domain { uuid, running: false })
                     .expect(Expect::Matches { uuid, leaves: BTreeMap::new(), disks: BTreeMap::new() }),
             );
+            let other_writer = domain.doc.mark.as_ref().map(|mark| mark.writer);
+            let other_writer = other_writer.filter(|other| *other != p.policy.writer && !other.is_nil());
+            if p.refuse_writer(wanted, other_writer) {
+                return;
+            }
             p.commit(row);
+            // What else is to be done, as its start, is done under its own name again.
+            if let Some(mark) = &domain.doc.mark {
+                p.marks.insert(wanted.object.clone(), mark.clone());
+            }
+            let renamed = DomainState { name: wanted.libvirt_name.clone(), ..domain.clone() };
+            update(p, wanted, spec, node, &renamed, other_writer);
         }
         Verdict::Undefined { uuid } => {
             let Some(domain) = p.index.domain(node, uuid) else { return };
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![undefined()];
-            row.drafts.push(defined_again(wanted, domain));
+            row.drafts.push(defined_again(wanted, domain).unfinished());
             if vm_create::autostart(spec) {
                 row.drafts.push(autostarts(wanted, domain, true));
             }
+            p.settle_as_known(&mut row);
             p.commit(row);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
@@ -132,7 +144,7 @@ fn elsewhere(p: &mut Planner<'_>, wanted: &Wanted, node: &Name) -> bool {
     });
     if let Some(other) = other {
         p.note(&wanted.object, "Elsewhere", format!("it stands on Node/{other}, not on Node/{node}: nothing is done"));
-        p.standing.insert(wanted.object.clone(), crate::plan::planner::Standing::Blocked);
+        p.standing.insert(wanted.object.clone(), Standing::Blocked);
         return true;
     }
     p.refuse_new_node(wanted, node)
@@ -276,10 +288,14 @@ fn update(
         let is = observed(p, wanted, spec, node, domain, doc);
         let mut found = compare(Kind::VirtualMachine, &now, last, &is);
         found.changed.retain(|(_, difference)| !is_created_later(p, wanted, &difference.path));
+        vm_boot::give_way(spec, doc, &mut found);
         found
     };
     let sides = Sides { inactive: side(p, &domain.doc), live: domain.live.as_ref().map(|live| side(p, live)) };
     if p.refuse_never(wanted, &sides.inactive) || refuse_family(p, wanted, &sides.inactive) {
+        return;
+    }
+    if vm_boot::refuse_taken(p, wanted, spec, domain, &sides.inactive) {
         return;
     }
     let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };
@@ -304,7 +320,10 @@ fn update(
         change.fields.extend(fragment.fields);
     }
 
-    let reservations = vm_address::reserved(p, wanted, spec, node, Some(domain));
+    let reservations = match vm_address::reserved(p, wanted, spec, node, Some(domain)) {
+        Ok(reservations) => reservations,
+        Err(why) => return vm_create::stop(p, wanted, why, sides.inactive.shown()),
+    };
     let mut settled = entry_of(p, wanted, Some(domain.uuid));
     if !fragment.paths.is_subset(&settled.last) {
         settled.to_mut().last.extend(fragment.paths.iter().cloned());
@@ -332,6 +351,12 @@ fn update(
     for reference in wanted.references.iter().filter(|reference| reference.path.starts_with("/disks/")) {
         row.needs.extend(p.standing_of(&reference.object).unwrap_or_default());
     }
+    // What it is to lose grows through it before.
+    let loses = domain.live.iter().flat_map(|live| live.disks.iter()).filter_map(|disk| disk.source.as_deref());
+    for held in loses.flat_map(|path| p.index.recorded_at(node, path)) {
+        row.needs.extend(p.standing_of(&held.object).unwrap_or_default());
+    }
+    row.needs.extend(reservations.needs);
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
@@ -347,7 +372,13 @@ fn update(
     if due && row.fields.is_empty() {
         row.reason = "a run broke off before its mark told what was done".into();
     }
-    define(p, wanted, domain, &sides, change, (new_mark, due), &mut row);
+    // The mark of an adoption is written before its volumes are made, and can't name these.
+    let named = |mark: &Mark, name: &str| mark.volumes.iter().any(|volume| volume.name == name);
+    let unnamed = mark.is_some_and(|mark| new_mark.volumes.iter().any(|volume| !named(mark, &volume.name)));
+    if unnamed && row.fields.is_empty() {
+        row.reason = "its mark is to name the volumes that are made for it".into();
+    }
+    define(p, wanted, domain, &sides, change, (new_mark, due || unnamed), &mut row);
     let changed = row.drafts.len();
     vm_power::notes(p, wanted, spec, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
@@ -465,10 +496,11 @@ fn marked<'d>(
         volumes.retain(|volume| !volume.name.starts_with(&seeds));
         volumes.push(seed);
     }
-    for (object, record) in wanted.references.iter().filter_map(|reference| {
-        let record = p.entry_planned(&reference.object)?.volume.as_ref()?;
-        (record.owner.as_ref() == Some(&wanted.object)).then(|| (reference.object.to_string(), record))
-    }) {
+    for (object, record) in wanted
+        .references
+        .iter()
+        .filter_map(|reference| Some((reference.object.to_string(), p.entry_planned(&reference.object)?.volume.as_ref()?)))
+    {
         let new = vm_create::mark_volume(object, record);
         if mark.volumes.contains(&new) {
             continue;
@@ -500,5 +532,5 @@ fn refuse_family(p: &mut Planner<'_>, wanted: &Wanted, found: &Differences) -> b
 /// A difference that is none: the disk's volume is being made again under the same path.
 fn is_created_later(p: &Planner<'_>, wanted: &Wanted, path: &str) -> bool {
     let Some(reference) = wanted.reference(path) else { return false };
-    matches!(p.standing.get(reference), Some(crate::plan::planner::Standing::Deferred))
+    matches!(p.standing.get(reference), Some(Standing::Deferred))
 }

@@ -1,15 +1,17 @@
 //! A VM's MACs, and the addresses that its networks keep for it (DECISIONS D6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::network::derived_mac;
 use super::network_update::subnets_after;
-use crate::manifest::VirtualMachineSpec;
+use super::vm_create::Stop;
+use crate::manifest::{Interface, VirtualMachineSpec};
 use crate::name::{Kind, MacAddr, Name, ObjectRef};
 use crate::observe::DomainState;
 use crate::plan::model::{FieldChange, Shown};
-use crate::plan::planner::{Draft, Planner};
-use crate::plan::{Edit, Lane, Op, Precondition, Section, Side, reservations};
+use crate::plan::planner::{Draft, Planner, Standing};
+use crate::plan::{ActionId, Edit, Entry, Lane, Op, Precondition, Section, Side, reservations};
 use crate::resolve::Wanted;
 use crate::xml;
 
@@ -21,6 +23,8 @@ pub(super) fn mac_of(wanted: &Wanted, interface: &crate::manifest::Interface, do
 
 /// Address reservations to be made or taken back.
 pub(super) struct Reservations {
+    /// What gives addresses back that are to be kept for it.
+    pub(super) needs: BTreeSet<ActionId>,
     pub(super) fields: Vec<FieldChange>,
     pub(super) drafts: Vec<Draft>,
     /// What stands once they are done: network object → `mac ip`.
@@ -28,14 +32,17 @@ pub(super) struct Reservations {
 }
 
 /// What a VM's `interfaces[].ip` make of its networks (DECISIONS D6).
+///
+/// # Errors
+/// A network keeps an address for somebody else, and goes on doing so.
 pub(super) fn reserved(
     p: &Planner<'_>,
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
     node: &Name,
     domain: Option<&DomainState>,
-) -> Reservations {
-    let mut all = Reservations { fields: Vec::new(), drafts: Vec::new(), settled: BTreeMap::new() };
+) -> Result<Reservations, Stop> {
+    let mut all = Reservations { needs: BTreeSet::new(), fields: Vec::new(), drafts: Vec::new(), settled: BTreeMap::new() };
     let was = p
         .entry(&wanted.object)
         .map(|entry| entry.reservations.clone())
@@ -56,6 +63,12 @@ pub(super) fn reserved(
         });
         if there {
             continue;
+        }
+        if let Some(holder) = holder(p, wanted, node, network, (mac, ip)) {
+            let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
+            if !own.into_iter().any(|(of, its, at)| of == *network && its == holder && at == ip) {
+                all.needs.extend(given_back(p, interface, node, network, (holder, ip))?);
+            }
         }
         all.fields.push(FieldChange {
             path: format!("/interfaces/{}/ip", interface.name),
@@ -93,11 +106,61 @@ pub(super) fn reserved(
         let host = ip.is_ipv6().then(|| wanted.object.name.to_string());
         all.drafts.insert(0, reserve(p, node, &network, (mac, ip), host, false));
     }
-    all
+    Ok(all)
+}
+
+/// Whom else a network keeps an address for, and will where nobody takes it back.
+fn holder(p: &Planner<'_>, wanted: &Wanted, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> Option<MacAddr> {
+    let state = p.network(network, node)?;
+    let hosts = state.doc.spec.ips.iter().flat_map(|net| net.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()));
+    let theirs = hosts.filter(|host| host.ip == ip && host.name.as_deref() != Some(wanted.object.name.as_str()));
+    let other = theirs.filter_map(|host| host.mac).find(|other| *other != mac)?;
+    is_kept(p, node, network, (other, ip)).then_some(other)
+}
+
+/// What gives back an address that a network keeps for another MAC.
+///
+/// # Errors
+/// Nothing of this plan does before.
+fn given_back(
+    p: &Planner<'_>,
+    interface: &Interface,
+    node: &Name,
+    network: &Name,
+    (mac, ip): (MacAddr, IpAddr),
+) -> Result<BTreeSet<ActionId>, Stop> {
+    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+    // An entry of the network's own goes, if it does, with its change, which comes before all that is done for its guests.
+    let own = format!("/dhcp/hosts/{}/ip", crate::manifest::escape(&mac.to_string()));
+    if p.entry(&object).is_some_and(|entry| entry.last.iter().any(|path| path.ends_with(&own))) {
+        return Ok(BTreeSet::new());
+    }
+    let keeps = |entry: &&std::sync::Arc<Entry>| {
+        let mut kept = entry.reservations.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
+        entry.node.as_ref() == Some(node) && kept.any(|(of, its, at)| of == *network && its == mac && at == ip)
+    };
+    let refused = |whose: String, help: String| {
+        let message = format!("/interfaces/{}/ip: {object} keeps {ip} for {whose}", interface.name);
+        Err(Stop::Refused(message, vec![help, "or choose another address".into()]))
+    };
+    let Some(holder) = p.owned.entries.values().find(keeps).map(|entry| entry.object.clone()) else {
+        return refused(format!("{mac}, which is nobody's of this set"), format!("take that entry out of the network: {mac}"));
+    };
+    match p.standing.get(&holder) {
+        Some(Standing::Ready(ids)) if !ids.is_empty() => Ok(ids.clone()),
+        _ if p.desired.objects.contains_key(&holder) => {
+            let help = format!("have {holder} give it back in an apply of its own, before this one");
+            refused(format!("{holder} until that is changed"), help)
+        }
+        _ => {
+            let help = format!("if that VM may go: jvp delete {holder}, or a prune before this apply");
+            refused(format!("{holder}, which is no longer in the manifests"), help)
+        }
+    }
 }
 
 /// Whether a network still keeps an address, and will when what this plan does to the network is done.
-fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, std::net::IpAddr)) -> bool {
+fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> bool {
     let Some(state) = p.network(network, node) else { return false };
     let there = [Some(&state.doc), state.live.as_ref()].into_iter().flatten().flat_map(|doc| doc.spec.ips.iter()).any(|net| {
         net.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()).any(|host| host.ip == ip && (host.mac == Some(mac) || ip.is_ipv6()))
@@ -109,7 +172,7 @@ fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, st
 pub(in crate::plan) fn recorded_reservations<'a>(
     key: &'a str,
     recorded: &'a str,
-) -> impl Iterator<Item = (Name, MacAddr, std::net::IpAddr)> + 'a {
+) -> impl Iterator<Item = (Name, MacAddr, IpAddr)> + 'a {
     reservations(recorded).filter_map(|one| {
         let (network, _) = key.rsplit_once('/')?;
         let object: ObjectRef = network.parse().ok()?;
@@ -123,7 +186,7 @@ pub(in crate::plan) fn reserve(
     p: &Planner<'_>,
     node: &Name,
     network: &Name,
-    (mac, ip): (MacAddr, std::net::IpAddr),
+    (mac, ip): (MacAddr, IpAddr),
     host: Option<String>,
     add: bool,
 ) -> Draft {

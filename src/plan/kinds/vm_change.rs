@@ -12,7 +12,7 @@ use super::virtual_machine::{disk_object, lane};
 use super::vm_address::mac_of;
 use super::vm_create::{Stop, disk_wanted, plugged};
 use super::vm_expect::{disk_expect, fields, nic_expect, source};
-use super::vm_limits;
+use super::{vm_boot, vm_limits};
 use crate::manifest::{Console, Cpu, Disk, Interface, LinkState, VirtualMachineSpec, Vnc};
 use crate::name::{ByteSize, Kind, MacAddr, Name};
 use crate::observe::DomainState;
@@ -347,8 +347,13 @@ impl Bench<'_, '_> {
         if self.running() && running.is_none() && pluggable {
             self.ports = self.ports.saturating_sub(usize::from(wanted.bus == "virtio"));
             self.show(unit, Some(&Effect::Live));
-            let patch = DomainPatch { disks: vec![wanted], ..DomainPatch::default() };
-            let config = defined.is_none();
+            let (plugged, later) = vm_boot::plugged(domain, path, wanted);
+            let expect = if later { disk_expect(path, &plugged, &Unit::default()) } else { expect };
+            let patch = DomainPatch { disks: vec![plugged], ..DomainPatch::default() };
+            let config = defined.is_none() && !later;
+            if later {
+                self.all.effects.insert(format!("{path}/bootOrder"), Effect::NextStart);
+            }
             let op = self.device(Plug::Attach, path, patch, config);
             self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
             if !config {

@@ -269,11 +269,7 @@ pub(super) fn seed_plan(
     })?;
     let pool_ref = ObjectRef::on(Kind::StoragePool, pool_name.clone(), node);
     p.standing_of(&pool_ref).map_err(Stop::Hold)?;
-    let pool = match p.pool(&pool_name, node) {
-        Some(pool) if pool.active && pool.volumes.is_some() => pool,
-        Some(_) | None if p.desired.objects.contains_key(&pool_ref) => return Err(Stop::Hold(Hold::Deferred(pool_ref))),
-        _ => return Err(Stop::Missing("/cloudInit/pool".into(), pool_ref)),
-    };
+    let Some(pool) = p.open_pool(&pool_name, node) else { return Err(super::closed_pool::of_seed(p, &pool_ref, node)) };
     let file = seed::file_name(&wanted.object.name, &seed.digest);
     let path = format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'));
     let object = seed_object(&wanted.object.name, &seed.digest)
@@ -399,7 +395,11 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         None => None,
     };
     let Ok(fragment) = fragment(p, wanted, &spec) else { return };
-    let reserved = reserved(p, wanted, &spec, node, None);
+    let reserved = match reserved(p, wanted, &spec, node, None) {
+        Ok(reserved) => reserved,
+        Err(why) => return stop(p, wanted, why, fields),
+    };
+    needs.extend(reserved.needs);
 
     let mut mark = p.mark(wanted);
     mark.reservations.clone_from(&reserved.settled);

@@ -46,34 +46,12 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     if let Err(hold @ Hold::Blocked(_)) = p.standing_of(&pool_ref) {
         return p.hold(wanted, hold, Verb::Create, expected());
     }
-    let pool = match p.pool(pool_name, node) {
-        Some(pool) if pool.active && pool.volumes.is_some() => pool,
-        Some(_) | None if stays_stopped(p, &pool_ref) => {
-            if p.entry(&wanted.object).is_some() {
-                p.note(
-                    &wanted.object,
-                    "NotSeen",
-                    format!("its pool {pool_ref} is to be stopped: nothing is known of it, or done"),
-                );
-                return p.ready(&wanted.object);
-            }
-            let message = format!("it can't be made: its pool {pool_ref} is to be stopped");
-            return p.refuse(wanted, RefusalKind::Invalid, message, &["set `running: true` on the pool".into()]);
-        }
-        Some(_) | None if p.desired.objects.contains_key(&pool_ref) => {
+    let Some(pool) = p.open_pool(pool_name, node) else {
+        let known = p.entry(&wanted.object).is_some_and(|entry| entry.volume.is_some() && !entry.unfinished);
+        if !known {
             super::volume_made::note_unseen_source(p, wanted, spec, node);
-            return p.hold(wanted, Hold::Deferred(pool_ref), Verb::Create, expected());
         }
-        Some(pool) => {
-            let message = format!("its pool `{}` is stopped, and what is in it can't be read", pool.name);
-            return p.refuse(
-                wanted,
-                RefusalKind::Guard,
-                message,
-                &[format!("start it: jvp apply its StoragePool, or virsh pool-start {}", pool.name)],
-            );
-        }
-        None => return p.refuse_missing(wanted, "/pool", &pool_ref),
+        return super::closed_pool::say(p, wanted, &pool_ref, node, known, expected());
     };
     if refuse_elsewhere(p, wanted, pool, node) {
         return;
@@ -111,14 +89,6 @@ fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node
 /// The path of a file in a pool.
 fn path_in(pool: &PoolState, file: &str) -> String {
     format!("{}/{file}", pool.doc.path.as_deref().unwrap_or_default().trim_end_matches('/'))
-}
-
-/// Whether the manifests want a pool stopped.
-fn stays_stopped(p: &Planner<'_>, pool: &ObjectRef) -> bool {
-    p.desired.objects.get(pool).is_some_and(|wanted| match &wanted.spec {
-        Spec::StoragePool(spec) => spec.running == Some(false),
-        _ => false,
-    })
 }
 
 fn create_fields(wanted: &Wanted, spec: &VolumeSpec) -> Vec<FieldChange> {

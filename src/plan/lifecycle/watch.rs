@@ -19,6 +19,8 @@ pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, plan_kind: 
     p.plan.actions.truncate(actions);
     p.made.take_back();
     p.marks.take_back();
+    p.starting.remove(&wanted.object);
+    p.stopping.remove(&wanted.object);
     let why = match wanted.lifecycle.management() {
         Management::CreateOnly => "it is left as it is (lifecycle.management: CreateOnly)",
         Management::Full | Management::Observe => "it is only looked at (lifecycle.management: Observe)",
