@@ -31,8 +31,8 @@ pub struct Disk {
     /// What it hangs on. Default at creation: virtio for disks, sata for CD-ROMs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bus: Option<DiskBus>,
-    /// Its place among the devices that are tried at a start; 1 is first. Default at creation: the first disk has 1,
-    /// which it gives up where another disk is given that place.
+    /// Its place among the devices that are tried at a start; 1 is first. A disk gives up a place that nobody wrote for it where
+    /// another disk is given it. Default at creation: the first disk has 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 999))]
     pub boot_order: Option<u32>,
