@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::host::{ErrorKind, HostError};
 use crate::plan::Plug;
 
-use super::super::error::{invalid, libvirt, no_file, no_network, xml};
+use super::super::error::{invalid, libvirt, no_file, no_network, unsupported_config, xml};
 use super::super::schema::Schema;
 use super::super::state::{Domain, Manners, State};
 use super::super::tree::Element;
@@ -23,6 +23,19 @@ fn key(device: &Element) -> String {
         "graphics" => device.attr("type").unwrap_or_default().to_owned(),
         _ => of("alias", "name"),
     }
+}
+
+/// Whether a device's place in the boot order is free in a document.
+fn has_place(document: &Element, device: &Element) -> Result<(), HostError> {
+    let Some(order) = device.child_attr("boot", "order") else { return Ok(()) };
+    if document.at(&["os", "boot"]).is_some() {
+        return Err(unsupported_config("per-device boot elements cannot be used together with os/boot elements"));
+    }
+    let mut devices = document.child("devices").into_iter().flat_map(Element::children);
+    if devices.any(|other| other.child_attr("boot", "order") == Some(order)) {
+        return Err(unsupported_config(format!("boot order {order} is already used by another device")));
+    }
+    Ok(())
 }
 
 fn same(a: &Element, b: &Element) -> bool {
@@ -129,8 +142,16 @@ impl State {
         device: &Element,
         config: bool,
     ) -> Result<(Option<Element>, Option<Element>), HostError> {
+        for document in [Some(inactive).filter(|_| config), running.as_ref()].into_iter().flatten() {
+            has_place(document, device)?;
+        }
         let mut with = inactive.clone();
-        with.edit("devices", |devices| devices.push(device.clone()));
+        // Its place is that of the documents which it comes into.
+        let mut plain = device.clone();
+        if !config {
+            plain.remove("boot");
+        }
+        with.edit("devices", |devices| devices.push(plain));
         let mut completed = self.complete_domain(with, name, uuid)?;
         let Some(mut running) = running else { return Ok((config.then_some(completed), None)) };
         let bus = device.child_attr("target", "bus").unwrap_or_default();
@@ -151,6 +172,9 @@ impl State {
         }
         let Some(mut new) = find(&mut completed, device).cloned() else { return Err(missing(device)) };
         live::plug(self, &running, &mut new, name);
+        if let Some(boot) = device.child("boot").filter(|_| !config) {
+            new.push(boot.clone());
+        }
         running.edit("devices", |devices| devices.push(new));
         Schema::Domain.settle(&mut running);
         Ok((config.then_some(completed), Some(running)))
