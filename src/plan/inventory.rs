@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::{Entry, Owned, VolumeRecord};
 use crate::name::{Kind, Name, ObjectRef, Uid};
-use crate::observe::{NodeView, Observed};
-use crate::xml::Mark;
+use crate::observe::{DomainState, NodeState, NodeView, Observed};
+use crate::xml::{Mark, MarkVolume};
 
 /// The inventory with an entry for each object that a mark of this fleet tells of and the ledger doesn't know, and what those are.
 pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<Entry>) {
     let mut whole = owned;
     let mut found = Vec::new();
+    let mut told = Vec::new();
     // Most often nothing is; so this is asked before anything is made of a mark.
     let is_news = |object: &ObjectRef| match whole.entry(object) {
         None => true,
@@ -31,10 +32,13 @@ pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<En
             }
             let volumes = mark.volumes.iter().filter_map(|volume| {
                 let object: ObjectRef = volume.name.parse().ok()?;
-                if object.kind != Kind::Volume || !is_news(&object) {
+                let has = has_volume(domain, volume);
+                if object.kind != Kind::Volume || !is_news(&object) || (!has && is_gone(state, volume)) {
                     return None;
                 }
                 let owner = volume_owner(&object, mark);
+                // Of several that name it, the VM that it came with knows it best, and then one that has it.
+                let rank = (owner.is_none(), !has);
                 let mut entry = from_mark(mark, node, domain.uuid, &volume.file);
                 entry.uid = object.uid(fleet);
                 entry.object = object;
@@ -50,9 +54,9 @@ pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<En
                     source: volume.source.clone(),
                     owner,
                 });
-                Some(entry)
+                Some((rank, entry))
             });
-            found.extend(volumes);
+            told.extend(volumes);
         }
         for network in state.networks.values() {
             let Some(mark) = network.doc.mark.as_ref().filter(|mark| mark.fleet == fleet) else { continue };
@@ -61,10 +65,27 @@ pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<En
             }
         }
     }
+    told.sort_by_cached_key(|(rank, entry)| (entry.object.clone(), *rank));
+    told.dedup_by(|(_, next), (_, first)| next.object == first.object);
+    found.extend(told.into_iter().map(|(_, entry)| entry));
     for entry in &found {
         whole.entries.entry(entry.object.clone()).or_insert_with(|| Arc::new(entry.clone()));
     }
     (whole, found)
+}
+
+/// Whether a domain has a volume that its mark names.
+fn has_volume(domain: &DomainState, volume: &MarkVolume) -> bool {
+    let named = (volume.pool.clone(), volume.file.clone());
+    let docs = std::iter::once(&domain.doc).chain(&domain.live);
+    docs.into_iter().any(|doc| doc.uses.contains(&volume.path) || doc.uses_volumes.contains(&named))
+}
+
+/// Whether a volume's pool tells that there is no such file. What a domain still has isn't held against it: its file may be out of sight
+/// only, as where its file system isn't mounted. What no domain has was deleted, and a mark that is behind that doesn't bring it back.
+fn is_gone(state: &NodeState, volume: &MarkVolume) -> bool {
+    let pool = state.pools.get(&volume.pool).filter(|pool| pool.active);
+    pool.and_then(|pool| pool.volumes.as_ref()).is_some_and(|files| !files.contains_key(&volume.file))
 }
 
 /// A claim or seed is called `<vm>.<disk>`; the VM that bears the mark owns it then.

@@ -458,3 +458,66 @@ fn what_was_begun_and_taken_back_is_left_nowhere() {
         broken_off([&plain, &network("  domain: lab.test\n  mtu: 1400\n  dns: {forwarders: [1.1.1.1]}\n"), &plain]).await;
     });
 }
+
+/// Two VMs and a volume that both may have.
+fn shared(first: &str, second: &str, volume: bool) -> Bench {
+    let mut all = scene().documents();
+    let of = |kind: &str, name: &str, more: &str, spec: &str| {
+        let text = format!("apiVersion: jvp.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\n{more}spec: {{{spec}}}\n");
+        (format!("{kind}-{name}.yaml"), text)
+    };
+    if volume {
+        all.push(of("Volume", "v", "lifecycle: {reclaimPolicy: Delete}\n", "pool: p0, capacity: 8Mi"));
+    }
+    for (name, disks) in [("a", first), ("b", second)] {
+        all.push(of("VirtualMachine", name, "", &format!("memory: 64Mi, runStrategy: Halted, disks: [{disks}]")));
+    }
+    Bench::of(&scene(), &all).unwrap()
+}
+
+#[test]
+fn what_was_deleted_is_not_brought_back_by_a_mark_and_no_later_prune_is_refused_for_it() {
+    block_on(async {
+        for (disk, object, declared) in
+            [("{name: c, volume: v}", "Volume/v", true), ("{name: c, claim: {pool: p0, capacity: 8Mi}}", "Volume/a.c", false)]
+        {
+            let mut bench = shared(disk, "", declared);
+            bench.apply().await.unwrap();
+            bench.desired = shared("", "", declared).desired;
+            bench.apply().await.unwrap();
+            bench.desired = shared("", "", false).desired;
+            bench.prune = true;
+            let volume: jvp::name::ObjectRef = object.parse().unwrap();
+            bench.consents.allow_data_loss.insert(volume.clone());
+            let domain = || bench.hosts.values().next().unwrap().state().domains["a"].inactive.clone();
+            // A mark goes on naming what came with its VM, so that it is not lost with the ledger.
+            assert_eq!(domain().contains(&format!("name=\"{object}\"")), !declared, "{}", domain());
+            bench.apply().await.unwrap();
+            let (seen, plan) = bench.seen().await;
+            assert!(seen.owned.entry(&volume).is_none(), "{object} is back");
+            assert!(plan.is_empty() && plan.refusals.is_empty(), "{object}: {:?}", plan.refusals);
+        }
+    });
+}
+
+#[test]
+fn whom_a_volume_came_with_is_known_without_the_ledger_whoever_else_has_it() {
+    block_on(async {
+        // The mark of the one that only reads it comes first.
+        let mut bench =
+            shared("{name: c, readOnly: true, volume: b.root}", "{name: root, claim: {pool: p0, capacity: 8Mi}}", false);
+        bench.apply().await.unwrap();
+        bench.lose_ledger();
+        let (seen, plan) = bench.seen().await;
+        let volume: jvp::name::ObjectRef = "Volume/b.root".parse().unwrap();
+        let owner = seen.owned.entry(&volume).and_then(|entry| entry.volume.as_ref()?.owner.clone());
+        assert_eq!(owner.map(|owner| owner.to_string()).as_deref(), Some("VirtualMachine/b"));
+        let told: Vec<_> = seen.rebuilt.iter().map(|entry| &entry.object).collect();
+        assert_eq!(told.len(), told.iter().collect::<BTreeSet<_>>().len(), "{told:?}");
+        assert!(plan.is_empty(), "{:#?}", plan.changes);
+        // A file that can't be seen is known of as long as somebody has it.
+        bench.lose_ledger();
+        bench.hosts.values().next().unwrap().with(|state| state.files.retain(|path, _| !path.contains("b.root")));
+        assert!(bench.seen().await.0.owned.entry(&volume).is_some());
+    });
+}

@@ -490,6 +490,15 @@ fn marked<'d>(
     if mark.fragment != settled.fragment_digest {
         mark.to_mut().fragment.clone_from(&settled.fragment_digest);
     }
+    // One that is no longer plugged in is told of where it came with the VM; any other is whoever's it is, or gone.
+    let stays = |volume: &MarkVolume| {
+        let Ok(object) = volume.name.parse::<ObjectRef>() else { return true };
+        wanted.references.iter().any(|reference| reference.object == object)
+            || p.entry_planned(&object).and_then(|entry| entry.volume.as_ref()?.owner.as_ref()) == Some(&wanted.object)
+    };
+    if !mark.volumes.iter().all(stays) {
+        mark.to_mut().volumes.retain(stays);
+    }
     if let Some(seed) = seed {
         let seeds = format!("Volume/{}.seed-", wanted.object.name);
         let volumes = &mut mark.to_mut().volumes;
