@@ -258,7 +258,7 @@ fn a_place_that_somebody_gave_an_interface_is_not_taken_from_it() {
         let message = &plan.refusals[0].message;
         assert_eq!(
             message,
-            "/disks/one/bootOrder: the place 1 is that of /interfaces/52-54-00-00-00-77, which was given it by hand"
+            "/disks/one/bootOrder: the place 1 is that of /interfaces/52-54-00-00-00-77, which no field of this manifest gave it"
         );
     });
 }
@@ -519,5 +519,85 @@ fn whom_a_volume_came_with_is_known_without_the_ledger_whoever_else_has_it() {
         bench.lose_ledger();
         bench.hosts.values().next().unwrap().with(|state| state.files.retain(|path, _| !path.contains("b.root")));
         assert!(bench.seen().await.0.owned.entry(&volume).is_some());
+    });
+}
+
+/// A VM with these disks, each with a claim, and more fields.
+fn with_disks(disks: &str, more: &str) -> Bench {
+    let disks = disks.replace("CLAIM", "claim: {pool: p0, capacity: 8Mi}");
+    bench(&format!("memory: 64Mi, disks: [{disks}], {more}"))
+}
+
+#[test]
+fn a_disk_with_a_place_is_plugged_into_a_guest_whose_kinds_of_devices_have_the_places() {
+    block_on(async {
+        for (before, after) in [
+            ("", "{name: a, CLAIM, bootOrder: 1}"),
+            // It gave up its place while it ran, so that libvirt says what kind comes first.
+            ("{name: a, CLAIM, bootOrder: 1}", "{name: a, CLAIM}, {name: b, CLAIM, bootOrder: 1}"),
+        ] {
+            let mut bench = with_disks(before, "runStrategy: Always");
+            bench.apply().await.unwrap();
+            if !before.is_empty() {
+                bench.desired = with_disks("{name: a, CLAIM}", "runStrategy: Always").desired;
+                bench.apply().await.unwrap();
+            }
+            bench.desired = with_disks(after, "runStrategy: Always").desired;
+            bench.apply().await.unwrap();
+            let plan = bench.plan().await;
+            assert!(plan.is_empty(), "{:#?}", plan.changes);
+            let domain = bench.hosts.values().next().unwrap().state().domains["vm"].clone();
+            let count = |text: &str| text.matches("<disk ").count();
+            assert_eq!(count(&domain.inactive), count(domain.live.as_ref().unwrap()), "it was not plugged in");
+            assert!(domain.inactive.contains("<boot order='1'/>"), "{}", domain.inactive);
+            // Only the place waits for the next start: it is the same disk, under the same target.
+            let waits = plan.notes.iter().filter(|note| note.condition == "RestartRequired").map(|note| &note.message);
+            assert!(waits.into_iter().all(|waits| !waits.contains("/target")), "{:?}", plan.notes);
+        }
+    });
+}
+
+#[test]
+fn places_of_the_fragment_and_of_disks_are_one_order() {
+    block_on(async {
+        let nic = |order: u32| {
+            format!(
+                "interfaces: [{{name: e, network: net0, mac: '52:54:00:00:00:09'}}], xml: \"<domain><devices><interface>\
+                 <mac address='52:54:00:00:00:09'/><boot order='{order}'/></interface></devices></domain>\""
+            )
+        };
+        let plain = "interfaces: [{name: e, network: net0, mac: '52:54:00:00:00:09'}]";
+        let kind = "xml: \"<domain><os><boot dev='network'/></os></domain>\"";
+        let (silent, first, second) = ("{name: a, CLAIM}", "{name: a, CLAIM, bootOrder: 1}", "{name: a, CLAIM, bootOrder: 2}");
+        for strategy in ["Halted", "Always"] {
+            let with = |disk: &str, more: &str| with_disks(disk, &format!("runStrategy: {strategy}, {more}"));
+            for steps in [
+                // The first disk has the first place without a word, but where the fragment gives it away.
+                vec![(silent, nic(1))],
+                vec![(silent, plain.into()), (silent, nic(1)), (silent, nic(2))],
+                vec![(silent, kind.into())],
+                vec![(silent, plain.into()), (silent, format!("{plain}, {kind}"))],
+                // What the fragment gave, it takes back.
+                vec![(second, nic(1)), (first, nic(2)), (second, nic(1)), (first, plain.into())],
+            ] {
+                let mut bench: Option<Bench> = None;
+                for (disk, more) in &steps {
+                    let next = with(disk, more);
+                    match &mut bench {
+                        Some(bench) => bench.desired = next.desired,
+                        None => bench = Some(next),
+                    }
+                    let bench = bench.as_ref().unwrap();
+                    bench.apply().await.unwrap();
+                    let plan = bench.plan().await;
+                    assert!(
+                        plan.is_empty() && plan.refusals.is_empty(),
+                        "{disk} {more}: {:#?} {:?}",
+                        plan.changes,
+                        plan.refusals
+                    );
+                }
+            }
+        }
     });
 }

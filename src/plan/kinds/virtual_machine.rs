@@ -284,21 +284,21 @@ fn update(
     if p.unfinished(wanted) {
         now.to_mut().entry("/autostart".into()).or_insert_with(|| json!(vm_create::autostart(spec)));
     }
+    let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };
     let side = |p: &mut Planner<'_>, doc: &DomainDoc| {
         let is = observed(p, wanted, spec, node, domain, doc);
         let mut found = compare(Kind::VirtualMachine, &now, last, &is);
         found.changed.retain(|(_, difference)| !is_created_later(p, wanted, &difference.path));
-        vm_boot::give_way(spec, doc, &mut found);
+        vm_boot::give_way(spec, doc, fragment.as_ref(), &mut found);
         found
     };
     let sides = Sides { inactive: side(p, &domain.doc), live: domain.live.as_ref().map(|live| side(p, live)) };
     if p.refuse_never(wanted, &sides.inactive) || refuse_family(p, wanted, &sides.inactive) {
         return;
     }
-    if vm_boot::refuse_taken(p, wanted, spec, domain, &sides.inactive) {
+    if vm_boot::refuse_taken(p, wanted, spec, domain, (&sides.inactive, fragment.as_ref(), last)) {
         return;
     }
-    let Ok(fragment) = vm_fragment::fragment(p, wanted, spec) else { return };
     let fragment = match vm_fragment::compare(spec, &wanted.now, fragment.as_ref(), domain, entry) {
         Ok(fragment) => fragment,
         Err(error) => return p.refuse(wanted, RefusalKind::Guard, format!("its definition can't be read: {error}"), &[]),

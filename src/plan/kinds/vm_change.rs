@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::virtual_machine::{disk_object, lane};
 use super::vm_address::mac_of;
 use super::vm_create::{Stop, disk_wanted, plugged};
-use super::vm_expect::{disk_expect, fields, nic_expect, source};
+use super::vm_expect::{disk_expect, fields, nic_expect, source, unit};
 use super::{vm_boot, vm_limits};
 use crate::manifest::{Console, Cpu, Disk, Interface, LinkState, VirtualMachineSpec, Vnc};
 use crate::name::{ByteSize, Kind, MacAddr, Name};
@@ -76,16 +76,6 @@ impl Unit {
     /// Whether the whole unit goes, in one document.
     fn goes(side: &[(&'static Field, Difference)], unit: &str) -> bool {
         side.iter().any(|(_, difference)| difference.new.is_none() && difference.path == format!("{unit}/name"))
-    }
-}
-
-/// The unit of a leaf: disks and interfaces are changed as one.
-fn unit(path: &str) -> String {
-    let mut segments = path.split('/');
-    match (segments.nth(1), segments.next()) {
-        (Some(list @ ("disks" | "interfaces")), Some(name)) => format!("/{list}/{name}"),
-        (Some("cpu"), Some("topology")) => "/cpu/topology".into(),
-        _ => path.to_owned(),
     }
 }
 
@@ -347,7 +337,7 @@ impl Bench<'_, '_> {
         if self.running() && running.is_none() && pluggable {
             self.ports = self.ports.saturating_sub(usize::from(wanted.bus == "virtio"));
             self.show(unit, Some(&Effect::Live));
-            let (plugged, later) = vm_boot::plugged(domain, path, wanted);
+            let (plugged, later) = vm_boot::plugged(domain, path, &wanted);
             let expect = if later { disk_expect(path, &plugged, &Unit::default()) } else { expect };
             let patch = DomainPatch { disks: vec![plugged], ..DomainPatch::default() };
             let config = defined.is_none() && !later;
@@ -357,7 +347,9 @@ impl Bench<'_, '_> {
             let op = self.device(Plug::Attach, path, patch, config);
             self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
             if !config {
-                self.define_disk(path, &disk, unit, defined.or(running))?;
+                // Under the target that it is plugged in by.
+                let wanted = if defined.is_none() { wanted } else { self.disk_wanted(&disk, defined, unit)? };
+                self.put_disk(path, wanted, unit);
             }
             return Ok(());
         }
@@ -385,17 +377,21 @@ impl Bench<'_, '_> {
     }
 
     fn define_disk(&mut self, path: &str, disk: &Disk, unit: &Unit, defined: Option<&DiskDoc>) -> Result<(), Stop> {
-        if unit.inactive.is_empty() {
-            return Ok(());
-        }
         let wanted = self.disk_wanted(disk, defined, unit)?;
+        self.put_disk(path, wanted, unit);
+        Ok(())
+    }
+
+    fn put_disk(&mut self, path: &str, wanted: DiskWanted, unit: &Unit) {
+        if unit.inactive.is_empty() {
+            return;
+        }
         self.all.expect.extend(disk_expect(path, &wanted, unit));
         self.all.patch.disks.push(wanted);
         for (_, difference) in unit.inactive.iter().filter(|(_, difference)| difference.new.is_none()) {
             self.all.patch.drop.insert(difference.path.clone());
         }
         self.all.touched.insert(path.to_owned());
-        Ok(())
     }
 
     /// The disk as it is to be: what the manifest says, else what it has, else the defaults of a new one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::virtual_machine::{disk_object, lane, seed_object};
 use super::vm_address::{mac_of, reserved};
+use super::vm_boot;
 use super::vm_fragment::fragment;
 use super::vm_power::start_drafts;
 use crate::manifest::{
@@ -17,7 +18,7 @@ use crate::plan::record::entry_of;
 use crate::plan::{ActionId, Entry, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::seed::{Seed, SeedInput};
-use crate::xml::domain::{DiskWanted, DomainWanted, NicSource, NicWanted};
+use crate::xml::domain::{DiskWanted, DomainWanted, Fragment, NicSource, NicWanted};
 use crate::xml::volume::{Backing, VolumeWanted};
 use crate::{seed, xml};
 
@@ -48,7 +49,7 @@ pub(super) fn seed(p: &Planner<'_>, wanted: &Wanted, cloud_init: &CloudInit) -> 
 }
 
 /// The spec with every default that holds at creation.
-fn effective(spec: &VirtualMachineSpec) -> VirtualMachineSpec {
+fn effective(spec: &VirtualMachineSpec, fragment: Option<&Fragment>) -> VirtualMachineSpec {
     let mut spec = spec.clone();
     let cpu = spec.cpu.get_or_insert_with(Cpu::default);
     cpu.count.get_or_insert(1);
@@ -60,7 +61,7 @@ fn effective(spec: &VirtualMachineSpec) -> VirtualMachineSpec {
     }
     spec.guest_agent.get_or_insert(true);
     spec.console.get_or_insert_default().serial.get_or_insert(true);
-    let ordered = spec.disks.iter().any(|disk| disk.boot_order.is_some());
+    let ordered = spec.disks.iter().any(|disk| disk.boot_order.is_some()) || vm_boot::is_given(fragment, 1, None);
     for (index, disk) in spec.disks.iter_mut().enumerate() {
         let device = *disk.device.get_or_insert(if disk.image.is_some() { DiskDevice::Cdrom } else { DiskDevice::Disk });
         disk.bus.get_or_insert(if device == DiskDevice::Cdrom { DiskBus::Sata } else { DiskBus::Virtio });
@@ -357,7 +358,8 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         let message = format!("Node/{node} is unschedulable: nothing new is made there");
         return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);
     }
-    let spec = effective(written);
+    let Ok(fragment) = fragment(p, wanted, written) else { return };
+    let spec = effective(written, fragment.as_ref());
     let mut fields = create_fields(wanted, written);
     let (accelerator, why) = match accelerator(p, &spec, node) {
         Ok(found) => found,
@@ -394,7 +396,6 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
         Some(Err(why)) => return stop(p, wanted, why, fields),
         None => None,
     };
-    let Ok(fragment) = fragment(p, wanted, &spec) else { return };
     let reserved = match reserved(p, wanted, &spec, node, None) {
         Ok(reserved) => reserved,
         Err(why) => return stop(p, wanted, why, fields),

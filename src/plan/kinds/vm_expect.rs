@@ -57,3 +57,13 @@ pub(super) fn nic_expect(path: &str, wanted: &NicWanted, linked: bool) -> BTreeM
     }
     all
 }
+
+/// The unit of a leaf: disks and interfaces are changed as one.
+pub(super) fn unit(path: &str) -> String {
+    let mut segments = path.split('/');
+    match (segments.nth(1), segments.next()) {
+        (Some(list @ ("disks" | "interfaces")), Some(name)) => format!("/{list}/{name}"),
+        (Some("cpu"), Some("topology")) => "/cpu/topology".into(),
+        _ => path.to_owned(),
+    }
+}

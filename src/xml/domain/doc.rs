@@ -32,6 +32,8 @@ pub struct DomainDoc {
     pub disks: Vec<DiskDoc>,
     /// Its interfaces, in the document's order.
     pub interfaces: Vec<InterfaceDoc>,
+    /// Whether kinds of devices have places at a start (`<os><boot dev=…>`), which leaves none to devices by themselves.
+    pub boots_by_kind: bool,
     /// Whose it is.
     pub mark: Option<Mark>,
     /// The path of its UEFI variables. libvirt before 10 chooses it at the first start, and tells it in live documents only.

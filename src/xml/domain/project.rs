@@ -70,6 +70,7 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
         uuid: read::text_at(root, &["uuid"]).and_then(|text| text.parse().ok()).unwrap_or_default(),
         name: read::text_at(root, &["name"]).unwrap_or_default(),
         agent_connected,
+        boots_by_kind: os.is_some_and(|os| read::child(os, "boot").is_some()),
         id: read::parsed(root, "id"),
         virt_type,
         arch: kind.and_then(|node| read::attr(node, "arch")).unwrap_or_default().to_owned(),
