@@ -58,10 +58,10 @@ impl Workspace {
         &self,
         scope: &Scope,
         before: Option<&Arc<Observed>>,
-        patience: Option<&Patience>,
+        patience: &Patience,
         first: Before<'_>,
     ) -> Sight {
-        observe_in_time(&self.hosts, scope, before, patience, first).await
+        observe_in_time(&self.hosts, scope, before, Some(patience), first).await
     }
 
     /// Reads some nodes side by side.

@@ -269,7 +269,7 @@ impl Session {
         let refreshed = |name: &Name, host: &Arc<dyn Host>| {
             pools.get(name).map(|pools| refresh_pools(name.clone(), host.clone(), pools.clone()).boxed())
         };
-        let mut sight = self.workspace.observe_in_time(scope, None, Some(&patience), &refreshed).await;
+        let mut sight = self.workspace.observe_in_time(scope, None, &patience, &refreshed).await;
         sight.observed.nodes.extend(late);
         let fresh = sight.late.nodes.iter().filter_map(|name| Some((name.clone(), sight.observed.nodes.get(name)?.clone())));
         self.given_up().extend(fresh);

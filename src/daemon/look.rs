@@ -78,7 +78,7 @@ pub(super) struct Looker {
 impl Looker {
     /// Looks at everything. Pools that hold a volume which would be made, filled, grown or deleted are looked into again first, where
     /// that is going to be done. Given back is what nodes were too late for it, too.
-    pub(super) async fn everything(self, cause: Cause, acts: bool, renew: bool, patience: Option<Patience>) -> (Looked, Lates) {
+    pub(super) async fn everything(self, cause: Cause, acts: bool, renew: bool, patience: Patience) -> (Looked, Lates) {
         let began = Instant::now();
         let mut lates = Lates::default();
         let found = self.full(acts, renew, cause, patience, &mut lates).await;
@@ -111,30 +111,28 @@ impl Looker {
         acts: bool,
         renew: bool,
         cause: Cause,
-        mut patience: Option<Patience>,
+        mut patience: Patience,
         lates: &mut Lates,
     ) -> Result<(Seen, Plan), String> {
         // Nobody waits for what comes by the clock.
         let scope = if cause == Cause::Resync { Scope::AtEase } else { Scope::Everything };
         let renewed = |name: &Name, host: &Arc<dyn Host>| renew.then(|| self::renew(name.clone(), host.clone()).boxed());
-        let found = self.full_once(&scope, patience.as_ref(), &renewed, lates).await?;
+        let found = self.full_once(&scope, &patience, &renewed, lates).await?;
         let pools = if acts { pools_to_refresh(&found.1) } else { BTreeMap::new() };
         if pools.is_empty() {
             return Ok(found);
         }
-        if let Some(patience) = &mut patience {
-            patience.late.extend(lates.all.iter().flat_map(|late| late.nodes.iter().cloned()));
-        }
+        patience.late.extend(lates.all.iter().flat_map(|late| late.nodes.iter().cloned()));
         let refreshed = |name: &Name, host: &Arc<dyn Host>| {
             pools.get(name).map(|pools| refresh_pools(name.clone(), host.clone(), pools.clone()).boxed())
         };
-        self.full_once(&Scope::Everything, patience.as_ref(), &refreshed, lates).await
+        self.full_once(&Scope::Everything, &patience, &refreshed, lates).await
     }
 
     async fn full_once(
         &self,
         scope: &Scope,
-        patience: Option<&Patience>,
+        patience: &Patience,
         first: Before<'_>,
         lates: &mut Lates,
     ) -> Result<(Seen, Plan), String> {

@@ -115,3 +115,24 @@ async fn a_node_that_was_slow_and_hangs_is_not_waited_for_as_long_as_a_slow_one(
     gate.open();
     bench.until(Bench::is_synced).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn once_leaves_out_a_node_that_hangs_and_waits_for_a_slow_one() {
+    for hangs in [false, true] {
+        let (mut bench, other, manifests) = two(Options::default(), 0).await;
+        bench.end().await;
+        if hangs {
+            other.freeze(&Gate::new());
+        } else {
+            other.answers_by("everything", 60, Duration::from_secs(1));
+        }
+        bench.options = Options { once: true, ..Options::default() };
+        bench.start();
+        bench.commit(&(manifests + &on("host", "second", "") + &on("other", "third", "")));
+        let work = bench.work.take().unwrap();
+        let summary = tokio::time::timeout(Duration::from_hours(1), work.task).await.expect("it ends").unwrap();
+        assert!(bench.runs("second"));
+        assert_eq!(summary.unreachable, usize::from(hangs));
+        assert_eq!(other.acts().iter().any(|act| act == "domain-start third"), !hangs);
+    }
+}

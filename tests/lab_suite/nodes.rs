@@ -161,7 +161,7 @@ fn is_away_at_each_moment(set: &Set<'_>) {
 
     let planned = calls(set, &EMPTY, 0);
     set.titled("second");
-    for moment in moments(planned, 2) {
+    for moment in moments(planned - SLACK, 2) {
         set.proxy.away_at(moment);
         let answer = set.checkout.jvp(&["plan"]);
         assert!(!set.proxy.never_came(), "moment {moment} of {planned}");
@@ -322,9 +322,13 @@ fn hangs_in_one_of_two_rounds(set: &Set<'_>) {
             continue;
         }
         hung += 1;
-        assert!(child.try_wait().unwrap().is_none(), "moment {moment} of {applied}: it ended while a node hung");
+        let ended = child.try_wait().unwrap().is_some();
         set.lab.signal("b", "-CONT");
-        Answer::from(child.wait_with_output().expect("it ends")).exits(0);
+        let answer = Answer::from(child.wait_with_output().expect("it ends")).exits(0);
+        if ended {
+            // Only the last look waits for nobody: all was done.
+            answer.says("could not be looked at once more");
+        }
         set.converges(&title);
     }
     assert!(hung > 0, "it never hung");

@@ -58,14 +58,16 @@ impl Lates {
 }
 
 impl Daemon {
-    /// How long a look at everything waits for nodes that don't answer: to the end, where nothing comes after it.
-    pub(super) fn patience(&mut self) -> Option<Patience> {
+    /// How long a look at everything waits for nodes that don't answer. Where nothing comes after it, one that is only slow is waited for
+    /// to the end.
+    pub(super) fn patience(&mut self) -> Patience {
+        let late = self.lates.reading.clone();
         if self.options.once {
-            return None;
+            return Patience { late, ..Patience::default() };
         }
         let answered = std::mem::take(&mut self.lates.answered);
         let doubted = self.aways.names().filter(|name| !answered.contains(*name)).cloned().collect();
-        Some(Patience { slowest: Some(self.lates.slowest), doubted, late: self.lates.reading.clone(), ..Patience::default() })
+        Patience { slowest: Some(self.lates.slowest), doubted, late, ..Patience::default() }
     }
 
     /// Takes which nodes a look at everything didn't wait for. Each says when it was read after all.

@@ -323,7 +323,7 @@ impl Daemon {
         }
         let full = if self.full.under_way { None } else { self.full.due.map(|(at, _)| at) };
         let looks = self.full.ended.and_then(|_| self.queue.next(|object| self.may_look(object)));
-        let resync = Some(self.full.resync).filter(|_| !self.full.under_way);
+        let resync = self.resync();
         let window = self.restarts.next(self.options.clock.now()).map(|pause| Instant::now() + pause);
         let guests = self.guests.next(|object| self.may_ask(object));
         [full, looks, resync, window, guests, self.aways.next(), Some(publish)].into_iter().flatten().min().unwrap_or(publish)
@@ -343,7 +343,7 @@ impl Daemon {
         if self.current.is_none() {
             return Ok(());
         }
-        if now >= self.full.resync && !self.full.under_way {
+        if self.resync().is_some_and(|resync| now >= resync) {
             self.full.resync = now + self.options.resync;
             self.want_full(Cause::Resync, now);
         }
@@ -367,6 +367,13 @@ impl Daemon {
         self.ask_guests(now, false);
         self.shared.metrics.stands(self.queue.depth(), self.running.len());
         Ok(())
+    }
+
+    /// When the next resync is to begin. Where nothing comes after the first look that is done, looks by the clock had no end: one that
+    /// takes as long as from one to the next would begin ever anew.
+    fn resync(&self) -> Option<Instant> {
+        let once = self.options.once && self.full.done;
+        Some(self.full.resync).filter(|_| !self.full.under_way && !once)
     }
 
     fn publish(&mut self, now: Instant) -> Result<(), StoreError> {
