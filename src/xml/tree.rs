@@ -286,7 +286,9 @@ fn write(out: &mut String, element: &Element, depth: usize, indent: bool) {
 /// The text without what XML can't hold at all. Manifests with such characters are refused long before.
 fn allowed(text: &str) -> Cow<'_, str> {
     let fits = |c: char| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'));
-    if text.chars().all(fits) { Cow::Borrowed(text) } else { text.chars().filter(|c| fits(*c)).collect() }
+    // Nearly all of it is ASCII, which is known from its bytes.
+    let plain = text.bytes().all(|byte| (b' '..0x80).contains(&byte));
+    if plain || text.chars().all(fits) { Cow::Borrowed(text) } else { text.chars().filter(|c| fits(*c)).collect() }
 }
 
 fn line(out: &mut String, depth: usize) {
