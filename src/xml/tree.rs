@@ -192,10 +192,11 @@ impl Element {
 
     /// The document as text, indented by two, as libvirt prints it.
     pub(super) fn to_xml(&self) -> String {
-        let mut out = String::with_capacity(4096);
+        let mut out = String::with_capacity(16 << 10);
         write(&mut out, self, 0, true);
         out.push('\n');
-        out
+        // Plans keep the documents of all that they make: each with no more room than it takes.
+        out.as_str().into()
     }
 }
 
