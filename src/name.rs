@@ -4,8 +4,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use compact_str::CompactString;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -84,9 +84,10 @@ macro_rules! string_newtype {
     };
 }
 
-/// The name of an object: `[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?` without `..`. It is told of in many places, so a copy shares the text.
+/// The name of an object: `[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?` without `..`. Most are short, and what is looked up by them is
+/// found without following them to a text elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Arc<str>);
+pub struct Name(CompactString);
 string_newtype!(Name, "name", r"^(?!.*\.\.)[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", 63);
 
 impl FromStr for Name {
@@ -111,7 +112,7 @@ impl FromStr for Name {
 
 /// The name of a disk or interface within a VM: `[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceName(String);
+pub struct DeviceName(CompactString);
 string_newtype!(DeviceName, "device-name", r"^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$", 32);
 
 impl FromStr for DeviceName {
@@ -123,7 +124,7 @@ impl FromStr for DeviceName {
             && s.starts_with(edge)
             && s.ends_with(edge);
         if ok {
-            Ok(Self(s.to_owned()))
+            Ok(Self(s.into()))
         } else {
             Err(InvalidValue::new(
                 s,

@@ -165,9 +165,26 @@ fn an_apply_one_of_whose_calls_fails_after_a_while_is_made_whole_by_one_more() {
     fails_at_each_call(&APPLY, "late", stride(43), 100);
 }
 
+const DAEMON: [&str; 4] = ["daemon", "--source", CHECKOUT, "--once"];
+
 #[test]
 fn a_daemon_whose_disk_is_full_from_any_call_on_is_made_whole_by_one_more() {
-    fails_at_each_call(&["daemon", "--source", CHECKOUT, "--once"], "full", stride(67), 100);
+    fails_at_each_call(&DAEMON, "full", stride(67), 100);
+}
+
+#[test]
+fn a_daemon_whose_disk_is_read_only_from_any_call_on_is_made_whole_by_one_more() {
+    fails_at_each_call(&DAEMON, "readonly", stride(83), 100);
+}
+
+#[test]
+fn a_daemon_one_of_whose_calls_fails_is_made_whole_by_one_more() {
+    fails_at_each_call(&DAEMON, "once", stride(71), 100);
+}
+
+#[test]
+fn a_daemon_one_of_whose_calls_fails_after_a_while_is_made_whole_by_one_more() {
+    fails_at_each_call(&DAEMON, "late", stride(71), 100);
 }
 
 /// What `run` did to the disk, call by call.

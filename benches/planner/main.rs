@@ -25,6 +25,10 @@ use nodes::World;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
+/// As the command has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs of each that are not counted.
 const WARM: usize = 1;
 

@@ -90,13 +90,16 @@ impl Mark {
     /// The child of `<metadata>` for a document.
     pub(super) fn to_element(&self) -> Element {
         let mut element = self.element("jvp:");
-        element.attrs.insert(0, ("xmlns:jvp".to_owned(), Self::NAMESPACE.to_owned()));
+        element.attrs.insert(0, ("xmlns:jvp".into(), Self::NAMESPACE.to_owned()));
         element.namespace = Some(Self::NAMESPACE.to_owned());
         element
     }
 
     fn element(&self, prefix: &str) -> Element {
-        let named = |name: &str| Element::new(&format!("{prefix}{name}"));
+        let named = |name: &'static str| match prefix {
+            "" => Element::new(name),
+            prefix => Element::new(format!("{prefix}{name}")),
+        };
         let volume = |v: &MarkVolume| {
             named("volume")
                 .attr("name", &v.name)

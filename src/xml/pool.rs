@@ -64,7 +64,7 @@ pub fn project(text: &str) -> Result<PoolDoc, XmlError> {
 /// The document with another path; all else of it stays, but for what libvirt measures.
 pub fn patch(document: &str, path: &str) -> Result<String, XmlError> {
     let mut root = Element::parse_root(document, "pool")?;
-    root.remove(|child| matches!(child.name.as_str(), "capacity" | "allocation" | "available"));
+    root.remove(|child| matches!(&*child.name, "capacity" | "allocation" | "available"));
     root.ensure("target").ensure("path").set_text(clean_path(path));
     Ok(root.to_xml())
 }

@@ -3,8 +3,10 @@
 //! Everything is kept that a document says: namespaces with their prefixes, comments, order, unknown elements. White space
 //! between elements is not: it is written anew.
 
-use quick_xml::Writer;
-use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
+use std::borrow::Cow;
+
+use quick_xml::escape::partial_escape;
+use quick_xml::events::attributes::Attribute;
 
 use super::XmlError;
 use super::read;
@@ -12,13 +14,16 @@ use super::read;
 /// Deeper than any document of libvirt's; a hostile one must not exhaust the stack.
 const MAX_DEPTH: usize = 64;
 
+/// The name of an element or attribute; most are written in the program.
+pub(super) type Name = Cow<'static, str>;
+
 /// An element. Its name is as written, with its prefix; attributes include the declarations of namespaces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Element {
-    pub(super) name: String,
+    pub(super) name: Name,
     /// The namespace that the name stands in; set by reading only.
     pub(super) namespace: Option<String>,
-    pub(super) attrs: Vec<(String, String)>,
+    pub(super) attrs: Vec<(Name, String)>,
     pub(super) nodes: Vec<Node>,
     /// Line and column of its start tag; set by reading only.
     pub(super) pos: Option<(u32, u32)>,
@@ -35,18 +40,18 @@ pub(super) enum Node {
 #[expect(clippy::needless_pass_by_value, reason = "builders are handed numbers, names and texts alike")]
 impl Element {
     /// An empty element.
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), ..Self::default() }
+    pub(super) fn new(name: impl Into<Name>) -> Self {
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// With an attribute.
-    pub(super) fn attr(mut self, name: &str, value: impl ToString) -> Self {
+    pub(super) fn attr(mut self, name: impl Into<Name>, value: impl ToString) -> Self {
         self.set(name, value);
         self
     }
 
     /// With an attribute where there is a value.
-    pub(super) fn attr_opt(self, name: &str, value: Option<impl ToString>) -> Self {
+    pub(super) fn attr_opt(self, name: impl Into<Name>, value: Option<impl ToString>) -> Self {
         match value {
             Some(value) => self.attr(name, value),
             None => self,
@@ -80,10 +85,11 @@ impl Element {
     }
 
     /// Sets an attribute.
-    pub(super) fn set(&mut self, name: &str, value: impl ToString) {
-        match self.attrs.iter_mut().find(|(have, _)| have == name) {
+    pub(super) fn set(&mut self, name: impl Into<Name>, value: impl ToString) {
+        let name = name.into();
+        match self.attrs.iter_mut().find(|(have, _)| *have == name) {
             Some((_, have)) => *have = value.to_string(),
-            None => self.attrs.push((name.to_owned(), value.to_string())),
+            None => self.attrs.push((name, value.to_string())),
         }
     }
 
@@ -131,7 +137,7 @@ impl Element {
     /// The first child of that name; appended where there is none.
     pub(super) fn ensure(&mut self, name: &str) -> &mut Self {
         if self.child(name).is_none() {
-            self.push(Self::new(name));
+            self.push(Self::new(name.to_owned()));
         }
         match self.nodes.iter_mut().find(|node| matches!(node, Node::Element(child) if child.name == name)) {
             Some(Node::Element(child)) => child,
@@ -186,10 +192,11 @@ impl Element {
 
     /// The document as text, indented by two, as libvirt prints it.
     pub(super) fn to_xml(&self) -> String {
-        let mut writer = Writer::new(Vec::new());
-        write(&mut writer, self, 0, true);
-        event(&mut writer, Event::Text(BytesText::from_escaped("\n")));
-        String::from_utf8(writer.into_inner()).unwrap_or_default()
+        let mut out = String::with_capacity(16 << 10);
+        write(&mut out, self, 0, true);
+        out.push('\n');
+        // Plans keep the documents of all that they make: each with no more room than it takes.
+        out.as_str().into()
     }
 }
 
@@ -206,7 +213,7 @@ fn build(node: roxmltree::Node<'_, '_>, depth: usize) -> Result<Element, XmlErro
     let rest = input.get(start + 1..).unwrap_or_default();
     let end = rest.find(|c: char| c.is_ascii_whitespace() || c == '>' || c == '/').unwrap_or(rest.len());
     let mut element = Element {
-        name: rest.get(..end).unwrap_or_default().to_owned(),
+        name: rest.get(..end).unwrap_or_default().to_owned().into(),
         namespace: node.tag_name().namespace().map(str::to_owned),
         pos: at,
         ..Element::default()
@@ -215,13 +222,13 @@ fn build(node: roxmltree::Node<'_, '_>, depth: usize) -> Result<Element, XmlErro
         let name = namespace.name();
         let inherited = node.parent_element().and_then(|parent| parent.lookup_namespace_uri(name));
         if inherited != Some(namespace.uri()) {
-            let name = name.map_or_else(|| "xmlns".to_owned(), |prefix| format!("xmlns:{prefix}"));
+            let name = name.map_or(Cow::Borrowed("xmlns"), |prefix| format!("xmlns:{prefix}").into());
             element.attrs.push((name, namespace.uri().to_owned()));
         }
     }
     for attribute in node.attributes() {
         let name = input.get(attribute.range_qname()).unwrap_or_else(|| attribute.name());
-        element.attrs.push((name.to_owned(), attribute.value().to_owned()));
+        element.attrs.push((name.to_owned().into(), attribute.value().to_owned()));
     }
     let has_elements = node.children().any(|child| child.is_element());
     for child in node.children() {
@@ -241,50 +248,53 @@ fn build(node: roxmltree::Node<'_, '_>, depth: usize) -> Result<Element, XmlErro
     Ok(element)
 }
 
-fn write(writer: &mut Writer<Vec<u8>>, element: &Element, depth: usize, indent: bool) {
-    let mut start = BytesStart::new(element.name.as_str());
+fn write(out: &mut String, element: &Element, depth: usize, indent: bool) {
+    out.push('<');
+    out.push_str(&element.name);
     for (name, value) in &element.attrs {
-        start.push_attribute((name.as_str(), allowed(value).as_str()));
+        out.push(' ');
+        out.push_str(name);
+        out.push_str("=\"");
+        out.push_str(&Attribute::from((&**name, allowed(value))).value);
+        out.push('"');
     }
     if element.nodes.is_empty() {
-        event(writer, Event::Empty(start));
+        out.push_str("/>");
         return;
     }
-    event(writer, Event::Start(start));
+    out.push('>');
     // An element with text in it is written as it is: white space would become part of the text.
     let inner = indent && !element.nodes.iter().any(|node| matches!(node, Node::Text(_)));
     for node in &element.nodes {
         if inner {
-            line(writer, depth + 1);
+            line(out, depth + 1);
         }
         match node {
-            Node::Element(child) => write(writer, child, depth + 1, inner),
-            Node::Text(text) => {
-                let escaped = quick_xml::escape::partial_escape(allowed(text)).replace('\r', "&#13;");
-                event(writer, Event::Text(BytesText::from_escaped(escaped)));
-            }
-            Node::Comment(text) => event(writer, Event::Comment(BytesText::from_escaped(text.as_str()))),
+            Node::Element(child) => write(out, child, depth + 1, inner),
+            Node::Text(text) => match partial_escape(allowed(text)) {
+                text if text.contains('\r') => out.push_str(&text.replace('\r', "&#13;")),
+                text => out.push_str(&text),
+            },
+            Node::Comment(text) => out.extend(["<!--", text, "-->"]),
         }
     }
     if inner {
-        line(writer, depth);
+        line(out, depth);
     }
-    event(writer, Event::End(BytesEnd::new(element.name.as_str())));
+    out.extend(["</", &element.name, ">"]);
 }
 
 /// The text without what XML can't hold at all. Manifests with such characters are refused long before.
-fn allowed(text: &str) -> String {
-    text.chars().filter(|c| matches!(c, '\t' | '\n' | '\r') || (*c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'))).collect()
+fn allowed(text: &str) -> Cow<'_, str> {
+    let fits = |c: char| matches!(c, '\t' | '\n' | '\r') || (c >= ' ' && !matches!(c, '\u{fffe}' | '\u{ffff}'));
+    // Nearly all of it is ASCII, which is known from its bytes.
+    let plain = text.bytes().all(|byte| (b' '..0x80).contains(&byte));
+    if plain || text.chars().all(fits) { Cow::Borrowed(text) } else { text.chars().filter(|c| fits(*c)).collect() }
 }
 
-fn line(writer: &mut Writer<Vec<u8>>, depth: usize) {
-    let text = format!("\n{}", "  ".repeat(depth));
-    event(writer, Event::Text(BytesText::from_escaped(text)));
-}
-
-fn event(writer: &mut Writer<Vec<u8>>, event: Event<'_>) {
-    // Writing to memory does not fail.
-    writer.write_event(event).unwrap_or_default();
+fn line(out: &mut String, depth: usize) {
+    out.push('\n');
+    out.extend(std::iter::repeat_n("  ", depth));
 }
 
 #[cfg(test)]

@@ -203,6 +203,29 @@ fn a_disk_on_an_overlay_stays_there_whatever_else_of_it_changes() {
 }
 
 #[test]
+fn a_vm_that_is_there_and_waits_for_its_new_disk_is_told_as_one_that_changes() {
+    block_on(async {
+        let mut bench = self::bench("memory: 64Mi, updatePolicy: {restart: Now}");
+        bench.apply().await.unwrap();
+        let host = bench.hosts.values().next().unwrap().clone();
+        host.with(|state| state.pool_stop("p0")).unwrap();
+        let disk = "disks: [{name: sata, bus: sata, claim: {pool: p0, capacity: 8Mi}}]";
+        bench.desired = self::bench(&format!("memory: 64Mi, updatePolicy: {{restart: Now}}, {disk}")).desired;
+        let (seen, plan) = bench.seen().await;
+        let vm = plan.deferred.iter().find(|deferred| deferred.object.kind == Kind::VirtualMachine).unwrap();
+        assert_eq!(vm.expected, jvp::plan::Verb::Update);
+        // A restart that wasn't told is none: the next plan tells it.
+        let rounds = bench.rounds_of(seen, plan).await;
+        assert_eq!(rounds.end(), jvp::apply::End::Unannounced);
+        assert!(host.state().domains["vm"].power.is_some());
+        let plan = bench.plan().await;
+        assert!(plan.changes.iter().any(|change| change.effect == jvp::plan::Effect::Restart), "{:?}", plan.changes);
+        bench.apply().await.unwrap();
+        assert!(bench.plan().await.is_empty());
+    });
+}
+
+#[test]
 fn a_disk_that_is_given_the_place_of_another_takes_it() {
     block_on(async {
         let disks = |strategy: &str, disks: &str| {

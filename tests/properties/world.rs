@@ -365,6 +365,11 @@ async fn done(bench: &Bench, before: &Before, seen: Seen, plan: Plan) -> Result<
     if rounds.end() == End::Refused && !first.deferred.is_empty() && rounds.failures().is_empty() {
         return Ok(false);
     }
+    // What a guest would have to be stopped for, and could not be told before, is left to the next run.
+    let put_off = |object: &ObjectRef| first.deferred.iter().any(|deferred| deferred.object == *object);
+    if rounds.end() == End::Unannounced && rounds.failures().is_empty() && rounds.unannounced().iter().all(put_off) {
+        return Ok(false);
+    }
     if rounds.end() == End::Unfinished && rounds.failures().is_empty() && waits_for_others(bench, rounds.waiting()) {
         return Ok(false);
     }

@@ -337,7 +337,10 @@ pub(super) fn seed_plan(
 /// Says why a VM isn't planned.
 pub(super) fn stop(p: &mut Planner<'_>, wanted: &Wanted, why: Stop, fields: Vec<FieldChange>) {
     match why {
-        Stop::Hold(hold) => p.hold(wanted, hold, Verb::Create, fields),
+        Stop::Hold(hold) => {
+            let there = p.domain(wanted).is_some();
+            p.hold(wanted, hold, if there { Verb::Update } else { Verb::Create }, fields);
+        }
         Stop::Missing(path, object) => p.refuse_missing(wanted, &path, &object),
         Stop::Refused(message, help) => p.refuse(wanted, RefusalKind::Guard, message, &help),
     }

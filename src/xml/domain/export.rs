@@ -86,11 +86,11 @@ fn unused(fragment: &mut Element) {
 /// What every domain has, or the object says in another place.
 fn everywhere(child: &Element) -> bool {
     let text = child.text_content();
-    match child.name.as_str() {
+    match &*child.name {
         "name" | "uuid" | "title" | "description" | "metadata" | "memory" | "currentMemory" | "vcpu" => true,
         "on_poweroff" | "on_crash" => text == "destroy",
         "on_reboot" => text == "restart",
-        "clock" => child.attrs == [("offset".to_owned(), "utc".to_owned())] && child.nodes.is_empty(),
+        "clock" => child.attrs == [("offset".into(), "utc".to_owned())] && child.nodes.is_empty(),
         _ => false,
     }
 }
@@ -99,7 +99,7 @@ fn everywhere(child: &Element) -> bool {
 fn implied(devices: &Element, device: &Element, typed: &BTreeSet<String>) -> bool {
     let is = |attr: &str, value: &str| device.get(attr) == Some(value);
     let first = |name: &str| devices.elements().find(|other| other.name == name).is_some_and(|other| other == device);
-    match device.name.as_str() {
+    match &*device.name {
         "emulator" => device.text_content().rsplit('/').next().is_some_and(|name| name.starts_with("qemu-system-")),
         "controller" => {
             let several = devices.elements().filter(|other| {
@@ -142,17 +142,17 @@ fn less(element: &mut Element, path: &str, typed: &BTreeSet<String>, secrets: &m
     let parent = element.clone();
     element.attrs.retain(|(name, _)| {
         if is_secret(name) {
-            secrets.push(name.clone());
+            secrets.push(name.to_string());
             return false;
         }
-        let key_attr = device && element.name == "controller" && matches!(name.as_str(), "type" | "index");
+        let key_attr = device && element.name == "controller" && matches!(&**name, "type" | "index");
         let said = typed_elsewhere(&format!("{path}/@{name}"), typed);
         kept |= !key_attr && !said && !name.starts_with("xmlns");
         key_attr || !said
     });
     if !parent.text_content().trim().is_empty() && parent.elements().next().is_none() {
         if is_secret(&parent.name) {
-            secrets.push(parent.name.clone());
+            secrets.push(parent.name.to_string());
             element.nodes.clear();
         } else if typed_elsewhere(&format!("{path}/#text"), typed) || parent.name == "type" {
             element.nodes.clear();
@@ -177,7 +177,7 @@ fn less(element: &mut Element, path: &str, typed: &BTreeSet<String>, secrets: &m
             child.nodes.clear();
             child.attrs.retain(|(name, _)| {
                 let is_key = name == names;
-                let said = typed_elsewhere(&format!("{below}/@{name}"), typed) || matches!(name.as_str(), "tray" | "state");
+                let said = typed_elsewhere(&format!("{below}/@{name}"), typed) || matches!(&**name, "tray" | "state");
                 kept |= !is_key && !said;
                 is_key || !said
             });
@@ -204,5 +204,5 @@ fn described(element: &Element) -> String {
     let target =
         || element.child("target").and_then(|target| target.get("dev").or_else(|| target.get("name"))).map(str::to_owned);
     let more = model().or_else(target).or_else(|| of(&["model", "type", "mode", "device"]));
-    more.map_or_else(|| element.name.clone(), |more| format!("{} {more}", element.name))
+    more.map_or_else(|| element.name.to_string(), |more| format!("{} {more}", element.name))
 }

@@ -169,7 +169,7 @@ pub(super) fn key(parent: &Element, element: &Element) -> Result<Key, XmlError> 
 /// The segment of an element in a path.
 pub(super) fn segment(element: &Element, key: &Key) -> String {
     match key {
-        Key::Single => element.name.clone(),
+        Key::Single => element.name.to_string(),
         Key::By(value) => format!("{}[{}]", element.name, value.replace('~', "~0").replace('/', "~1")),
         Key::List => format!("{}[]", element.name),
     }
@@ -241,7 +241,7 @@ fn check_root(root: &Element) -> Result<(), XmlError> {
         return Err(XmlError::at("the domain itself can't be removed here", root.pos));
     }
     for child in root.elements() {
-        match child.name.as_str() {
+        match &*child.name {
             "uuid" | "name" => {
                 return Err(XmlError::at(
                     format!("<{}> is the object's identity and can't stand in `xml`", child.name),

@@ -70,6 +70,6 @@ pub(super) fn put(disk: &mut Element, wanted: &DiskLimits) {
         return;
     };
     let iotune = disk.ensure("iotune");
-    iotune.remove(|child| WORDS.contains(&child.name.as_str()));
+    iotune.remove(|child| WORDS.contains(&&*child.name));
     iotune.nodes.extend(new.nodes);
 }

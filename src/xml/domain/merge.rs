@@ -154,7 +154,7 @@ fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
             // A MAC stays as libvirt writes it.
             let same = target.get(name).is_some_and(|have| name == "address" && have.eq_ignore_ascii_case(value));
             if !same {
-                target.set(name, value);
+                target.set(name.clone(), value);
             }
         }
     }
@@ -167,7 +167,7 @@ fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
         let child_key = key(wanted, child)?;
         if child_key == Key::List {
             // A list is replaced as a whole, once, where it stands.
-            if !lists.contains(&child.name.as_str()) {
+            if !lists.contains(&&*child.name) {
                 lists.push(&child.name);
                 let is_member =
                     |parent: &Element, node: &Node| matches!(node, Node::Element(element) if in_list(parent, element, child));
@@ -208,7 +208,7 @@ fn placed(element: &Element, parent: &Element) -> Element {
         && copy.get("xmlns").is_none()
         && !(plain(parent) && parent.namespace == copy.namespace)
     {
-        copy.attrs.insert(0, ("xmlns".to_owned(), namespace.clone()));
+        copy.attrs.insert(0, ("xmlns".into(), namespace.clone()));
     }
     copy
 }

@@ -215,7 +215,7 @@ fn put_vnc(list: &mut Element, wanted: &Vnc) {
         graphics.set("autoport", "yes");
     }
     for (name, value) in new.attrs.iter().filter(|(name, _)| name == "socket" || name == "listen") {
-        graphics.set(name, value);
+        graphics.set(name.clone(), value);
     }
     graphics.remove_named("listen");
     graphics.nodes.extend(new.nodes);

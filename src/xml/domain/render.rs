@@ -162,7 +162,7 @@ pub fn render(wanted: &DomainWanted<'_>) -> String {
     let kind = Element::new("type").attr("arch", wanted.arch).attr("machine", machine).text("hvm");
     let mut os = Element::new("os").with(kind);
     if uefi {
-        os.attrs.push(("firmware".to_owned(), "efi".to_owned()));
+        os.attrs.push(("firmware".into(), "efi".to_owned()));
         os.push(secure_boot(secure));
     }
     root.push(os);

@@ -96,7 +96,7 @@ fn set_mode(root: &mut Element, mode: NetworkMode) {
     }
     // A bridge of the host's own is all that there is to such a network.
     if mode == NetworkMode::Bridge {
-        root.remove(|child| matches!(child.name.as_str(), "mac" | "mtu" | "domain" | "dns" | "ip"));
+        root.remove(|child| matches!(&*child.name, "mac" | "mtu" | "domain" | "dns" | "ip"));
         if let Some(bridge) = root.child_mut("bridge") {
             for name in ["stp", "delay", "zone", "macTableManager"] {
                 bridge.unset(name);

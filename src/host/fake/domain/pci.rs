@@ -100,8 +100,10 @@ impl Map {
             fixed.push(place);
         }
         let primary = devices.all_mut("video").next().filter(|video| video.child_attr("model", "type") != Some("none"));
-        if let Some(video) = primary.filter(|video| video.child("address").is_none()) {
-            let place = (0, if q35 { 1 } else { 2 }, 0);
+        let place = (0, if q35 { 1 } else { 2 }, 0);
+        // Where something stands there already, as a port of a domain that had no screen, libvirt finds it another place: for `vga` behind
+        // a bridge that it adds, which is left out here.
+        if let Some(video) = primary.filter(|video| video.child("address").is_none() && !self.used.contains(&place)) {
             video.push(address(place));
             fixed.push(place);
         }
