@@ -44,6 +44,8 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
         let text = read::text(node).trim().to_owned();
         if text.is_empty() { read::attr_at(node, &["source"], "file").map(str::to_owned) } else { Some(text) }
     });
+    // Of a document that has both, which libvirt refuses, the places of devices are what counts: a patch drops the others.
+    let ordered = devices.iter().flat_map(Node::children).any(|device| read::attr_at(device, &["boot"], "order").is_some());
     let channel = all("channel").find(|node| read::attr_at(*node, &["target"], "name") == Some(AGENT_CHANNEL));
     let agent = channel.is_some();
     let agent_connected = channel.is_some_and(|node| read::attr_at(node, &["target"], "state") == Some("connected"));
@@ -70,7 +72,7 @@ pub(super) fn project_root(root: Node<'_, '_>) -> DomainDoc {
         uuid: read::text_at(root, &["uuid"]).and_then(|text| text.parse().ok()).unwrap_or_default(),
         name: read::text_at(root, &["name"]).unwrap_or_default(),
         agent_connected,
-        boots_by_kind: os.is_some_and(|os| read::child(os, "boot").is_some()),
+        boots_by_kind: os.is_some_and(|os| read::child(os, "boot").is_some()) && !ordered,
         id: read::parsed(root, "id"),
         virt_type,
         arch: kind.and_then(|node| read::attr(node, "arch")).unwrap_or_default().to_owned(),
