@@ -64,6 +64,7 @@ pub(super) fn reserved(
         if there {
             continue;
         }
+        has_subnet(p, interface, node, network, ip)?;
         if let Some(holder) = holder(p, wanted, node, network, (mac, ip)) {
             let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
             if !own.into_iter().any(|(of, its, at)| of == *network && its == holder && at == ip) {
@@ -107,6 +108,21 @@ pub(super) fn reserved(
         all.drafts.insert(0, reserve(p, node, &network, (mac, ip), host, false));
     }
     Ok(all)
+}
+
+/// Looks whether a network that no manifest describes, which nothing was told of before, has the address in a subnet.
+///
+/// # Errors
+/// It has none, or is somebody else's way to one, as a bridge of the host's.
+fn has_subnet(p: &Planner<'_>, interface: &Interface, node: &Name, network: &Name, ip: IpAddr) -> Result<(), Stop> {
+    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+    let Some(state) = p.network(network, node).filter(|_| !p.desired.objects.contains_key(&object)) else { return Ok(()) };
+    if state.doc.spec.ips.iter().any(|net| net.address.contains(&ip)) {
+        return Ok(());
+    }
+    let message = format!("/interfaces/{}/ip: {object} has no subnet with {ip} in it", interface.name);
+    let help = "choose an address of one of its subnets, or leave the address to whoever gives them out there".to_owned();
+    Err(Stop::Refused(message, vec![help]))
 }
 
 /// Whom else a network keeps an address for, and will where nobody takes it back.
