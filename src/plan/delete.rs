@@ -265,15 +265,7 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
     if let (Some(node), Some(entry)) = (&wanted.node, &entry) {
         let all = entry.reservations.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
         for (network, mac, ip) in all {
-            let there = p.network(&network, node).is_some_and(|state| {
-                state
-                    .doc
-                    .spec
-                    .ips
-                    .iter()
-                    .flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()))
-                    .any(|host| host.ip == ip)
-            });
+            let there = p.network(&network, node).is_some_and(|state| state.doc.hosts().any(|host| host.ip == ip));
             if there {
                 row.drafts.push(reserve(
                     p,

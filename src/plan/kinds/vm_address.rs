@@ -56,7 +56,7 @@ pub(super) fn reserved(
         all.settled.insert(key, value);
         let state = p.network(network, node);
         let there = state.is_some_and(|state| {
-            state.doc.spec.ips.iter().flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter())).any(|host| {
+            state.doc.hosts().any(|host| {
                 host.ip == ip
                     && (host.mac == Some(mac) || (ip.is_ipv6() && host.name.as_deref() == Some(wanted.object.name.as_str())))
             })
@@ -80,13 +80,7 @@ pub(super) fn reserved(
         let of_network = |key: &String| key.starts_with(&format!("{}/", ObjectRef::on(Kind::Network, network.clone(), node)));
         let earlier = all.settled.keys().filter(|key| of_network(key)).count() > 1;
         let taken = state.is_some_and(|state| {
-            state
-                .doc
-                .spec
-                .ips
-                .iter()
-                .flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()))
-                .any(|host| host.mac != Some(mac) && host.name.as_deref() == Some(wanted.object.name.as_str()))
+            state.doc.hosts().any(|host| host.mac != Some(mac) && host.name.as_deref() == Some(wanted.object.name.as_str()))
         });
         let host = if earlier || taken { None } else { Some(wanted.object.name.to_string()) };
         all.drafts.push(reserve(p, node, network, (mac, ip), host, true));
@@ -117,7 +111,7 @@ pub(super) fn reserved(
 fn has_subnet(p: &Planner<'_>, interface: &Interface, node: &Name, network: &Name, ip: IpAddr) -> Result<(), Stop> {
     let object = ObjectRef::on(Kind::Network, network.clone(), node);
     let Some(state) = p.network(network, node).filter(|_| !p.desired.objects.contains_key(&object)) else { return Ok(()) };
-    if state.doc.spec.ips.iter().any(|net| net.address.contains(&ip)) {
+    if state.doc.parent_index(ip).is_some() {
         return Ok(());
     }
     let message = format!("/interfaces/{}/ip: {object} has no subnet with {ip} in it", interface.name);
@@ -128,8 +122,7 @@ fn has_subnet(p: &Planner<'_>, interface: &Interface, node: &Name, network: &Nam
 /// Whom else a network keeps an address for, and will where nobody takes it back.
 fn holder(p: &Planner<'_>, wanted: &Wanted, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> Option<MacAddr> {
     let state = p.network(network, node)?;
-    let hosts = state.doc.spec.ips.iter().flat_map(|net| net.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()));
-    let theirs = hosts.filter(|host| host.ip == ip && host.name.as_deref() != Some(wanted.object.name.as_str()));
+    let theirs = state.doc.hosts().filter(|host| host.ip == ip && host.name.as_deref() != Some(wanted.object.name.as_str()));
     let other = theirs.filter_map(|host| host.mac).find(|other| *other != mac)?;
     is_kept(p, node, network, (other, ip)).then_some(other)
 }
@@ -178,9 +171,10 @@ fn given_back(
 /// Whether a network still keeps an address, and will when what this plan does to the network is done.
 fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> bool {
     let Some(state) = p.network(network, node) else { return false };
-    let there = [Some(&state.doc), state.live.as_ref()].into_iter().flatten().flat_map(|doc| doc.spec.ips.iter()).any(|net| {
-        net.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()).any(|host| host.ip == ip && (host.mac == Some(mac) || ip.is_ipv6()))
-    });
+    let docs = [Some(&state.doc), state.live.as_ref()].into_iter().flatten();
+    let there = docs
+        .flat_map(crate::xml::network::NetworkDoc::hosts)
+        .any(|host| host.ip == ip && (host.mac == Some(mac) || ip.is_ipv6()));
     there && subnets_after(p, node, network).iter().flatten().any(|net| net.contains(&ip))
 }
 

@@ -47,6 +47,11 @@ impl NetworkDoc {
         let index = self.ips.iter().position(|ip| ip.is_some_and(|ip| ip.contains(&address)))?;
         i32::try_from(index).ok()
     }
+
+    /// The hosts that it keeps addresses for.
+    pub fn hosts(&self) -> impl Iterator<Item = &DhcpHost> {
+        self.spec.ips.iter().flat_map(|ip| ip.dhcp.iter().flat_map(|dhcp| dhcp.hosts.iter()))
+    }
 }
 
 /// The leaves of the spec in which a network's next start will differ from what runs.
