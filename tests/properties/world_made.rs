@@ -437,7 +437,9 @@ pub fn world(seed: u64, number: u64) -> World {
         if let Some(act) = act {
             let node = all[at]["spec"].get("node").and_then(Value::as_str).unwrap_or("n0").parse().unwrap();
             steps.push(Step::Hand { node, act, name: name(&all[at]) });
-            if draw.often(70) {
+            // What is only observed is never taken over.
+            let observed = |life: &Value| life.get("management").is_some_and(|management| management == "Observe");
+            if draw.often(70) && !all[at].get("lifecycle").is_some_and(observed) {
                 mapping(&mut all[at], "lifecycle").insert("adopt".into(), true.into());
             }
         }
