@@ -53,7 +53,7 @@ fn of_domain(action: &Action, seen: Option<&NodeState>) -> Result<Option<Op>, Fa
     match &action.op {
         Op::DomainRedefine { name, uuid, validate, .. } => {
             let xml = crate::xml::domain::patch(domain.inactive_xml.text(), patch).map_err(wrong)?;
-            Ok(Some(Op::DomainDefine { name: name.clone(), uuid: *uuid, xml, validate: *validate }))
+            Ok(Some(Op::DomainDefine { name: name.clone(), uuid: *uuid, xml: xml.into(), validate: *validate }))
         }
         Op::DomainDevice { how, device, live, .. } => {
             let document = match &domain.live_xml {

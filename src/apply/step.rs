@@ -280,8 +280,11 @@ fn with_secrets(action: &Action, made: Option<&Op>, world: &World) -> Result<Opt
     let mut op = made.unwrap_or(&action.op).clone();
     for (token, reference) in &action.secrets {
         let secret = world.local.secret(reference).map_err(|message| Failure::new(FailureKind::Conflict, message))?;
-        if let Op::DomainDefine { xml, .. } | Op::DomainDevice { xml: Some(xml), .. } = &mut op {
-            *xml = xml.replace(token.as_str(), &crate::xml::escape(&secret));
+        let filled = |text: &str| text.replace(token.as_str(), &crate::xml::escape(&secret));
+        match &mut op {
+            Op::DomainDefine { xml, .. } => *xml = filled(&xml.text()).into(),
+            Op::DomainDevice { xml: Some(xml), .. } => *xml = filled(xml),
+            _ => {}
         }
     }
     Ok(Some(op))

@@ -112,7 +112,7 @@ fn texts(action: &Action, node: Option<&NodeState>) -> Option<(String, String)> 
         found.map_or_else(String::new, |network| network.inactive_xml.text().to_owned())
     };
     match &action.op {
-        Op::DomainDefine { uuid, xml, .. } => Some((domain(*uuid), xml.clone())),
+        Op::DomainDefine { uuid, xml, .. } => Some((domain(*uuid), xml.text().into_owned())),
         Op::DomainRedefine { uuid, patch, .. } => {
             let old = domain(*uuid);
             let new = crate::xml::domain::patch(&old, patch).ok()?;

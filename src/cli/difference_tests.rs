@@ -37,7 +37,7 @@ fn define(xml: &str) -> Action {
         id: ActionId(0),
         object: "vm/web-1".parse().unwrap(),
         node: "a".parse().ok(),
-        op: Op::DomainDefine { name: "web-1".into(), uuid: Uuid::nil(), xml: xml.into(), validate: false },
+        op: Op::DomainDefine { name: "web-1".into(), uuid: Uuid::nil(), xml: xml.to_owned().into(), validate: false },
         needs: BTreeSet::new(),
         lane: Lane::Local(String::new()),
         precondition: Precondition::None,

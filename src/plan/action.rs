@@ -11,7 +11,7 @@ use super::owned::{Entry, SecretRef, reservations};
 use crate::manifest::{DiskLimits, OnTimeout, ShutdownMethod};
 use crate::name::{Name, ObjectRef};
 use crate::observe::Target;
-use crate::xml::domain::DomainPatch;
+use crate::xml::domain::{Definition, DomainPatch};
 use crate::xml::network::NetworkPatch;
 
 /// The place of an action in its plan.
@@ -190,7 +190,7 @@ pub enum Op {
     DomainDefine {
         name: String,
         uuid: Uuid,
-        xml: String,
+        xml: Definition,
         validate: bool,
     },
     DomainStart {

@@ -224,7 +224,7 @@ fn put_foreign(host: &FakeHost) {
         Op::VolumeCreate { pool: text("foreign"), name: text("theirs.qcow2"), xml: text(volume) },
         Op::NetworkDefine { name: text("foreign"), xml: text(network) },
         Op::NetworkStart { name: text("foreign") },
-        Op::DomainDefine { name: text("foreign"), uuid, xml: domain, validate: false },
+        Op::DomainDefine { name: text("foreign"), uuid, xml: domain.into(), validate: false },
         Op::DomainStart { name: text("foreign"), uuid },
     ];
     host.with(|state| {

@@ -145,7 +145,7 @@ async fn perform(step: &Step, world: &mut World) -> (String, String) {
         Step::VolumeDelete(volume) => Op::VolumeDelete { pool: volume.pool.clone(), name: volume.name.clone() },
         Step::DomainDefine(xml) | Step::DomainValidate(xml) => {
             let validate = matches!(step, Step::DomainValidate(_));
-            Op::DomainDefine { name: name_in(xml), uuid: Uuid::nil(), xml: fill(xml), validate }
+            Op::DomainDefine { name: name_in(xml), uuid: Uuid::nil(), xml: fill(xml).into(), validate }
         }
         Step::DomainStart(name) => Op::DomainStart { name: name.clone(), uuid: uuid(world, name).await },
         Step::DomainShutdown(how) => Op::DomainShutdown {
@@ -183,7 +183,7 @@ async fn perform(step: &Step, world: &mut World) -> (String, String) {
             match redefine.what.split_once(' ').map(|(kind, _)| kind) {
                 Some("network") => Op::NetworkDefine { name: name_in(&xml), xml },
                 Some("pool") => Op::PoolDefine { name: name_in(&xml), xml },
-                _ => Op::DomainDefine { name: name_in(&xml), uuid: Uuid::nil(), xml, validate: false },
+                _ => Op::DomainDefine { name: name_in(&xml), uuid: Uuid::nil(), xml: xml.into(), validate: false },
             }
         }
         Step::Show(show) => {

@@ -34,7 +34,7 @@ pub async fn is_read_and_filled_side_by_side(lab: &Lab, node: &str, count: usize
             for name in part {
                 let (uuid, validate) = (Uuid::new_v4(), false);
                 let xml = domain_xml(&name, uuid, "");
-                done(&*near, Op::DomainDefine { name, uuid, xml, validate }).await;
+                done(&*near, Op::DomainDefine { name, uuid, xml: xml.into(), validate }).await;
             }
         });
     }

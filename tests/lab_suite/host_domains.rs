@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::support::{act, appears, domain, domain_xml, done, lab_or_return, tiny, tiny_devices};
 
 fn define(name: &str, uuid: Uuid, devices: &str) -> Op {
-    Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, devices), validate: false }
+    Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, devices).into(), validate: false }
 }
 
 fn undefine(name: &str, uuid: Uuid) -> Op {
@@ -69,7 +69,7 @@ async fn refusals_of_define_are_told_apart() {
     let error = act(&host, define("refused-2", uuid, "")).await.unwrap_err();
     assert_eq!((error.kind, error.code), (ErrorKind::Exists, 9), "another name: {error:?}");
     let strange = domain_xml("strange", Uuid::new_v4(), "<sundial/>");
-    let op = |validate| Op::DomainDefine { name: "strange".into(), uuid, xml: strange.clone(), validate };
+    let op = |validate| Op::DomainDefine { name: "strange".into(), uuid, xml: strange.clone().into(), validate };
     let error = act(&host, op(true)).await.unwrap_err();
     assert_eq!((error.kind, error.code), (ErrorKind::Failed, 92), "{error:?}");
     assert!(error.message.contains("'strange'") && !error.message.contains('\n'), "{}", error.message);

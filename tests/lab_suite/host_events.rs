@@ -47,7 +47,7 @@ async fn subscribed(host: &dyn Host) -> Events {
 /// A domain that nobody starts.
 async fn define(host: &dyn Host, name: &str) -> Uuid {
     let uuid = Uuid::new_v4();
-    done(host, Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, ""), validate: false }).await;
+    done(host, Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, "").into(), validate: false }).await;
     uuid
 }
 
@@ -170,7 +170,8 @@ async fn a_guest_tells_what_it_does_itself() {
         disk.display()
     );
     let devices = format!("{}{extra}", tiny_devices(&tiny(false), &serial));
-    done(&host, Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, &devices), validate: false }).await;
+    done(&host, Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, &devices).into(), validate: false })
+        .await;
     done(&host, Op::DomainStart { name: name.into(), uuid }).await;
     until(&mut events, &of_domain(name), "started").await;
     appears(&serial, "jvp-tiny: up").await;

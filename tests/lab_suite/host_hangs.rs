@@ -34,7 +34,7 @@ async fn a_restart_between_two_calls_goes_unnoticed() {
     assert_eq!(host.read(&Scope::Everything).await.unwrap_err().kind, ErrorKind::Unreachable);
     lab.script(&["start", "b"]);
     let (name, uuid) = ("after", Uuid::new_v4());
-    done(&host, Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, ""), validate: false }).await;
+    done(&host, Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, "").into(), validate: false }).await;
     done(&host, Op::DomainUndefine { name: name.into(), uuid, nvram: false, managed_save: false }).await;
 }
 
@@ -49,7 +49,7 @@ async fn a_hung_libvirtd_holds_up_nobody_past_the_deadlines() {
     lab.signal("b", "-STOP");
     let began = Instant::now();
     let (name, uuid) = ("hung", Uuid::new_v4());
-    let define = Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, ""), validate: false };
+    let define = Op::DomainDefine { name: name.into(), uuid, xml: domain_xml(name, uuid, "").into(), validate: false };
     let everything = Scope::Everything;
     let (read, opened, acted, well) = tokio::join!(
         hung.read(&everything),

@@ -72,7 +72,8 @@ async fn a_guests_lease_is_read_with_the_guests_only() {
          <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>",
         tiny_devices(&tiny(false), &serial)
     );
-    done(&host, Op::DomainDefine { name: guest.into(), uuid, xml: domain_xml(guest, uuid, &devices), validate: true }).await;
+    done(&host, Op::DomainDefine { name: guest.into(), uuid, xml: domain_xml(guest, uuid, &devices).into(), validate: true })
+        .await;
     done(&host, Op::DomainStart { name: guest.into(), uuid }).await;
     appears(&serial, "jvp-tiny: address 198.18.12.").await;
 

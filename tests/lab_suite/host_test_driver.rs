@@ -38,7 +38,7 @@ async fn the_default_world_is_read_whole() {
 async fn worlds_are_apart_and_last_as_long_as_their_host() {
     let ((_a, a), (_b, b)) = (world(), world());
     let (name, uuid) = ("web", Uuid::new_v4());
-    done(&a, Op::DomainDefine { name: name.into(), uuid, xml: xml(name, uuid), validate: false }).await;
+    done(&a, Op::DomainDefine { name: name.into(), uuid, xml: xml(name, uuid).into(), validate: false }).await;
     assert!(domain(&a, name).await.is_some());
     assert!(domain(&b, name).await.is_none());
     done(&a, Op::DomainStart { name: name.into(), uuid }).await;
@@ -63,7 +63,7 @@ async fn more_worlds_than_threads_are_read_side_by_side() {
     for (dir, host) in worlds {
         jobs.spawn(async move {
             let uuid = Uuid::new_v4();
-            done(&host, Op::DomainDefine { name: "one".into(), uuid, xml: xml("one", uuid), validate: false }).await;
+            done(&host, Op::DomainDefine { name: "one".into(), uuid, xml: xml("one", uuid).into(), validate: false }).await;
             let node = host.read(&Scope::Everything).await.expect("it can be read");
             drop(dir);
             node.domains.len()

@@ -518,7 +518,7 @@ impl Bench {
                      <disk type='file' device='disk'><driver name='qemu' type='qcow2'/>\
                      <source file='/images/foreign/theirs.qcow2'/><target dev='vda' bus='virtio'/></disk></devices></domain>"
                 );
-                perform(Op::DomainDefine { name: name.into(), uuid, xml, validate: false });
+                perform(Op::DomainDefine { name: name.into(), uuid, xml: xml.into(), validate: false });
                 host.with(|state| state.domains.get_mut(name).unwrap().manners = Manners::Ignores);
             };
             domain("foreign");

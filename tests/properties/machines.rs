@@ -32,7 +32,7 @@ fn by_hand(host: &FakeHost, from: &str, to: &str) {
         let domain = &state.domains["vm"];
         assert!(domain.inactive.contains(from), "{}", domain.inactive);
         let (uuid, xml) = (domain.uuid, domain.inactive.replace(from, to));
-        state.perform(&Op::DomainDefine { name: "vm".into(), uuid, xml, validate: false }).unwrap();
+        state.perform(&Op::DomainDefine { name: "vm".into(), uuid, xml: xml.into(), validate: false }).unwrap();
     });
 }
 

@@ -255,7 +255,7 @@ fn a_guest_that_came_since_the_plan_is_not_cut_off() {
              <mac address='52:54:00:00:00:99'/><source network='net0'/><model type='virtio'/></interface></devices></domain>"
         );
         host.with(|state| {
-            state.perform(&Op::DomainDefine { name: "late".into(), uuid, xml, validate: false }).unwrap();
+            state.perform(&Op::DomainDefine { name: "late".into(), uuid, xml: xml.into(), validate: false }).unwrap();
             state.perform(&Op::DomainStart { name: "late".into(), uuid }).unwrap();
         });
         let rounds = bench.round(&plan).await;
@@ -305,7 +305,7 @@ fn a_restart_that_broke_off_also_plugs_in_again_who_hangs_on_the_bridge_itself()
              <mac address='52:54:00:00:00:99'/><source bridge='{bridge}'/><model type='virtio'/></interface></devices></domain>"
         );
         host.with(|state| {
-            state.perform(&Op::DomainDefine { name: "direct".into(), uuid, xml, validate: false }).unwrap();
+            state.perform(&Op::DomainDefine { name: "direct".into(), uuid, xml: xml.into(), validate: false }).unwrap();
             state.perform(&Op::DomainStart { name: "direct".into(), uuid }).unwrap();
         });
         bench.consents.allow_disconnect = bench.desired.objects.keys().filter(|o| o.kind == Kind::Network).cloned().collect();

@@ -183,8 +183,10 @@ fn a_rebuild_takes_nothing_that_others_use_or_that_is_to_stay() {
             <devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/srv/p0/named.qcow2'/>\
             <target dev='vda' bus='virtio'/><readonly/></disk></devices></domain>";
         let uuid = uuid::Uuid::from_u128(5);
-        host.with(|state| state.perform(&Op::DomainDefine { name: "other".into(), uuid, xml: other.into(), validate: false }))
-            .unwrap();
+        host.with(|state| {
+            state.perform(&Op::DomainDefine { name: "other".into(), uuid, xml: other.to_owned().into(), validate: false })
+        })
+        .unwrap();
         let said = refusals(&bench).await;
         assert!(said.contains("Volume/named is used by other, too"), "{said}");
         let uuid = host.state().domains["other"].uuid;

@@ -588,7 +588,7 @@ fn by_hand(state: &mut State, act: HandAct, name: &str) {
             let text = &state.domains[&name].inactive;
             let Some(memory) = text.split("</memory>").next().and_then(|text| text.rsplit('>').next()) else { return };
             let xml = text.replace(&format!(">{memory}<"), ">131072<");
-            Op::DomainDefine { name, uuid, xml, validate: false }
+            Op::DomainDefine { name, uuid, xml: xml.into(), validate: false }
         }
         (HandAct::SaveDomain, Some(uuid)) => {
             let domain = &state.domains[&name];
@@ -609,7 +609,7 @@ fn by_hand(state: &mut State, act: HandAct, name: &str) {
                 "<domain type='qemu'><name>{name}</name><uuid>{made}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>\
                  <os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"
             );
-            Op::DomainDefine { name, uuid: made, xml, validate: false }
+            Op::DomainDefine { name, uuid: made, xml: xml.into(), validate: false }
         }
         (HandAct::StartNetwork, _) => Op::NetworkStart { name },
         (HandAct::StopNetwork, _) => Op::NetworkStop { name },

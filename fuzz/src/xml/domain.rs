@@ -148,16 +148,16 @@ fn is_written(document: &Document, spec: &VirtualMachineSpec) {
     let mut taken = Vec::new();
     let mark = mark(document);
     let text = render(&DomainWanted {
-        name: document.object.name.as_str(),
+        name: document.object.name.to_string(),
         uuid: Uuid::from_u128(3),
-        spec,
+        spec: spec.clone(),
         accelerator: spec.accelerator.filter(|kind| *kind != Accelerator::Auto).unwrap_or(Accelerator::TCG),
-        arch: "x86_64",
+        arch: "x86_64".to_owned(),
         disks: spec.disks.iter().map(|wanted| disk(wanted, None, &mut taken)).collect(),
         interfaces: spec.interfaces.iter().enumerate().map(|(at, wanted)| nic(wanted, None, at)).collect(),
         seed: spec.cloud_init.as_ref().map(|_| "/p/seed".to_owned()),
         vnc_password_token: None,
-        mark: &mark,
+        mark: mark.clone(),
         spare_ports: SPARE_PORTS,
     });
     let Ok(doc) = project(&text) else { unreachable!("a new domain can't be read:\n{text}") };

@@ -263,7 +263,7 @@ impl State {
             Op::VolumeGrow { pool, name, capacity } => self.volume_grow(pool, name, *capacity),
             Op::VolumeDelete { pool, name } => self.volume_delete(pool, name),
             Op::DomainBlockResize { uuid, target, capacity, .. } => self.domain_block_resize(*uuid, target, *capacity),
-            Op::DomainDefine { xml, validate, .. } => self.domain_define(xml, *validate).map(drop),
+            Op::DomainDefine { xml, validate, .. } => self.domain_define(&xml.text(), *validate).map(drop),
             Op::DomainStart { uuid, .. } => self.domain_start(*uuid),
             Op::DomainShutdown { uuid, timeout_seconds, on_timeout, .. } => {
                 self.domain_shutdown(*uuid, *timeout_seconds, *on_timeout)

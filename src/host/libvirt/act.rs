@@ -85,7 +85,7 @@ fn perform(cx: &Cx<'_>, op: &Op) -> Result<(), HostError> {
         Op::VolumeGrow { pool, name, capacity } => volumes::grow(cx, pool, name, *capacity),
         Op::VolumeDelete { pool, name } => volumes::delete(cx, pool, name),
         Op::DomainBlockResize { uuid, target, capacity, .. } => volumes::block_resize(cx, *uuid, target, *capacity),
-        Op::DomainDefine { xml, validate, .. } => guests::define(cx, xml, *validate),
+        Op::DomainDefine { xml, validate, .. } => guests::define(cx, &xml.text(), *validate),
         Op::DomainStart { uuid, .. } => guests::start(cx, *uuid),
         Op::DomainDestroy { uuid, .. } => guests::destroy(cx, *uuid),
         Op::DomainUndefine { uuid, nvram, managed_save, .. } => guests::undefine(cx, *uuid, *nvram, *managed_save),

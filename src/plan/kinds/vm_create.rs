@@ -18,7 +18,7 @@ use crate::plan::record::entry_of;
 use crate::plan::{ActionId, Entry, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::seed::{Seed, SeedInput};
-use crate::xml::domain::{DiskWanted, DomainWanted, Fragment, NicSource, NicWanted};
+use crate::xml::domain::{Definition, DiskWanted, DomainWanted, Fragment, NicSource, NicWanted, SPARE_PORTS, render};
 use crate::xml::volume::{Backing, VolumeWanted};
 use crate::{seed, xml};
 
@@ -427,39 +427,42 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
             &["set the variable, or put the file beside the manifest".into()],
         );
     }
-    let render = |mark: &xml::Mark| {
-        xml::domain::render(&DomainWanted {
-            name: &wanted.libvirt_name,
-            uuid: wanted.uid,
-            spec: &spec,
-            accelerator,
-            arch: p.node(node).map_or("x86_64", |state| state.host.arch.as_str()),
-            disks: disks.wanted.clone(),
-            interfaces: interfaces.clone(),
-            seed: seed.as_ref().map(|seed| seed.path.clone()),
-            vnc_password_token: secret.as_ref().map(|_| PASSWORD_TOKEN.to_owned()),
-            mark,
-            spare_ports: 8,
-        })
+    let strategy = spec.run_strategy.unwrap_or(RunStrategy::Always);
+    let autostart = autostart(&spec);
+    let mut new = DomainWanted {
+        name: wanted.libvirt_name.clone(),
+        uuid: wanted.uid,
+        spec,
+        accelerator,
+        arch: p.node(node).map_or_else(|| "x86_64".to_owned(), |state| state.host.arch.clone()),
+        disks: disks.wanted,
+        interfaces,
+        seed: seed.as_ref().map(|seed| seed.path.clone()),
+        vnc_password_token: secret.as_ref().map(|_| PASSWORD_TOKEN.to_owned()),
+        mark,
+        spare_ports: SPARE_PORTS,
     };
-    let mut text = render(&mark);
+    let mut merged = None;
     if let Some(fragment) = &fragment {
-        let merged = fragment.remembered(&text, &BTreeSet::new()).and_then(|paths| {
-            mark.paths.extend(paths);
-            xml::domain::merge(&render(&mark), fragment)
+        let text = fragment.remembered(&render(&new), &BTreeSet::new()).and_then(|paths| {
+            new.mark.paths.extend(paths);
+            xml::domain::merge(&render(&new), fragment)
         });
-        text = match merged {
-            Ok(text) => text,
+        match text {
+            Ok(text) => merged = Some(text),
             Err(error) => return p.refuse(wanted, RefusalKind::Invalid, format!("/xml: {error}"), &[]),
-        };
+        }
     }
     let validate = fragment.is_some();
 
     let mut entry = entry_of(p, wanted, Some(wanted.uid)).into_owned();
     entry.reservations = reserved.settled;
-    entry.seed_digest.clone_from(&mark.seed);
-    entry.fragment_digest.clone_from(&mark.fragment);
-    entry.last.extend(mark.paths.iter().filter(|path| path.starts_with("/xml/")).cloned());
+    entry.seed_digest.clone_from(&new.mark.seed);
+    entry.fragment_digest.clone_from(&new.mark.fragment);
+    entry.last.extend(new.mark.paths.iter().filter(|path| path.starts_with("/xml/")).cloned());
+    if strategy == RunStrategy::Once {
+        p.marks.insert(wanted.object.clone(), new.mark.clone());
+    }
     let mut row = Row::new(wanted, Verb::Create, "there is no such VM");
     row.fields = fields;
     row.needs = needs;
@@ -480,7 +483,8 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     );
     let uuid = wanted.uid;
     let name = wanted.libvirt_name.clone();
-    let mut define = Draft::new(Op::DomainDefine { name: name.clone(), uuid, xml: text, validate }, lane(wanted))
+    let xml = merged.map_or_else(|| new.into(), Definition::Text);
+    let mut define = Draft::new(Op::DomainDefine { name: name.clone(), uuid, xml, validate }, lane(wanted))
         .when(Precondition::Absent)
         .expect(Expect::Matches { uuid, leaves, disks: disks.sources })
         .record(Record::Put(Box::new(entry.clone())));
@@ -490,8 +494,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     row.drafts.push(define);
     // The mark names them, so that they aren't left behind where this is as far as it gets.
     row.drafts.extend(reserved.drafts);
-    let strategy = spec.run_strategy.unwrap_or(RunStrategy::Always);
-    if autostart(&spec) {
+    if autostart {
         row.drafts.push(
             Draft::new(Op::DomainAutostart { name, uuid, on: true }, lane(wanted))
                 .when(Precondition::Domain { uuid, running: false })
@@ -500,10 +503,9 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     }
     if matches!(strategy, RunStrategy::Always | RunStrategy::RerunOnFailure | RunStrategy::Once) {
         row.effect = Effect::Start;
-        p.marks.insert(wanted.object.clone(), mark);
         row.drafts.extend(start_drafts(p, wanted, uuid, strategy == RunStrategy::Once));
     }
-    if super::vm_network::refuse_off(p, wanted, &spec, node, &row.drafts) {
+    if super::vm_network::refuse_off(p, wanted, written, node, &row.drafts) {
         return;
     }
     if let Some(last) = row.drafts.last_mut() {

@@ -1,5 +1,6 @@
 //! Domains: read, written from nothing, patched, merged with fragments of the user's, and compared live with inactive.
 
+mod definition;
 mod devices;
 mod doc;
 mod export;
@@ -23,6 +24,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 
+pub use definition::Definition;
 pub use devices::next_target;
 pub use doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
 pub use export::{Beside, beside, holds};

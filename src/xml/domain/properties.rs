@@ -116,16 +116,16 @@ fn nics(spec: &VirtualMachineSpec) -> Vec<NicWanted> {
 fn written(spec: &VirtualMachineSpec) -> String {
     let mark = Mark::new(Uuid::from_u128(1), "vm/a".parse().expect("a reference"), Uuid::from_u128(2));
     render(&DomainWanted {
-        name: "a",
+        name: "a".to_owned(),
         uuid: Uuid::from_u128(3),
-        spec,
+        spec: spec.clone(),
         accelerator: spec.accelerator.unwrap_or(Accelerator::TCG),
-        arch: "x86_64",
+        arch: "x86_64".to_owned(),
         disks: disks(spec),
         interfaces: nics(spec),
         seed: Some("/p/seed".to_owned()),
         vnc_password_token: None,
-        mark: &mark,
+        mark,
         spare_ports: SPARE_PORTS,
     })
 }

@@ -19,17 +19,17 @@ pub const SPARE_PORTS: u32 = 8;
 
 /// A domain to be defined.
 #[derive(Debug, Clone)]
-pub struct DomainWanted<'a> {
+pub struct DomainWanted {
     /// Its name.
-    pub name: &'a str,
+    pub name: String,
     /// Its UUID.
     pub uuid: Uuid,
     /// What is wanted of it, with every default that holds at creation filled in.
-    pub spec: &'a VirtualMachineSpec,
+    pub spec: VirtualMachineSpec,
     /// What runs its instructions, decided.
     pub accelerator: Accelerator,
     /// Its architecture.
-    pub arch: &'a str,
+    pub arch: String,
     /// Its disks, in the manifest's order.
     pub disks: Vec<DiskWanted>,
     /// Its interfaces, in the manifest's order.
@@ -39,7 +39,7 @@ pub struct DomainWanted<'a> {
     /// What is written for the VNC password: a token in its place, never the password.
     pub vnc_password_token: Option<String>,
     /// Whose it is.
-    pub mark: &'a Mark,
+    pub mark: Mark,
     /// How many PCI Express ports stay free.
     pub spare_ports: u32,
 }
@@ -141,13 +141,13 @@ impl NicWanted {
 }
 
 /// The document of a new domain.
-pub fn render(wanted: &DomainWanted<'_>) -> String {
-    let spec = wanted.spec;
+pub fn render(wanted: &DomainWanted) -> String {
+    let spec = &wanted.spec;
     let kvm = wanted.accelerator == Accelerator::KVM;
     let machine = spec.machine.as_deref().unwrap_or("q35");
     let mut root = Element::new("domain")
         .attr("type", if kvm { "kvm" } else { "qemu" })
-        .with(Element::new("name").text(wanted.name))
+        .with(Element::new("name").text(&wanted.name))
         .with(Element::new("uuid").text(wanted.uuid))
         .with_opt(spec.title.as_ref().filter(|text| !text.is_empty()).map(|text| Element::new("title").text(text)))
         .with_opt(spec.description.as_ref().filter(|text| !text.is_empty()).map(|text| Element::new("description").text(text)));
@@ -159,14 +159,14 @@ pub fn render(wanted: &DomainWanted<'_>) -> String {
     let firmware = spec.firmware.clone().unwrap_or_default();
     let uefi = firmware.firmware_type == Some(FirmwareType::UEFI);
     let secure = uefi && firmware.secure_boot == Some(true);
-    let kind = Element::new("type").attr("arch", wanted.arch).attr("machine", machine).text("hvm");
+    let kind = Element::new("type").attr("arch", &wanted.arch).attr("machine", machine).text("hvm");
     let mut os = Element::new("os").with(kind);
     if uefi {
         os.attrs.push(("firmware".into(), "efi".to_owned()));
         os.push(secure_boot(secure));
     }
     root.push(os);
-    let x86 = matches!(wanted.arch, "x86_64" | "i686");
+    let x86 = matches!(wanted.arch.as_str(), "x86_64" | "i686");
     root.push(
         Element::new("features")
             .with(Element::new("acpi"))
@@ -235,8 +235,8 @@ pub(super) fn with_model(cpu: Element, model: &str) -> Element {
     }
 }
 
-fn all_devices(wanted: &DomainWanted<'_>, machine: &str) -> Element {
-    let spec = wanted.spec;
+fn all_devices(wanted: &DomainWanted, machine: &str) -> Element {
+    let spec = &wanted.spec;
     let pcie = machine_family(machine) == "q35" || machine_family(machine).starts_with("virt");
     let vnc = spec.console.as_ref().and_then(|console| console.vnc.as_ref());
     let serial = spec.console.as_ref().and_then(|console| console.serial).unwrap_or(true);

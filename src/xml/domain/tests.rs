@@ -46,18 +46,18 @@ pub(super) fn nic(name: &str, last: u8, source: NicSource) -> NicWanted {
     }
 }
 
-fn wanted<'a>(spec: &'a VirtualMachineSpec, mark: &'a Mark) -> DomainWanted<'a> {
+fn wanted(spec: &VirtualMachineSpec, mark: &Mark) -> DomainWanted {
     DomainWanted {
-        name: "web-1",
+        name: "web-1".to_owned(),
         uuid: Uuid::from_u128(3),
-        spec,
+        spec: spec.clone(),
         accelerator: Accelerator::TCG,
-        arch: "x86_64",
+        arch: "x86_64".to_owned(),
         disks: Vec::new(),
         interfaces: Vec::new(),
         seed: None,
         vnc_password_token: None,
-        mark,
+        mark: mark.clone(),
         spare_ports: SPARE_PORTS,
     }
 }
