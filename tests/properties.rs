@@ -69,9 +69,9 @@ fn end(host: &FakeHost) -> BTreeMap<String, String> {
     let mut never_started = BTreeSet::new();
     for (name, mut domain) in domains {
         domain.live = None;
-        // What is to run once is marked before its start: a start that broke off isn't tried again.
+        // What is to run once is marked before its start: a start that broke off isn't tried again. A hand can't save what never ran.
         if domain.inactive.contains("ran=") {
-            (domain.power, domain.off_reason) = (None, OffReason::Unknown);
+            (domain.power, domain.off_reason, domain.managed_save) = (None, OffReason::Unknown, None);
             never_started.insert(format!("/var/lib/libvirt/qemu/nvram/{name}_VARS.fd"));
         }
         all.insert(format!("domain {name}"), format!("{domain:#?}"));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::kinds::{recorded_reservations, reserve, stop_drafts};
+use super::kinds::{is_kept, recorded_reservations, reserve, stop_drafts};
 use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
@@ -266,7 +266,8 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
         let all = entry.reservations.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
         for (network, mac, ip) in all {
             let there = p.network(&network, node).is_some_and(|state| state.doc.hosts().any(|host| host.ip == ip));
-            if there {
+            // It may go with its subnet, or be another's by now.
+            if there && is_kept(p, node, &network, (mac, ip)) {
                 row.drafts.push(reserve(
                     p,
                     node,

@@ -68,7 +68,8 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         if moved {
             super::delete::forget_alone(p, object, "it has another name by now; the inventory forgets this one");
             taken.remove(object);
-        } else if entry.rebuilt {
+        } else if entry.rebuilt && super::delete::seed_of(entry).is_none() {
+            // A seed has no word of its own to be kept by.
             taken.remove(object);
             let message = "only its mark tells of it, and whether it may be deleted is not known any more";
             refuse(p, Some(object), message.into(), format!("delete it by its name: jvp delete {object}"));

@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 
 use super::network::{bridge_taken, cut_off, managed, observed, subnet_taken};
 use super::network_entries::{self as entries};
-use crate::manifest::{NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec, escape};
+use crate::manifest::{Management, NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec, escape};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NetworkState;
 use crate::plan::diff::{Difference, Differences, compare};
 use crate::plan::display::field_line;
 use crate::plan::fields::{Field, When};
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
-use crate::plan::planner::{Draft, Planner, Row};
+use crate::plan::planner::{Draft, Planner, Row, Standing};
 use crate::plan::policy::given;
 use crate::plan::record::entry_of;
 use crate::plan::suspension;
-use crate::plan::{Expect, Lane, NetworkExpect, Op, Precondition, Side, running_guests, unplugged};
+use crate::plan::{Expect, Lane, Mode, NetworkExpect, Op, Precondition, Side, running_guests, unplugged};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::Mark;
@@ -373,7 +373,9 @@ pub(super) fn subnets_after(p: &Planner<'_>, node: &Name, network: &Name) -> Vec
     });
     let ours = |spec: &NetworkSpec| spec.ips.iter().map(|ip| Some(ip.address)).collect::<Vec<_>>();
     let Some(state) = p.network(network, node) else { return spec.map(ours).unwrap_or_default() };
-    let (Some(wanted), Some(spec)) = (wanted, spec) else { return state.doc.ips.clone() };
+    let (Some(wanted), Some(spec)) = (wanted.filter(|wanted| is_changed(p, wanted)), spec) else {
+        return state.doc.ips.clone();
+    };
     let last = last_paths(p, wanted, state);
     let stays = |net: &Option<ipnet::IpNet>| {
         net.is_none_or(|net| {
@@ -384,6 +386,20 @@ pub(super) fn subnets_after(p: &Planner<'_>, node: &Name, network: &Name) -> Vec
     let mut all: Vec<Option<ipnet::IpNet>> = state.doc.ips.iter().copied().filter(stays).collect();
     all.extend(ours(spec).into_iter().filter(|net| !state.doc.ips.contains(net)));
     all
+}
+
+/// Whether this plan may change a network that is there: one that is only looked at, that is no target, or that is as it is wanted stays
+/// as it is, and so do all of them in a delete.
+fn is_changed(p: &Planner<'_>, wanted: &Wanted) -> bool {
+    if !matches!(p.policy.mode, Mode::Apply) || wanted.lifecycle.management() != Management::Full {
+        return false;
+    }
+    match p.standing.get(&wanted.object) {
+        Some(Standing::Ready(actions)) => !actions.is_empty(),
+        Some(_) => false,
+        // Its turn comes after.
+        None => p.policy.targets.is_none(),
+    }
 }
 
 /// The leaves of the last verified apply.

@@ -169,7 +169,7 @@ fn given_back(
 }
 
 /// Whether a network still keeps an address, and will when what this plan does to the network is done.
-fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> bool {
+pub(in crate::plan) fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> bool {
     let Some(state) = p.network(network, node) else { return false };
     let docs = [Some(&state.doc), state.live.as_ref()].into_iter().flatten();
     let there = docs

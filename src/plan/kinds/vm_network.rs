@@ -1,30 +1,39 @@
-//! Whether the networks that a start needs will run by then: libvirt starts no guest on one that doesn't.
+//! Whether the networks that a start or a plug needs will run by then: libvirt starts no guest on one that doesn't, and plugs none in.
 //!
 //! What is nowhere is refused elsewhere, with the three places that were looked at.
 
-use crate::manifest::{Management, Spec, VirtualMachineSpec};
+use crate::manifest::{Interface, Management, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
-use crate::plan::Op;
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::{Draft, Planner};
+use crate::plan::{Op, Plug};
 use crate::resolve::Wanted;
 
-/// Refuses these steps where they start a guest on a network that is off then. True where they were refused.
+/// Refuses these steps where they start a guest on a network that is off then, or plug one in. True where they were refused.
 pub(super) fn refuse_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Name, drafts: &[Draft]) -> bool {
-    if !drafts.iter().any(|draft| matches!(draft.op, Op::DomainStart { .. })) {
-        return false;
-    }
+    let starts = drafts.iter().any(|draft| matches!(draft.op, Op::DomainStart { .. }));
+    // Also where only its cable moves, libvirt plugs it in.
+    let plugs = |interface: &Interface| {
+        let path = format!("/interfaces/{}", interface.name);
+        drafts.iter().any(|draft| {
+            matches!(&draft.op, Op::DomainDevice { how: Plug::Attach | Plug::Update, device, live: true, .. } if *device == path)
+        })
+    };
     let mut named = spec.interfaces.iter().filter_map(|interface| Some((interface, interface.network.as_ref()?)));
-    let off = named.find_map(|(interface, network)| Some((interface, network, why_off(p, network, node)?)));
+    let off = named.find_map(|(interface, network)| {
+        let needed = starts || plugs(interface);
+        needed.then(|| why_off(p, network, node, starts)).flatten().map(|why| (interface, network, why))
+    });
     let Some((interface, network, (why, help))) = off else { return false };
     let object = ObjectRef::on(Kind::Network, network.clone(), node);
-    let message = format!("/interfaces/{}/network: it can't start on {object}, which {why}", interface.name);
+    let what = if starts { "start on" } else { "be plugged into" };
+    let message = format!("/interfaces/{}/network: it can't {what} {object}, which {why}", interface.name);
     p.refuse(wanted, RefusalKind::Guard, message, &[help]);
     true
 }
 
 /// Why a network won't run, and what to do.
-fn why_off(p: &Planner<'_>, network: &Name, node: &Name) -> Option<(&'static str, String)> {
+fn why_off(p: &Planner<'_>, network: &Name, node: &Name, starts: bool) -> Option<(&'static str, String)> {
     let off = p.network(network, node).is_some_and(|state| !state.active);
     let start = || format!("start it: virsh net-start {}", p.libvirt_name(Kind::Network, network, node));
     let Some(wanted) = p.desired.objects.get(&ObjectRef::on(Kind::Network, network.clone(), node)) else {
@@ -37,7 +46,8 @@ fn why_off(p: &Planner<'_>, network: &Name, node: &Name) -> Option<(&'static str
     match (left_alone, kept_off) {
         (true, _) => off.then(|| ("is off, and which nothing here starts", start())),
         (false, true) => {
-            Some(("is kept off by its manifest", "take `running: false` out of it, or write `runStrategy: Halted` here".into()))
+            let or = if starts { "write `runStrategy: Halted` here" } else { "give the interface another network" };
+            Some(("is kept off by its manifest", format!("take `running: false` out of it, or {or}")))
         }
         (false, false) => None,
     }
