@@ -99,11 +99,15 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![undefined()];
             row.drafts.push(defined_again(wanted, domain).unfinished());
-            if vm_create::autostart(spec) {
+            let autostart = vm_create::autostart(spec);
+            if autostart {
                 row.drafts.push(autostarts(wanted, domain, true));
             }
             p.settle_as_known(&mut row);
             p.commit(row);
+            // What else is to be done, as its stop, is done to what is defined then.
+            let defined = DomainState { persistent: true, autostart, ..domain.clone() };
+            update(p, wanted, spec, node, &defined, None);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
     }
