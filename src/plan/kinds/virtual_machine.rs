@@ -398,8 +398,13 @@ fn update(
     if super::vm_network::refuse_off(p, wanted, spec, node, &row.drafts) {
         return;
     }
-    if !row.drafts.is_empty() {
+    // The mark tells of a new seed before the inventory does, which learns it once the old one is gone.
+    let seeds_left = entry.is_some_and(|entry| entry.seed_digest != settled.seed_digest);
+    if !row.drafts.is_empty() || seeds_left {
         let old = vm_conduct::old_seeds(p, wanted, domain, conduct.seed_path.as_deref());
+        if row.drafts.is_empty() && !old.is_empty() {
+            row.reason = "a run broke off before the seed that it had was deleted".into();
+        }
         row.drafts.splice(changed..changed, old);
     }
     if row.fields.is_empty() && row.drafts.is_empty() {
