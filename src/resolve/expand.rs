@@ -7,7 +7,7 @@ use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_p
 use super::memo::Memo;
 use crate::diag::SourceMap;
 use crate::manifest::{
-    Accelerator, Document, Lifecycle, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat, VolumeSpec,
+    Accelerator, Disk, Document, Lifecycle, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat, VolumeSpec,
 };
 use crate::name::{Kind, Name, ObjectRef, Uid};
 
@@ -323,12 +323,13 @@ impl Expansion<'_> {
     }
 
     fn volumes(&mut self) {
-        // A volume follows the VM that uses it, and what is built on it.
+        // A volume follows the VM that uses it or copies it by a claim, and what is built on it.
         let mut placed: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
         for wanted in self.out.objects.values() {
             if let (Spec::VirtualMachine(spec), Some(node)) = (&wanted.spec, &wanted.node) {
-                for volume in spec.disks.iter().filter_map(|disk| disk.volume.as_ref()) {
-                    placed.entry(volume.clone()).or_default().insert(node.clone());
+                let source = |disk: &Disk| disk.claim.as_ref()?.source.as_ref()?.volume.clone();
+                for volume in spec.disks.iter().filter_map(|disk| disk.volume.clone().or_else(|| source(disk))) {
+                    placed.entry(volume).or_default().insert(node.clone());
                 }
             }
         }

@@ -63,6 +63,18 @@ fn a_volume_stands_where_the_vm_is_that_uses_it_and_so_does_what_it_is_made_from
     let found = vm.references.iter().find(|reference| reference.object.to_string() == "Volume/v").expect("it refers to it");
     assert_eq!(vm.reference(&found.path), Some(&found.object));
     assert_eq!(vm.reference("/none"), None);
+    // What a claim is made from stands where its VM does, too, and nothing stands on two nodes.
+    let claimed = "claim: {pool: p, source: {volume: base}}";
+    let (from, to) = ("claim: {pool: p, capacity: 1Gi}", claimed);
+    assert_eq!(of(&desired(&text.replace(from, to)), "Volume/base").node.as_ref().map(crate::name::Name::as_str), Some("n2"));
+    let other = format!(
+        "{text}---\nAPI\nkind: VirtualMachine\nmetadata: {{name: b}}\nspec: {{memory: 1Gi, node: n1, disks: [{{name: a, {claimed}}}]}}\n"
+    );
+    let (sources, documents) = read(&other);
+    let implied = Implied { uri: "test:///x".into() };
+    let (_, problems) = expand(&documents, &sources, Uuid::from_u128(1), &implied, &mut Memo::default());
+    let said: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.object, problem.message)).collect();
+    assert!(said.contains(&"Volume/base: it is used by VMs on several nodes: n1, n2".to_owned()), "{said:?}");
 }
 
 #[test]

@@ -38,15 +38,20 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             None => p.ready(&wanted.object),
         },
         Verdict::Undefined { uuid } => {
+            let Some(network) = state.networks.get(&wanted.libvirt_name) else { return };
+            let autostart = spec.autostart.unwrap_or(true);
             let (name, lane) = (wanted.libvirt_name.clone(), Lane::Object(format!("network/{}", wanted.libvirt_name)));
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![super::virtual_machine::undefined()];
             row.drafts.push(defined_again(&name, uuid).unfinished());
-            if spec.autostart.unwrap_or(true) {
+            if autostart {
                 row.drafts.push(autostarted(name, uuid, lane));
             }
             p.settle_as_known(&mut row);
             p.commit(row);
+            // What else is to be done, as its stop, is done to what is defined then.
+            let defined = NetworkState { persistent: true, autostart, ..network.clone() };
+            super::network_update::update(p, wanted, spec, &defined, None);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
     }

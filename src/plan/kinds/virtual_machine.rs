@@ -99,11 +99,15 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![undefined()];
             row.drafts.push(defined_again(wanted, domain).unfinished());
-            if vm_create::autostart(spec) {
+            let autostart = vm_create::autostart(spec);
+            if autostart {
                 row.drafts.push(autostarts(wanted, domain, true));
             }
             p.settle_as_known(&mut row);
             p.commit(row);
+            // What else is to be done, as its stop, is done to what is defined then.
+            let defined = DomainState { persistent: true, autostart, ..domain.clone() };
+            update(p, wanted, spec, node, &defined, None);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
     }
@@ -394,8 +398,13 @@ fn update(
     if super::vm_network::refuse_off(p, wanted, spec, node, &row.drafts) {
         return;
     }
-    if !row.drafts.is_empty() {
+    // The mark tells of a new seed before the inventory does, which learns it once the old one is gone.
+    let seeds_left = entry.is_some_and(|entry| entry.seed_digest != settled.seed_digest);
+    if !row.drafts.is_empty() || seeds_left {
         let old = vm_conduct::old_seeds(p, wanted, domain, conduct.seed_path.as_deref());
+        if row.drafts.is_empty() && !old.is_empty() {
+            row.reason = "a run broke off before the seed that it had was deleted".into();
+        }
         row.drafts.splice(changed..changed, old);
     }
     if row.fields.is_empty() && row.drafts.is_empty() {

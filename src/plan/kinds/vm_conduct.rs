@@ -8,7 +8,7 @@ use super::virtual_machine::lane;
 use super::vm_change::Change;
 use super::vm_create::{self, PASSWORD, PASSWORD_TOKEN};
 use super::vm_rebuild;
-use crate::manifest::{OnChange, VirtualMachineSpec};
+use crate::manifest::{Management, OnChange, VirtualMachineSpec};
 use crate::name::Name;
 use crate::observe::DomainState;
 use crate::plan::delete::seed_of;
@@ -158,7 +158,12 @@ fn seed(
             return Ok(());
         }
         OnChange::Rebuild => {
-            if let Some((message, help)) = p.rebuilds.get(&wanted.object).and_then(|rebuild| rebuild.refused.clone()) {
+            // One that has to be defined or renamed first is rebuilt by the next apply: its new seed alone would tell that it was.
+            let rebuild = p.rebuilds.get(&wanted.object);
+            if rebuild.is_none() && wanted.lifecycle.management() == Management::Full {
+                return Ok(());
+            }
+            if let Some((message, help)) = rebuild.and_then(|rebuild| rebuild.refused.clone()) {
                 p.refuse(wanted, RefusalKind::Guard, message, &help);
                 return Err(());
             }

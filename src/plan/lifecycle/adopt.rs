@@ -44,7 +44,10 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
                     let what = format!("a file `{}` is in the pool `{pool}`", wanted.libvirt_name);
                     take(all, &wanted, entry, &what, Vec::new(), watched);
                 }
-                all.there.insert(object);
+                // What it left may be half of it.
+                if known || !begun {
+                    all.there.insert(object);
+                }
             }
             continue;
         }

@@ -57,11 +57,11 @@ fn settled(doc: &DomainDoc, live: &DomainDoc, inactive: &DomainDoc) -> Settled {
     let mut spec = doc.spec.clone();
     (spec.memory, spec.max_memory) = (None, None);
     let model = |doc: &DomainDoc| doc.spec.cpu.as_ref().and_then(|cpu| cpu.model.clone()).unwrap_or_default();
-    if is_host(&model(inactive))
-        && !is_host(&model(live))
+    if model(inactive) == "host-model"
+        && !matches!(model(live).as_str(), "host-passthrough" | "maximum")
         && let Some(cpu) = &mut spec.cpu
     {
-        // A model of the host's becomes a concrete one.
+        // It becomes a concrete one, and no other word for the host's does.
         cpu.model = None;
     }
     let listens = inactive.vnc.as_ref().is_some_and(|vnc| vnc.listen.is_some());
@@ -83,10 +83,6 @@ fn settled(doc: &DomainDoc, live: &DomainDoc, inactive: &DomainDoc) -> Settled {
         ..nic.clone()
     };
     Settled { spec, disks: doc.disks.iter().map(disk).collect(), interfaces: doc.interfaces.iter().map(nic).collect() }
-}
-
-fn is_host(model: &str) -> bool {
-    matches!(model, "host-model" | "maximum" | "host-passthrough")
 }
 
 /// The part of [`pending`] that the language knows.

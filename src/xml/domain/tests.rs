@@ -331,6 +331,23 @@ fn a_running_domain_has_nothing_pending_but_what_was_changed() {
 }
 
 #[test]
+fn a_start_makes_a_concrete_cpu_of_host_model_only() {
+    let with = |text: &str, cpu: &str| {
+        let (before, rest) = text.split_once("<cpu ").expect("a cpu");
+        let after = rest.split_once("</cpu>").or_else(|| rest.split_once("/>")).expect("its end").1;
+        format!("{before}{cpu}{after}")
+    };
+    let concrete = "<cpu mode='custom' match='exact' check='full'><model fallback='forbid'>qemu64</model></cpu>";
+    let (model, most) = ("<cpu mode='host-model' check='partial'/>", "<cpu mode='maximum' check='none'/>");
+    for (live, inactive, differs) in
+        [(concrete, model, false), (concrete, most, true), (most, most, false), (most, model, true), (most, concrete, true)]
+    {
+        let found = pending(&with(FOREIGN_LIVE, live), &with(FOREIGN, inactive)).expect("reads");
+        assert_eq!(found.contains("/cpu/model"), differs, "{live} {inactive}: {found:?}");
+    }
+}
+
+#[test]
 fn what_a_real_libvirt_runs_has_nothing_pending() {
     for name in ["bios", "uefi", "pc"] {
         let read = |kind: &str| {
