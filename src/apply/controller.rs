@@ -33,7 +33,7 @@ impl Controller {
         let requests = desired
             .objects
             .values()
-            .filter_map(|wanted| match &wanted.spec {
+            .filter_map(|wanted| match &*wanted.spec {
                 Spec::Template(spec) => Some((wanted.object.name.clone(), request(&wanted.object.name, spec)?)),
                 _ => None,
             })
@@ -41,7 +41,7 @@ impl Controller {
         let formats = desired
             .objects
             .values()
-            .filter_map(|wanted| match &wanted.spec {
+            .filter_map(|wanted| match &*wanted.spec {
                 Spec::Template(spec) => Some((wanted.object.name.clone(), spec.format?)),
                 _ => None,
             })

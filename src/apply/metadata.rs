@@ -30,7 +30,7 @@ pub fn write_metadata(state: &StateDir, desired: &Desired, owned: &Owned, seen: 
         }
     }
     for wanted in desired.objects.values() {
-        let (Spec::Template(spec), Some(node)) = (&wanted.spec, &wanted.node) else { continue };
+        let (Spec::Template(spec), Some(node)) = (&*wanted.spec, &wanted.node) else { continue };
         let Some(entry) = owned.entries.get(&wanted.object) else {
             if let Err(error) = files.remove_template(node, &wanted.object.name) {
                 tracing::warn!(template = %wanted.object, %error, "the template's metadata file was not removed");
@@ -42,7 +42,7 @@ pub fn write_metadata(state: &StateDir, desired: &Desired, owned: &Owned, seen: 
         let vms = desired
             .objects
             .values()
-            .filter(|vm| matches!(&vm.spec, Spec::VirtualMachine(_)) && vm.node.as_ref() == Some(node))
+            .filter(|vm| matches!(&*vm.spec, Spec::VirtualMachine(_)) && vm.node.as_ref() == Some(node))
             .filter(|vm| {
                 vm.references.iter().any(|reference| {
                     owned

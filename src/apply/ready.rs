@@ -92,7 +92,7 @@ impl Subject {
         }
         let node = entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()));
         let name = entry.map(|entry| entry.libvirt_name.clone()).or_else(|| wanted.map(|wanted| wanted.libvirt_name.clone()));
-        let spec = wanted.and_then(|wanted| match &wanted.spec {
+        let spec = wanted.and_then(|wanted| match &*wanted.spec {
             Spec::VirtualMachine(spec) => Some(spec.as_ref()),
             _ => None,
         });
@@ -301,7 +301,7 @@ fn features<'a>(desired: &'a Desired, vm: &Wanted) -> Option<&'a TemplateFeature
     };
     let volumes = vm.references.iter().map(|reference| &reference.object).filter(|object| object.kind == Kind::Volume);
     let of_volumes = volumes.filter_map(|volume| desired.object(volume)).flat_map(templates);
-    of_volumes.chain(templates(vm)).find_map(|template| match &desired.objects.get(&template)?.spec {
+    of_volumes.chain(templates(vm)).find_map(|template| match &*desired.objects.get(&template)?.spec {
         Spec::Template(spec) => spec.features.as_ref(),
         _ => None,
     })

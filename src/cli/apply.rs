@@ -104,7 +104,7 @@ pub(super) async fn delete(args: &DeleteArgs, global: &Global, out: &Arc<Out>) -
             if let Some(selector) = &args.selector {
                 // What comes with another object bears no labels of its own.
                 let labels = session.desired.objects.values().filter(|wanted| wanted.implied_by.is_none());
-                let labels = labels.map(|wanted| (&wanted.object, &wanted.labels));
+                let labels = labels.map(|wanted| (&wanted.object, &wanted.metadata.labels));
                 let comes_with = |entry: &Entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.is_some());
                 let known = owned.entries.values().filter(|entry| !entry.released && !comes_with(entry));
                 let known = known.map(|entry| (&entry.object, &entry.labels));

@@ -472,7 +472,7 @@ pub(super) fn consents(args: &ConsentArgs) -> Result<Consents, CommandError> {
 pub(super) fn targets(session: &Session, owned: &Owned, choice: &Choice) -> Result<Option<BTreeSet<ObjectRef>>, CommandError> {
     if let Some(selector) = &choice.selector {
         let labels = session.desired.objects.values().filter(|wanted| wanted.implied_by.is_none());
-        let labels = labels.map(|wanted| (&wanted.object, &wanted.labels));
+        let labels = labels.map(|wanted| (&wanted.object, &wanted.metadata.labels));
         return selected(selector, labels).map(Some);
     }
     if choice.target.is_empty() {

@@ -349,7 +349,7 @@ fn ready(object: &ObjectRef, wanted: Option<&Wanted>, seen: &Seen) -> Finding<'s
             (there || entry.is_none() && matches!(object.kind, Kind::KeyPair | Kind::Node | Kind::Fleet), there)
         }
     };
-    let halted = matches!(wanted.map(|wanted| &wanted.spec), Some(Spec::VirtualMachine(spec))
+    let halted = matches!(wanted.map(|wanted| &*wanted.spec), Some(Spec::VirtualMachine(spec))
         if spec.run_strategy == Some(crate::manifest::RunStrategy::Halted));
     match (is_there, runs) {
         (false, _) => ("Ready", False, "Missing", String::new()),

@@ -25,7 +25,7 @@ impl Restarts {
     /// A VM was found to wait for a start, or not.
     pub(super) fn found(&mut self, object: &ObjectRef, wanted: Option<&Wanted>, waits: bool, now: Timestamp) {
         self.opens.remove(object);
-        let Some(Spec::VirtualMachine(spec)) = wanted.filter(|_| waits).map(|wanted| &wanted.spec) else { return };
+        let Some(Spec::VirtualMachine(spec)) = wanted.filter(|_| waits).map(|wanted| &*wanted.spec) else { return };
         let windows = spec.update_policy.as_ref().map(|policy| policy.windows.as_slice()).unwrap_or_default();
         if let Some(Opens::At(at)) = Opens::first(windows, now) {
             self.opens.insert(object.clone(), at.timestamp());

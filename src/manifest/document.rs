@@ -19,17 +19,21 @@ pub struct Document {
     /// The language that it is written in.
     pub api_version: String,
     /// `metadata`.
-    pub metadata: Metadata,
+    pub metadata: Arc<Metadata>,
     /// `lifecycle`.
     pub lifecycle: Lifecycle,
     /// `spec`.
-    pub spec: Spec,
+    pub spec: Arc<Spec>,
     /// The authored leaves of `spec`, before any default: path → value in its canonical form (DECISIONS D2).
     pub now: Arc<BTreeMap<FieldPath, Value>>,
     /// Where each value stands, by JSON pointer into the document.
     pub spans: SpanIndex,
     /// The file that it stands in.
     pub file: FileId,
+    /// Where its name stands: `file:line:column`.
+    pub origin: Arc<str>,
+    /// The folder of its file, as it was given.
+    pub folder: Arc<str>,
 }
 
 impl Document {

@@ -4,9 +4,7 @@
 //! rules that a schema can't tell, are `resolve/`'s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -14,6 +12,7 @@ use serde_json::Value;
 use super::accept::accepts;
 use super::document::Document;
 use super::kinds::spec_of;
+use super::many::many;
 use super::path::leaves;
 use super::span::escape;
 use super::violation::{Source, dotted, nearest, shown, validate};
@@ -68,24 +67,7 @@ pub fn load_again(sources: &SourceMap, known: &mut ReadFiles) -> Loaded {
 
 /// Reads these files, in their order; many are read side by side.
 fn load_files(sources: &SourceMap, files: &[FileId]) -> Vec<Arc<Loaded>> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(files.len() / FEW_FILES);
-    if threads < 2 {
-        return files.iter().map(|file| Arc::new(load_file(sources, *file))).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((index, file)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, *files.get(i)?))) {
-            done.push((index, Arc::new(load_file(sources, file))));
-        }
-        done
-    };
-    let mut all: Vec<(usize, Arc<Loaded>)> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    });
-    all.sort_by_key(|(index, _)| *index);
-    all.into_iter().map(|(_, loaded)| loaded).collect()
+    many(files, FEW_FILES, |file| Arc::new(load_file(sources, *file)))
 }
 
 /// Reads one file. The result depends on its text alone.
@@ -246,16 +228,29 @@ fn document(
     let lifecycle = Lifecycle::deserialize(part("lifecycle")).map_err(|e| wrong("lifecycle", e))?;
     let spec = read(part("spec")).map_err(|e| wrong("spec", e))?;
     let now = Arc::new(leaves(kind, &spec));
+    let name = source.spans.nearest("/metadata/name");
+    let position = source.sources.position(file, name.start);
     Ok(Document {
         object: ObjectRef::new(kind, metadata.name.clone()),
         api_version: API_VERSION.to_owned(),
-        metadata,
+        metadata: Arc::new(metadata),
         lifecycle,
-        spec,
+        spec: Arc::new(spec),
         now,
         spans: source.spans.clone(),
         file,
+        origin: format!("{}:{}:{}", source.sources.name(file), position.line, position.column).into(),
+        folder: folder(source.sources.name(file)).into(),
     })
+}
+
+/// The folder of a file, as it was given.
+fn folder(file: &str) -> &str {
+    match file.rsplit_once('/') {
+        Some(("", _)) => "/",
+        Some((folder, _)) => folder,
+        None => ".",
+    }
 }
 
 /// The pointer to the first number with a fraction in `value`.

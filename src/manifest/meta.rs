@@ -21,6 +21,13 @@ pub struct Metadata {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Metadata {
+    /// A name, and nothing else.
+    pub fn of(name: Name) -> Self {
+        Self { name, labels: BTreeMap::new(), annotations: BTreeMap::new() }
+    }
+}
+
 /// What becomes of the object in libvirt when it is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ReclaimPolicy {

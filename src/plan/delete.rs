@@ -8,7 +8,7 @@ use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
 use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record};
-use crate::manifest::{Management, ReclaimPolicy, Spec, VirtualMachineSpec};
+use crate::manifest::{Management, Metadata, ReclaimPolicy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, PowerState};
 use crate::resolve::Wanted;
@@ -113,16 +113,15 @@ fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
         uid: entry.uid,
         node: entry.node.clone(),
         libvirt_name: entry.libvirt_name.clone(),
-        spec,
+        spec: Arc::new(spec),
         now: Arc::default(),
-        labels: entry.labels.clone(),
-        annotations: BTreeMap::new(),
+        metadata: Arc::new(Metadata { labels: entry.labels.clone(), ..Metadata::of(object.name.clone()) }),
         reclaim: entry.reclaim.unwrap_or_else(|| crate::resolve::default_reclaim(object.kind)),
         prevent_destroy: entry.prevent_destroy,
         lifecycle: crate::manifest::Lifecycle::default(),
         references: Vec::new(),
-        origin: String::new(),
-        folder: String::new(),
+        origin: "".into(),
+        folder: "".into(),
         implied_by: None,
     })
 }
@@ -190,7 +189,7 @@ fn forget(wanted: &Wanted) -> Draft {
 }
 
 fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
-    let spec = match &wanted.spec {
+    let spec = match &*wanted.spec {
         Spec::VirtualMachine(spec) => (**spec).clone(),
         _ => VirtualMachineSpec::default(),
     };

@@ -334,7 +334,7 @@ impl<'a> Planner<'a> {
             kind,
             message: message.into(),
             help: help.to_vec(),
-            origin: Some(wanted.origin.clone()).filter(|origin| !origin.is_empty()),
+            origin: Some(wanted.origin.to_string()).filter(|origin| !origin.is_empty()),
         });
     }
 
@@ -522,7 +522,7 @@ pub fn fingerprint(plan: &Plan, desired: &Desired, sources: &Sources, policy: &P
     for (object, wanted) in &desired.objects {
         hash.update(object.to_string());
         hash.update(serde_json::to_vec(&wanted.spec.to_value()).unwrap_or_default());
-        hash.update(serde_json::to_vec(&wanted.labels).unwrap_or_default());
+        hash.update(serde_json::to_vec(&wanted.metadata.labels).unwrap_or_default());
     }
     for (name, facts) in &sources.images {
         hash.update(format!("{name} {} {}\n", facts.digest_sha256, facts.size));

@@ -146,7 +146,7 @@ fn ask(p: &mut Planner<'_>, orphans: &BTreeSet<ObjectRef>) -> BTreeSet<ObjectRef
         .cloned()
         .collect();
     for wanted in &new {
-        let Spec::VirtualMachine(spec) = &wanted.spec else { continue };
+        let Spec::VirtualMachine(spec) = &*wanted.spec else { continue };
         let Some(like) = old.iter().find(|old| alike(p, wanted, spec, old)) else { continue };
         asked.insert(like.clone());
         let message =

@@ -70,7 +70,7 @@ fn says_so(entry: &Entry, wanted: &Wanted, sources: &Sources, uuid: Option<Uuid>
         && *object == wanted.object
         && *node == wanted.node
         && *libvirt_name == wanted.libvirt_name
-        && *labels == wanted.labels
+        && *labels == wanted.metadata.labels
         && last.iter().eq(wanted.now.keys())
         && values.iter().eq(values_of(wanted))
         && secrets.iter().eq(secrets_of(wanted, sources))
@@ -99,7 +99,7 @@ pub(super) fn fresh_entry(wanted: &Wanted, sources: &Sources, libvirt_uuid: Opti
         libvirt_uuid,
         libvirt_name: wanted.libvirt_name.clone(),
         last: wanted.now.keys().cloned().collect(),
-        labels: wanted.labels.clone(),
+        labels: wanted.metadata.labels.clone(),
         reclaim: Some(wanted.reclaim),
         prevent_destroy: wanted.prevent_destroy,
         values: values_of(wanted).map(|(path, value)| (path.clone(), value.clone())).collect(),
@@ -139,8 +139,8 @@ impl Planner<'_> {
     pub(super) fn inventory_changes(&self, wanted: &Wanted) -> Vec<FieldChange> {
         let Some(entry) = self.entry(&wanted.object).filter(|entry| !entry.rebuilt) else { return Vec::new() };
         let mut fields = Vec::new();
-        if entry.labels != wanted.labels {
-            fields.extend(map_changes("/metadata/labels", &entry.labels, &wanted.labels));
+        if entry.labels != wanted.metadata.labels {
+            fields.extend(map_changes("/metadata/labels", &entry.labels, &wanted.metadata.labels));
         }
         if !entry.values.iter().eq(values_of(wanted)) {
             let text = |(path, value): (&String, &Value)| (path.clone(), super::diff::text(value));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::manifest::{Accelerator, Lifecycle, ReclaimPolicy, Spec};
+use crate::manifest::{Accelerator, Lifecycle, Metadata, ReclaimPolicy, Spec};
 use crate::name::{Kind, Name, ObjectRef, Uid};
 
 /// All that is wanted.
@@ -58,13 +58,11 @@ pub struct Wanted {
     /// Its name in libvirt; for volumes the file's name.
     pub libvirt_name: String,
     /// As written.
-    pub spec: Spec,
+    pub spec: Arc<Spec>,
     /// The authored leaves before any default, path → value (DECISIONS D2).
     pub now: Arc<BTreeMap<String, Value>>,
-    /// As written.
-    pub labels: BTreeMap<String, String>,
-    /// As written.
-    pub annotations: BTreeMap<String, String>,
+    /// As written; what is implied by another has no labels.
+    pub metadata: Arc<Metadata>,
     /// What its delete does to it.
     pub reclaim: ReclaimPolicy,
     /// A plan that deletes or recreates it is an error.
@@ -74,9 +72,9 @@ pub struct Wanted {
     /// What it refers to, each once with the path of the field that does, in order.
     pub references: Vec<Reference>,
     /// Where it was written: `file:line:column`.
-    pub origin: String,
+    pub origin: Arc<str>,
     /// The folder of the manifest, for files beside it.
-    pub folder: String,
+    pub folder: Arc<str>,
     /// The object whose manifest implies this one.
     pub implied_by: Option<ObjectRef>,
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};
 use super::memo::Memo;
-use crate::diag::SourceMap;
 use crate::manifest::{
-    Accelerator, Disk, Document, Lifecycle, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat, VolumeSpec,
+    Accelerator, Disk, Document, Lifecycle, Metadata, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat,
+    VolumeSpec,
 };
 use crate::name::{Kind, Name, ObjectRef, Uid};
 
@@ -39,25 +39,8 @@ pub fn default_reclaim(kind: Kind) -> ReclaimPolicy {
     }
 }
 
-/// Where a document's name stands: `file:line:column`.
-fn origin(document: &Document, sources: &SourceMap) -> String {
-    let label = document.name_label();
-    let position = sources.position(label.file, label.span.start);
-    format!("{}:{}:{}", sources.name(label.file), position.line, position.column)
-}
-
-/// The folder of a document's file, as it was given.
-fn folder(document: &Document, sources: &SourceMap) -> String {
-    match sources.name(document.file).rsplit_once('/') {
-        Some(("", _)) => "/".into(),
-        Some((folder, _)) => folder.to_owned(),
-        None => ".".into(),
-    }
-}
-
 struct Expansion<'a> {
     documents: &'a [Arc<Document>],
-    sources: &'a SourceMap,
     fleet: Uid,
     out: Desired,
     problems: Vec<Problem>,
@@ -69,17 +52,10 @@ struct Expansion<'a> {
 }
 
 /// Expands the documents of a set. `fleet` is nil where none is known yet; `memo` is of the last time, if there was one.
-pub fn expand(
-    documents: &[Arc<Document>],
-    sources: &SourceMap,
-    fleet: Uid,
-    implied: &Implied,
-    memo: &mut Memo,
-) -> (Desired, Vec<Problem>) {
+pub fn expand(documents: &[Arc<Document>], fleet: Uid, implied: &Implied, memo: &mut Memo) -> (Desired, Vec<Problem>) {
     memo.begin(fleet);
     let mut x = Expansion {
         documents,
-        sources,
         fleet,
         out: Desired { fleet, ..Desired::default() },
         problems: Vec::new(),
@@ -110,7 +86,7 @@ impl Expansion<'_> {
 
     fn nodes(&mut self, implied: &Implied) {
         for document in self.documents {
-            if let Spec::Node(spec) = &document.spec {
+            if let Spec::Node(spec) = &*document.spec {
                 self.out.nodes.insert(
                     document.object.name.clone(),
                     DesiredNode {
@@ -145,16 +121,15 @@ impl Expansion<'_> {
             uid: object.uid(self.fleet),
             node: node.cloned(),
             libvirt_name: libvirt_name(),
-            spec: document.spec.clone(),
+            spec: Arc::clone(&document.spec),
             now: Arc::clone(&document.now),
-            labels: document.metadata.labels.clone(),
-            annotations: document.metadata.annotations.clone(),
+            metadata: Arc::clone(&document.metadata),
             reclaim: document.lifecycle.reclaim_policy.unwrap_or_else(|| default_reclaim(object.kind)),
             prevent_destroy: document.lifecycle.prevent_destroy.unwrap_or(false),
             lifecycle: document.lifecycle.clone(),
             references: Vec::new(),
-            origin: origin(document, self.sources),
-            folder: folder(document, self.sources),
+            origin: Arc::clone(&document.origin),
+            folder: Arc::clone(&document.folder),
             implied_by: None,
             object,
         });
@@ -196,7 +171,7 @@ impl Expansion<'_> {
 
     fn per_node_objects(&mut self) {
         for document in self.documents {
-            let (nodes, libvirt_name) = match &document.spec {
+            let (nodes, libvirt_name) = match &*document.spec {
                 Spec::StoragePool(spec) => (&spec.nodes, &spec.libvirt_name),
                 Spec::Network(spec) => (&spec.nodes, &spec.libvirt_name),
                 _ => continue,
@@ -237,7 +212,7 @@ impl Expansion<'_> {
 
     fn machines(&mut self) {
         for document in self.documents {
-            let Spec::VirtualMachine(spec) = &document.spec else { continue };
+            let Spec::VirtualMachine(spec) = &*document.spec else { continue };
             let Some(node) = self.one_node(&document.object, spec.node.as_ref()) else { continue };
             let name = || spec.libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
             let wanted = self.wanted(document, Some(&node), name);
@@ -287,7 +262,7 @@ impl Expansion<'_> {
                 clone: claimed.clone,
                 libvirt_name: None,
             };
-            let spec = Spec::Volume(volume);
+            let spec = Arc::new(Spec::Volume(volume));
             let now = Arc::new(crate::manifest::path::leaves(Kind::Volume, &spec));
             let wanted = finished(Wanted {
                 uid: object.uid(self.fleet),
@@ -295,8 +270,7 @@ impl Expansion<'_> {
                 libvirt_name: volume_file(&object.name, claimed.format == Some(VolumeFormat::Raw)),
                 spec,
                 now,
-                labels: BTreeMap::new(),
-                annotations: BTreeMap::new(),
+                metadata: Arc::new(Metadata::of(object.name.clone())),
                 reclaim: ReclaimPolicy::Retain,
                 prevent_destroy: false,
                 // It is taken over and left alone together with its VM.
@@ -326,7 +300,7 @@ impl Expansion<'_> {
         // A volume follows the VM that uses it or copies it by a claim, and what is built on it.
         let mut placed: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
         for wanted in self.out.objects.values() {
-            if let (Spec::VirtualMachine(spec), Some(node)) = (&wanted.spec, &wanted.node) {
+            if let (Spec::VirtualMachine(spec), Some(node)) = (&*wanted.spec, &wanted.node) {
                 let source = |disk: &Disk| disk.claim.as_ref()?.source.as_ref()?.volume.clone();
                 for volume in spec.disks.iter().filter_map(|disk| disk.volume.clone().or_else(|| source(disk))) {
                     placed.entry(volume).or_default().insert(node.clone());
@@ -336,7 +310,7 @@ impl Expansion<'_> {
         let sources: BTreeMap<Name, Name> = self
             .documents
             .iter()
-            .filter_map(|document| match &document.spec {
+            .filter_map(|document| match &*document.spec {
                 Spec::Volume(spec) => Some((document.object.name.clone(), spec.source.as_ref()?.volume.clone()?)),
                 _ => None,
             })
@@ -353,7 +327,7 @@ impl Expansion<'_> {
             }
         }
         for document in self.documents {
-            let Spec::Volume(spec) = &document.spec else { continue };
+            let Spec::Volume(spec) = &*document.spec else { continue };
             let object = &document.object;
             let nodes = placed.get(&object.name).cloned().unwrap_or_default();
             let node = match nodes.len() {
@@ -406,7 +380,7 @@ impl Expansion<'_> {
             .out
             .objects
             .values()
-            .filter_map(|wanted| match &wanted.spec {
+            .filter_map(|wanted| match &*wanted.spec {
                 Spec::Volume(spec) => Some((spec.source.as_ref()?.template.clone()?, wanted.node.clone()?)),
                 _ => None,
             })
@@ -418,7 +392,7 @@ impl Expansion<'_> {
         let mut documents: Vec<&Arc<Document>> = self.documents.iter().collect();
         documents.sort_by_key(|document| &document.object);
         for document in documents {
-            let Spec::Template(spec) = &document.spec else { continue };
+            let Spec::Template(spec) = &*document.spec else { continue };
             let mut nodes = if spec.nodes.is_empty() {
                 self.used_on.get(&document.object.name).cloned().unwrap_or_default().into_iter().collect()
             } else {
@@ -445,14 +419,14 @@ impl Expansion<'_> {
         }
         let parent = ObjectRef::on(Kind::StoragePool, pool.clone(), node);
         let Some(wanted) = self.out.objects.get(&parent) else { return };
-        let Spec::StoragePool(parent_spec) = &wanted.spec else { return };
+        let Spec::StoragePool(parent_spec) = &*wanted.spec else { return };
         let path = parent_spec.target.as_ref().and_then(|target| target.path.clone()).unwrap_or_default();
         let path = format!("{}/_templates_", path.trim_end_matches('/'));
-        let spec = Spec::StoragePool(StoragePoolSpec {
+        let spec = Arc::new(Spec::StoragePool(StoragePoolSpec {
             pool_type: Some(crate::manifest::PoolType::Dir),
             target: Some(crate::manifest::PoolTarget { path: Some(path) }),
             ..StoragePoolSpec::default()
-        });
+        }));
         let now = Arc::new(crate::manifest::path::leaves(Kind::StoragePool, &spec));
         let implied = finished(Wanted {
             uid: object.uid(self.fleet),
@@ -460,8 +434,7 @@ impl Expansion<'_> {
             libvirt_name: format!("{}-templates", wanted.libvirt_name),
             spec,
             now,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+            metadata: Arc::new(Metadata::of(object.name.clone())),
             reclaim: wanted.reclaim,
             prevent_destroy: wanted.prevent_destroy,
             lifecycle: Lifecycle {
@@ -544,7 +517,7 @@ fn references_of(wanted: &Wanted) -> Vec<Reference> {
     let mut found = Vec::new();
     let mut put = |path: String, object: ObjectRef| found.push(Reference { path, object });
     let Some(node) = &wanted.node else { return found };
-    match &wanted.spec {
+    match &*wanted.spec {
         Spec::Template(spec) => {
             if let Some(pool) = &spec.pool {
                 put("/pool".into(), ObjectRef::on(Kind::StoragePool, pool.clone(), node));

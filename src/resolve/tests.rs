@@ -9,16 +9,16 @@ use crate::diag::SourceMap;
 use crate::manifest::{Document, Management, load};
 use crate::name::ObjectRef;
 
-fn read(text: &str) -> (SourceMap, Vec<Arc<Document>>) {
+fn read(text: &str) -> Vec<Arc<Document>> {
     let mut sources = SourceMap::default();
     sources.add("t.yaml", text.replace("API", "apiVersion: jvp.dev/v1alpha1"));
     let loaded = load(&sources);
     assert!(loaded.diagnostics.is_empty(), "{:?}", loaded.diagnostics);
-    (sources, loaded.documents)
+    loaded.documents
 }
 
-fn expanded((sources, documents): &(SourceMap, Vec<Arc<Document>>), fleet: Uuid, memo: &mut Memo) -> Desired {
-    let (desired, problems) = expand(documents, sources, fleet, &Implied { uri: "test:///x".into() }, memo);
+fn expanded(documents: &[Arc<Document>], fleet: Uuid, memo: &mut Memo) -> Desired {
+    let (desired, problems) = expand(documents, fleet, &Implied { uri: "test:///x".into() }, memo);
     assert!(problems.is_empty(), "{problems:?}");
     desired
 }
@@ -70,9 +70,9 @@ fn a_volume_stands_where_the_vm_is_that_uses_it_and_so_does_what_it_is_made_from
     let other = format!(
         "{text}---\nAPI\nkind: VirtualMachine\nmetadata: {{name: b}}\nspec: {{memory: 1Gi, node: n1, disks: [{{name: a, {claimed}}}]}}\n"
     );
-    let (sources, documents) = read(&other);
+    let documents = read(&other);
     let implied = Implied { uri: "test:///x".into() };
-    let (_, problems) = expand(&documents, &sources, Uuid::from_u128(1), &implied, &mut Memo::default());
+    let (_, problems) = expand(&documents, Uuid::from_u128(1), &implied, &mut Memo::default());
     let said: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.object, problem.message)).collect();
     assert!(said.contains(&"Volume/base: it is used by VMs on several nodes: n1, n2".to_owned()), "{said:?}");
 }

@@ -1,10 +1,15 @@
 //! A set of manifests, checked and resolved: what a person is told of it, and what it wants.
 
+use std::sync::Arc;
+
 use super::ManifestSet;
 use crate::diag::{self, Code, Diagnostic};
-use crate::manifest::Spec;
+use crate::manifest::{Document, Spec, many};
 use crate::name::Uid;
 use crate::resolve::{self, Desired, Implied, Problem};
+
+/// So many documents are worth a thread.
+const FEW_DOCUMENTS: usize = 200;
 
 /// What is not in the manifests and decides what they mean.
 #[derive(Clone, Copy)]
@@ -23,27 +28,25 @@ pub fn check(
     fleet: impl FnOnce() -> Option<Uid>,
     memo: &mut resolve::Memo,
 ) -> (Desired, bool) {
-    for document in &set.documents {
-        if memo.is_right(document) {
-            continue;
-        }
-        let allowed = match &document.spec {
+    let unknown: Vec<&Arc<Document>> = set.documents.iter().filter(|document| !memo.is_right(document)).collect();
+    let all = many(&unknown, FEW_DOCUMENTS, |document| resolve::check_document(document));
+    for (document, found) in unknown.into_iter().zip(all) {
+        let allowed = match &*document.spec {
             Spec::Node(spec) => spec.uri.as_deref().is_some_and(given.allowed),
             _ => false,
         };
-        let found = resolve::check_document(document);
         if found.is_empty() {
             memo.found_right(document);
         }
         set.diagnostics.extend(found.into_iter().filter(|diagnostic| !(allowed && diagnostic.code == Code::UriRefused)));
     }
     set.diagnostics.extend(resolve::check_set(&set.documents));
-    let declared = set.documents.iter().find_map(|document| match &document.spec {
+    let declared = set.documents.iter().find_map(|document| match &*document.spec {
         Spec::Fleet(spec) => spec.id,
         _ => None,
     });
     let id = declared.or_else(fleet).unwrap_or_default();
-    let (desired, problems) = resolve::expand(&set.documents, &set.sources, id, &Implied { uri: given.uri.to_owned() }, memo);
+    let (desired, problems) = resolve::expand(&set.documents, id, &Implied { uri: given.uri.to_owned() }, memo);
     for problem in problems {
         set.diagnostics.push(diagnostic(set, &problem));
     }
@@ -78,7 +81,6 @@ fn diagnostic(set: &ManifestSet, problem: &Problem) -> Diagnostic {
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::sync::Arc;
 
     use super::*;
     use crate::resolve::Memo;

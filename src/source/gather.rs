@@ -107,7 +107,7 @@ pub(crate) fn secrets_named(desired: &Desired) -> Vec<(ObjectRef, String, Secret
     desired
         .objects
         .values()
-        .filter_map(|wanted| match &wanted.spec {
+        .filter_map(|wanted| match &*wanted.spec {
             Spec::VirtualMachine(spec) => {
                 let password = spec.console.as_ref()?.vnc.as_ref()?.password.as_ref()?;
                 Some((wanted.object.clone(), "/console/vnc/password".to_owned(), password.value_from.clone()))
@@ -126,7 +126,7 @@ pub fn gather(gathering: &Gathering<'_>, owned: &Owned) -> Result<Sources, Gathe
     let mut sources = Sources::default();
     for wanted in desired.objects.values() {
         let name = &wanted.object.name;
-        match &wanted.spec {
+        match &*wanted.spec {
             Spec::Template(spec) if !sources.images.contains_key(name) => {
                 let found = match (request(name, spec), spec.source.as_ref().and_then(|source| source.file.as_ref())) {
                     (Some(request), _) => cache.known(&request),

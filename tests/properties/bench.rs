@@ -269,8 +269,7 @@ impl Bench {
             return Err(TestCaseError::fail(format!("{}\n{text}", render(Format::Full, &wrong, &sources, false))));
         }
         let fleet = "6f0f1f5e-6f4e-4c4b-9a53-7c1a4c2c8a10".parse().unwrap();
-        let (desired, problems) =
-            expand(&loaded.documents, &sources, fleet, &Implied { uri: "test:///x".into() }, &mut Memo::default());
+        let (desired, problems) = expand(&loaded.documents, fleet, &Implied { uri: "test:///x".into() }, &mut Memo::default());
         if !problems.is_empty() {
             return Err(TestCaseError::fail(format!("{problems:?}\n{text}")));
         }
@@ -281,7 +280,7 @@ impl Bench {
     fn sources(&self) -> Sources {
         let mut sources = self.sources.clone();
         for wanted in self.desired.objects.values() {
-            match &wanted.spec {
+            match &*wanted.spec {
                 Spec::KeyPair(spec) => {
                     sources.keys.extend(spec.public_key.clone().map(|key| (wanted.object.name.clone(), key)));
                 }

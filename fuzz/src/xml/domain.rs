@@ -19,7 +19,7 @@ use super::super::shape::{self, Except};
 use super::stands_in;
 
 pub(super) fn target(text: &str, wanted: &[Arc<Document>]) {
-    let vm = wanted.iter().find_map(|document| match &document.spec {
+    let vm = wanted.iter().find_map(|document| match &*document.spec {
         Spec::VirtualMachine(spec) => Some((document, spec)),
         _ => None,
     });

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::super::shape::{self, Except};
 
 pub(super) fn target(text: &str, wanted: &[Arc<Document>]) {
-    let network = wanted.iter().find_map(|document| match &document.spec {
+    let network = wanted.iter().find_map(|document| match &*document.spec {
         Spec::Network(spec) => Some((document, spec)),
         _ => None,
     });

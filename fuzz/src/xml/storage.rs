@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::shape::{self, Except};
 
 pub(super) fn target(text: &str, wanted: &[Arc<Document>]) {
-    let path = wanted.iter().find_map(|document| match &document.spec {
+    let path = wanted.iter().find_map(|document| match &*document.spec {
         Spec::StoragePool(spec) => spec.target.as_ref().and_then(|target| target.path.as_deref()),
         _ => None,
     });

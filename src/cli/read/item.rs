@@ -245,7 +245,7 @@ fn nodes<'a>(view: &View<'a>) -> impl Iterator<Item = Item<'a>> {
             let mut item = empty(object, view.desired.fleet);
             item.node = Some(name.clone());
             item.desired_node = desired;
-            item.spec = document.map(|document| &document.spec);
+            item.spec = document.map(|document| &*document.spec);
             item.labels = document.map(|document| document.metadata.labels.clone()).unwrap_or_default();
             match view.observed.nodes.get(name) {
                 Some(NodeView::Reached(state)) => {
@@ -297,10 +297,10 @@ fn item<'a>(view: &View<'a>, object: &ObjectRef) -> Item<'a> {
     let mut item = empty(object.clone(), view.desired.fleet);
     item.wanted = wanted;
     item.entry = entry;
-    item.spec = wanted.map(|wanted| &wanted.spec);
+    item.spec = wanted.map(|wanted| &*wanted.spec);
     item.uid = wanted.map(|wanted| wanted.uid).or_else(|| entry.map(|entry| entry.uid)).unwrap_or(item.uid);
     item.node = entry.and_then(|entry| entry.node.clone()).or_else(|| wanted.and_then(|wanted| wanted.node.clone()));
-    item.labels = wanted.map(|w| &w.labels).or_else(|| entry.map(|e| &e.labels)).cloned().unwrap_or_default();
+    item.labels = wanted.map(|w| &w.metadata.labels).or_else(|| entry.map(|e| &e.labels)).cloned().unwrap_or_default();
     if let Some(name) = entry.map(|e| &e.libvirt_name).or_else(|| wanted.map(|w| &w.libvirt_name)) {
         item.libvirt_name.clone_from(name);
     }

@@ -23,8 +23,8 @@ pub(super) fn object(view: &View<'_>, index: &Index<'_>, item: &Item<'_>) -> Val
     }
     metadata.insert("uid".into(), item.uid.to_string().into());
     metadata.insert("labels".into(), json!(item.labels));
-    if let Some(wanted) = item.wanted.filter(|wanted| !wanted.annotations.is_empty()) {
-        metadata.insert("annotations".into(), json!(wanted.annotations));
+    if let Some(wanted) = item.wanted.filter(|wanted| !wanted.metadata.annotations.is_empty()) {
+        metadata.insert("annotations".into(), json!(wanted.metadata.annotations));
     }
     if !item.created_at().is_empty() {
         metadata.insert("creationTimestamp".into(), item.created_at().into());

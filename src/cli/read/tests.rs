@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::manifest::{Spec, VirtualMachineSpec};
+use crate::manifest::{Metadata, Spec, VirtualMachineSpec};
 use crate::observe::{NodeState, RawDomain, RawLease, RawNetwork, RawNode, RawPool, RawVolume};
 use crate::plan::{Entry, Note, Owned, VolumeRecord};
 use crate::resolve::{Desired, DesiredNode, Wanted};
@@ -76,10 +76,9 @@ fn vm(text: &str, node: &str, memory: &str) -> Wanted {
         libvirt_name: object.name.to_string(),
         node: Some(name(node)),
         object,
-        spec: Spec::VirtualMachine(Box::new(spec)),
+        spec: Arc::new(Spec::VirtualMachine(Box::new(spec))),
         now: Arc::default(),
-        labels: [("app".to_owned(), "web".to_owned())].into(),
-        annotations: BTreeMap::new(),
+        metadata: Arc::new(Metadata { labels: [("app".to_owned(), "web".to_owned())].into(), ..Metadata::of(name("web")) }),
         reclaim: crate::manifest::ReclaimPolicy::Delete,
         prevent_destroy: false,
         lifecycle: crate::manifest::Lifecycle::default(),

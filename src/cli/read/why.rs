@@ -49,7 +49,7 @@ fn how(item: &Item<'_>) -> Vec<Vec<String>> {
         }
     };
     pair("node", item.node.as_ref().map(ToString::to_string).unwrap_or_default());
-    pair("declared at", item.wanted.map(|wanted| wanted.origin.clone()).unwrap_or_default());
+    pair("declared at", item.wanted.map(|wanted| wanted.origin.to_string()).unwrap_or_default());
     if let Some(domain) = item.domain() {
         pair("runStrategy", strategy(item).to_owned());
         pair(if domain.is_active() { "it runs, since" } else { "it is off, since" }, power(item, domain));

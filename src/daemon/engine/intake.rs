@@ -218,7 +218,9 @@ fn differences(before: &BTreeMap<ObjectRef, Arc<Wanted>>, after: &BTreeMap<Objec
 
 /// What the manifests want of an object, as one word that is another where anything of it is.
 fn digest(wanted: &Wanted) -> String {
-    let words =
-        format!("{:?}\n{:?}\n{:?}\n{:?}\n{:?}", wanted.spec, wanted.now, wanted.labels, wanted.annotations, wanted.lifecycle);
+    let words = format!(
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        wanted.spec, wanted.now, wanted.metadata.labels, wanted.metadata.annotations, wanted.lifecycle
+    );
     hex::encode(Sha256::digest(words)).chars().take(16).collect()
 }

@@ -22,7 +22,7 @@ enum Closed {
 
 fn closed(p: &Planner<'_>, pool: &ObjectRef, node: &Name, known: bool) -> Closed {
     let wanted = p.desired.objects.get(pool);
-    let stays = wanted.is_some_and(|wanted| matches!(&wanted.spec, Spec::StoragePool(spec) if spec.running == Some(false)));
+    let stays = wanted.is_some_and(|wanted| matches!(&*wanted.spec, Spec::StoragePool(spec) if spec.running == Some(false)));
     match p.pool(&pool.name, node) {
         _ if p.starting.contains(pool) || p.standing.get(pool) == Some(&Standing::Deferred) => Closed::Opens,
         _ if stays && known => Closed::Rests(format!("its pool {pool} is to be stopped: nothing is known of it, or done")),

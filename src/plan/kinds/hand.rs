@@ -24,7 +24,7 @@ pub(super) fn network(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAct) {
     let Some(network) = found else {
         return p.refuse(wanted, RefusalKind::Guard, "there is no such network of ours", &["jvp apply makes it".into()]);
     };
-    let off = matches!(&wanted.spec, Spec::Network(spec) if spec.running == Some(false));
+    let off = matches!(&*wanted.spec, Spec::Network(spec) if spec.running == Some(false));
     match what {
         PowerAct::Start if !network.active => {
             if off {
@@ -70,7 +70,7 @@ fn lane(network: &NetworkState) -> Lane {
 
 fn start_network(p: &mut Planner<'_>, wanted: &Wanted, network: &NetworkState) {
     let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return };
-    if let Spec::Network(spec) = &wanted.spec
+    if let Spec::Network(spec) = &*wanted.spec
         && subnet_taken(p, wanted, spec)
     {
         return;
@@ -106,7 +106,7 @@ pub(super) fn pool(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAct) {
     let Some(pool) = found else {
         return p.refuse(wanted, RefusalKind::Guard, "there is no such pool of ours", &["jvp apply makes it".into()]);
     };
-    let wants_it_stopped = matches!(&wanted.spec, Spec::StoragePool(spec) if spec.running == Some(false));
+    let wants_it_stopped = matches!(&*wanted.spec, Spec::StoragePool(spec) if spec.running == Some(false));
     match what {
         PowerAct::Start if !pool.active => {
             if wants_it_stopped {

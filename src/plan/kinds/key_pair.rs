@@ -8,7 +8,7 @@ use crate::plan::{Lane, Op, Record};
 use crate::resolve::Wanted;
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
-    let Spec::KeyPair(spec) = &wanted.spec else { return };
+    let Spec::KeyPair(spec) = &*wanted.spec else { return };
     let generated = spec.generate == Some(true);
     if generated && !p.sources.keys.contains_key(&wanted.object.name) {
         if let Some(why) = p.sources.failed.get(&wanted.object.name) {

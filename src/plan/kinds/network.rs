@@ -18,7 +18,7 @@ use crate::resolve::Wanted;
 use crate::xml;
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
-    let Spec::Network(spec) = &wanted.spec else { return };
+    let Spec::Network(spec) = &*wanted.spec else { return };
     let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return };
     let verdict = p.verdict_network(wanted, state);
     if p.refuse_foreign(wanted, "network", &verdict) {

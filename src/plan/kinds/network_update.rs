@@ -367,7 +367,7 @@ pub fn patched_network(
 pub(super) fn subnets_after(p: &Planner<'_>, node: &Name, network: &Name) -> Vec<Option<ipnet::IpNet>> {
     let object = ObjectRef::on(Kind::Network, network.clone(), node);
     let wanted = p.desired.objects.get(&object);
-    let spec = wanted.and_then(|wanted| match &wanted.spec {
+    let spec = wanted.and_then(|wanted| match &*wanted.spec {
         Spec::Network(spec) => Some(spec),
         _ => None,
     });

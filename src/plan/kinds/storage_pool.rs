@@ -16,7 +16,7 @@ use crate::resolve::Wanted;
 use crate::xml;
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
-    let Spec::StoragePool(spec) = &wanted.spec else { return };
+    let Spec::StoragePool(spec) = &*wanted.spec else { return };
     let Some(state) = wanted.node.as_ref().and_then(|node| p.node(node)) else { return };
     let verdict = p.verdict_pool(wanted, state);
     if p.refuse_foreign(wanted, "storage pool", &verdict) {

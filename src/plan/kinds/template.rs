@@ -35,7 +35,7 @@ fn digest(p: &Planner<'_>, wanted: &Wanted, spec: &TemplateSpec) -> Option<Strin
 }
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
-    let Spec::Template(spec) = &wanted.spec else { return };
+    let Spec::Template(spec) = &*wanted.spec else { return };
     let (Some(node), Some(pool_name)) = (wanted.node.as_ref(), spec.pool.as_ref()) else { return };
     let Some(pool_name) = templates_pool(pool_name) else { return };
     let pool_ref = ObjectRef::on(Kind::StoragePool, pool_name.clone(), node);
@@ -143,7 +143,7 @@ fn found_ready(p: &Planner<'_>, wanted: &Wanted, pool: &PoolState, file: &str, d
     };
     let built_on = p.marked_backing(wanted.node.as_ref(), &volume.path);
     let whole = p.sources.images.get(&wanted.object.name).is_some_and(filled) || built_on;
-    let Spec::Template(spec) = &wanted.spec else { return None };
+    let Spec::Template(spec) = &*wanted.spec else { return None };
     whole.then(|| TemplateRecord {
         digest_sha256: digest.to_owned(),
         size: volume.physical.unwrap_or_default(),

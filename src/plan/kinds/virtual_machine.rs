@@ -31,7 +31,7 @@ macro_rules! set {
 }
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
-    let Spec::VirtualMachine(spec) = &wanted.spec else { return };
+    let Spec::VirtualMachine(spec) = &*wanted.spec else { return };
     let Some(node) = &wanted.node else { return };
     if elsewhere(p, wanted, node) {
         return;

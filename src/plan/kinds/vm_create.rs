@@ -235,7 +235,7 @@ fn seed_pool(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, cloud_
             return claim.pool.clone();
         }
         let object = disk_object(wanted, disk, node)?;
-        match &p.desired.objects.get(&object)?.spec {
+        match &*p.desired.objects.get(&object)?.spec {
             crate::manifest::Spec::Volume(volume) => volume.pool.clone(),
             crate::manifest::Spec::Template(template) => template.pool.clone(),
             _ => None,

@@ -39,7 +39,7 @@ fn why_off(p: &Planner<'_>, network: &Name, node: &Name, starts: bool) -> Option
     let Some(wanted) = p.desired.objects.get(&ObjectRef::on(Kind::Network, network.clone(), node)) else {
         return off.then(|| ("is off, and in no manifest that could start it", start()));
     };
-    let kept_off = matches!(&wanted.spec, Spec::Network(spec) if spec.running == Some(false));
+    let kept_off = matches!(&*wanted.spec, Spec::Network(spec) if spec.running == Some(false));
     // A creation that broke off is brought to its end, with its start.
     let lifecycle = &wanted.lifecycle;
     let left_alone = (lifecycle.management() != Management::Full || lifecycle.ignores("/running")) && !p.unfinished(wanted);

@@ -267,7 +267,7 @@ pub(super) fn follow(
 
 /// Plans what `jvp vm start|stop|restart` asks for.
 pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAct) {
-    let Spec::VirtualMachine(spec) = &wanted.spec else { return };
+    let Spec::VirtualMachine(spec) = &*wanted.spec else { return };
     let Some(domain) = p.domain(wanted) else {
         return p.refuse(wanted, RefusalKind::Guard, "there is no such VM of ours", &["jvp apply makes it".into()]);
     };

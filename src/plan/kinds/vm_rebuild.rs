@@ -42,7 +42,7 @@ pub(super) fn seed_of(p: &Planner<'_>, vm: &ObjectRef, domain: &DomainState) -> 
 pub(in crate::plan) fn find(p: &mut Planner<'_>, targets: Option<&BTreeSet<ObjectRef>>) {
     let desired = p.desired;
     for wanted in desired.objects.values() {
-        let Spec::VirtualMachine(spec) = &wanted.spec else { continue };
+        let Spec::VirtualMachine(spec) = &*wanted.spec else { continue };
         let Some(cloud_init) = spec.cloud_init.as_ref().filter(|told| told.on_change == Some(OnChange::Rebuild)) else {
             continue;
         };
@@ -84,7 +84,7 @@ fn judge(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Nam
             }
             continue;
         };
-        let Spec::Volume(made) = &volume.spec else { continue };
+        let Spec::Volume(made) = &*volume.spec else { continue };
         if made.source.as_ref().is_none_or(|source| source.template.is_none()) {
             continue;
         }
@@ -160,7 +160,7 @@ pub(super) fn stop(p: &mut Planner<'_>, vm: &ObjectRef) -> BTreeSet<ActionId> {
     let mut ids = BTreeSet::new();
     let desired = p.desired;
     if let Some(wanted) = desired.objects.get(vm)
-        && let Spec::VirtualMachine(spec) = &wanted.spec
+        && let Spec::VirtualMachine(spec) = &*wanted.spec
         && let Some(domain) = p.domain(wanted).filter(|domain| domain.is_active())
     {
         let mut row = Row::new(wanted, Verb::Stop, "it is rebuilt, since what cloud-init is told changed (onChange: Rebuild)");

@@ -36,7 +36,7 @@ pub(in crate::plan) struct VolumeAt {
 }
 
 pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
-    let Spec::Volume(spec) = &wanted.spec else { return };
+    let Spec::Volume(spec) = &*wanted.spec else { return };
     let (Some(node), Some(pool_name)) = (wanted.node.as_ref(), spec.pool.as_ref()) else { return };
     if p.refuse_new_node(wanted, node) {
         return;

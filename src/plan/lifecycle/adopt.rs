@@ -97,7 +97,7 @@ pub(in crate::plan) fn adopt_alone(
     } else if there {
         p.note(&wanted.object, "Ours", "it is ours already, and needs no adoption");
     } else {
-        let stopped = match &wanted.spec {
+        let stopped = match &*wanted.spec {
             Spec::Volume(spec) => {
                 let pool = spec.pool.as_ref().zip(wanted.node.as_ref()).and_then(|(pool, node)| p.pool(pool, node));
                 pool.filter(|pool| !pool.active).map(|pool| pool.name.clone())
@@ -146,7 +146,7 @@ fn stands_elsewhere(all: &Prepared<'_>, wanted: &Wanted) -> bool {
 
 /// What is found where a Volume is wanted, and its pool.
 fn volume<'n>(all: &Prepared<'_>, wanted: &Wanted, state: &'n NodeState) -> Option<(&'n PoolState, &'n VolumeDoc)> {
-    let Spec::Volume(spec) = &wanted.spec else { return None };
+    let Spec::Volume(spec) = &*wanted.spec else { return None };
     let pool_ref = ObjectRef::on(Kind::StoragePool, spec.pool.clone()?, wanted.node.as_ref()?);
     let pool = state.pools.get(&libvirt_name(&all.desired, &all.owned, &pool_ref))?;
     Some((pool, pool.volumes.as_ref()?.get(&wanted.libvirt_name)?))
@@ -154,7 +154,7 @@ fn volume<'n>(all: &Prepared<'_>, wanted: &Wanted, state: &'n NodeState) -> Opti
 
 /// The record of a volume that is found where a Volume is wanted.
 fn record(wanted: &Wanted, state: &NodeState, pool: &PoolState, found: &VolumeDoc) -> Option<VolumeRecord> {
-    let Spec::Volume(spec) = &wanted.spec else { return None };
+    let Spec::Volume(spec) = &*wanted.spec else { return None };
     Some(VolumeRecord {
         pool: pool.name.clone(),
         file: found.name.clone(),
@@ -206,7 +206,7 @@ fn marked(
             mark.volumes = volumes(all, wanted);
             // It has been started before, or somebody means it to stay off.
             mark.ran = true;
-            if let Spec::VirtualMachine(spec) = &wanted.spec {
+            if let Spec::VirtualMachine(spec) = &*wanted.spec {
                 mark.fragment = spec
                     .xml
                     .as_deref()

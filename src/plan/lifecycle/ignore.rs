@@ -52,7 +52,7 @@ fn leave_out(wanted: &mut Wanted) {
     let Wanted { lifecycle, now, spec, object, .. } = wanted;
     Arc::make_mut(now).retain(|path, _| !lifecycle.ignores(path));
     if let Some(less) = without(spec, object.kind, lifecycle) {
-        *spec = less;
+        *spec = Arc::new(less);
     }
 }
 

@@ -25,7 +25,7 @@ pub fn check_document(document: &Document) -> Vec<Diagnostic> {
     let mut check = Check { document, found: Vec::new() };
     text::check(&mut check);
     lifecycle::check(&mut check);
-    match &document.spec {
+    match &*document.spec {
         Spec::Fleet(spec) => storage::fleet(&mut check, spec),
         Spec::Node(spec) => node::check(&mut check, spec),
         Spec::KeyPair(spec) => storage::key_pair(&mut check, spec),

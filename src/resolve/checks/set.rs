@@ -83,7 +83,7 @@ impl<'a> Set<'a> {
             claimed: BTreeSet::new(),
         };
         for document in documents {
-            match &document.spec {
+            match &*document.spec {
                 Spec::VirtualMachine(spec) => set.machines.push((document, spec)),
                 Spec::Network(spec) => set.networks.push((document, spec)),
                 Spec::StoragePool(spec) => set.pools.push((document, spec)),
@@ -113,7 +113,7 @@ impl<'a> Set<'a> {
         let mut taken = Occupied::new(Code::SameLibvirtName);
         let mut found = Vec::new();
         for document in self.documents {
-            let (written, nodes) = match &document.spec {
+            let (written, nodes) = match &*document.spec {
                 Spec::VirtualMachine(spec) => (&spec.libvirt_name, Nodes::of(&spec.node)),
                 Spec::Network(spec) => (&spec.libvirt_name, Nodes::of(&spec.nodes)),
                 Spec::StoragePool(spec) => (&spec.libvirt_name, Nodes::of(&spec.nodes)),
@@ -137,7 +137,7 @@ impl<'a> Set<'a> {
         // The pools that templates lie in, once each.
         let mut implied: BTreeMap<&Name, &Document> = BTreeMap::new();
         for document in self.documents {
-            if let Spec::Template(spec) = &document.spec
+            if let Spec::Template(spec) = &*document.spec
                 && let Some(pool) = &spec.pool
             {
                 implied.entry(pool).or_insert(document);
@@ -169,7 +169,7 @@ impl<'a> Set<'a> {
             found.extend(said);
         };
         for document in self.documents {
-            match &document.spec {
+            match &*document.spec {
                 Spec::Volume(spec) => {
                     let Some(pool) = &spec.pool else { continue };
                     let raw = spec.format == Some(VolumeFormat::Raw);
@@ -357,7 +357,7 @@ impl<'a> Set<'a> {
         let linked = |clone: Option<CloneMode>| clone != Some(CloneMode::Full);
         let mut found = Vec::new();
         for document in self.documents {
-            match &document.spec {
+            match &*document.spec {
                 Spec::Volume(spec) => {
                     found.extend(
                         spec.source.as_ref().filter(|_| linked(spec.clone)).map(|source| (document, "/spec".to_owned(), source)),

@@ -1,0 +1,49 @@
+//! Work on many files or documents: by as many threads as there are processors, where that is worth it. Nothing shows but the time.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Into so many parts a thread's share is cut, so that one who got short ones takes more of them.
+const PARTS: usize = 16;
+
+/// What `work` makes of each item, in the items' order. A thread is worth `few` of them.
+pub fn many<T: Sync, R: Send>(items: &[T], few: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len() / few.max(1));
+    if threads < 2 {
+        return items.iter().map(work).collect();
+    }
+    let parts: Vec<&[T]> = items.chunks((items.len() / (threads * PARTS)).max(1)).collect();
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut done = Vec::new();
+        while let Some((at, part)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, parts.get(at)?))) {
+            done.push((at, part.iter().map(&work).collect::<Vec<R>>()));
+        }
+        done
+    };
+    let mut all: Vec<(usize, Vec<R>)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(take)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    all.sort_unstable_by_key(|(at, _)| *at);
+    all.into_iter().flat_map(|(_, done)| done).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_of_many_is_in_their_order() {
+        for count in [0, 1, 7, 8, 33, 1000] {
+            let items: Vec<usize> = (0..count).collect();
+            assert_eq!(many(&items, 4, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the seventh")]
+    fn a_panic_among_many_is_the_caller_s() {
+        many(&[0; 100].into_iter().enumerate().collect::<Vec<_>>(), 4, |(at, _)| assert!(*at != 7, "the seventh"));
+    }
+}
