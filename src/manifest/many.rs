@@ -29,6 +29,18 @@ pub fn many<T: Sync, R: Send>(items: &[T], few: usize, work: impl Fn(&T) -> R + 
     all.into_iter().flat_map(|(_, done)| done).collect()
 }
 
+/// What two works make, side by side where that is `worth` a thread.
+pub fn both<A: Send, B>(worth: bool, one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    if !worth {
+        return (one(), other());
+    }
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), other)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +51,11 @@ mod tests {
             let items: Vec<usize> = (0..count).collect();
             assert_eq!(many(&items, 4, |item| item * 2), items.iter().map(|item| item * 2).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn both_are_made_wherever_they_are() {
+        assert_eq!([both(false, || 1, || 2), both(true, || 1, || 2)], [(1, 2); 2]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ManifestSet;
 use crate::diag::{self, Code, Diagnostic};
-use crate::manifest::{Document, Spec, many};
+use crate::manifest::{Document, Spec, both, many};
 use crate::name::Uid;
 use crate::resolve::{self, Desired, Implied, Problem};
 
@@ -28,9 +28,19 @@ pub fn check(
     fleet: impl FnOnce() -> Option<Uid>,
     memo: &mut resolve::Memo,
 ) -> (Desired, bool) {
-    let unknown: Vec<&Arc<Document>> = set.documents.iter().filter(|document| !memo.is_right(document)).collect();
-    let all = many(&unknown, FEW_DOCUMENTS, |document| resolve::check_document(document));
-    for (document, found) in unknown.into_iter().zip(all) {
+    let declared = set.documents.iter().find_map(|document| match &*document.spec {
+        Spec::Fleet(spec) => spec.id,
+        _ => None,
+    });
+    let id = declared.or_else(fleet).unwrap_or_default();
+    let documents = &set.documents;
+    let unknown: Vec<&Arc<Document>> = documents.iter().filter(|document| !memo.is_right(document)).collect();
+    let ((each, all), (desired, problems)) = both(
+        documents.len() >= FEW_DOCUMENTS,
+        || (many(&unknown, FEW_DOCUMENTS, |document| resolve::check_document(document)), resolve::check_set(documents)),
+        || resolve::expand(documents, id, &Implied { uri: given.uri.to_owned() }, memo),
+    );
+    for (document, found) in unknown.into_iter().zip(each) {
         let allowed = match &*document.spec {
             Spec::Node(spec) => spec.uri.as_deref().is_some_and(given.allowed),
             _ => false,
@@ -40,13 +50,7 @@ pub fn check(
         }
         set.diagnostics.extend(found.into_iter().filter(|diagnostic| !(allowed && diagnostic.code == Code::UriRefused)));
     }
-    set.diagnostics.extend(resolve::check_set(&set.documents));
-    let declared = set.documents.iter().find_map(|document| match &*document.spec {
-        Spec::Fleet(spec) => spec.id,
-        _ => None,
-    });
-    let id = declared.or_else(fleet).unwrap_or_default();
-    let (desired, problems) = resolve::expand(&set.documents, id, &Implied { uri: given.uri.to_owned() }, memo);
+    set.diagnostics.extend(all);
     for problem in problems {
         set.diagnostics.push(diagnostic(set, &problem));
     }
