@@ -3,7 +3,7 @@
 use super::text::path_problem;
 use super::{Check, cloud_init, devices};
 use crate::diag::Code;
-use crate::manifest::{Accelerator, Console, FirmwareType, RestartPolicy, SecretValue, UpdatePolicy, VirtualMachineSpec};
+use crate::manifest::{Accelerator, Console, Disk, FirmwareType, RestartPolicy, SecretValue, UpdatePolicy, VirtualMachineSpec};
 
 /// Models that QEMU knows by a name which libvirt takes, and fails on at the start.
 const QEMU_MODELS: &[(&str, &str)] = &[("max", "maximum"), ("host", "host-passthrough")];
@@ -28,7 +28,7 @@ pub(super) fn check(check: &mut Check<'_>, spec: &VirtualMachineSpec) {
         console(check, shown);
     }
     if let Some(fragment) = &spec.xml {
-        xml(check, fragment);
+        xml(check, fragment, &spec.disks);
     }
     if let Some(policy) = &spec.update_policy {
         windows(check, policy);
@@ -119,8 +119,32 @@ fn secret(check: &mut Check<'_>, pointer: &str, secret: &SecretValue) {
     }
 }
 
+/// A place in the boot order is one device's, and libvirt refuses a domain where it is two's. Which of `disks` a disk of the fragment
+/// is, if it is one, shows in the domain alone, so only other devices are looked at.
+fn boot_orders(check: &mut Check<'_>, root: roxmltree::Node<'_, '_>, disks: &[Disk]) {
+    let devices = root.children().filter(|node| node.has_tag_name("devices")).flat_map(|node| node.children());
+    for device in devices.filter(|node| node.is_element() && !node.has_tag_name("disk")) {
+        // What is taken out of a domain has no place in it.
+        let given =
+            device.children().find(|node| node.has_tag_name("boot") && !node.attributes().any(|a| a.namespace().is_some()));
+        let Some(order) = given.and_then(|boot| boot.attribute("order")?.parse::<u32>().ok()) else { continue };
+        if let Some(at) = disks.iter().position(|disk| disk.boot_order == Some(order)) {
+            let kind = device.tag_name().name();
+            let message =
+                format!("the fragment gives the place {order} in the boot order to a device, `<{kind}>`, and a disk has it");
+            check.clash(
+                Code::DuplicateItem,
+                "/xml",
+                &format!("/disks/{at}/bootOrder"),
+                message,
+                "give one of them another place",
+            );
+        }
+    }
+}
+
 /// Well-formed, without a DTD, and a domain; what may stand in it is decided where it is merged.
-fn xml(check: &mut Check<'_>, text: &str) {
+fn xml(check: &mut Check<'_>, text: &str, disks: &[Disk]) {
     match roxmltree::Document::parse(text) {
         Err(roxmltree::Error::DtdDetected) => {
             check.say(Code::InvalidXml, "/xml", "a DTD has no place in the fragment", "");
@@ -132,6 +156,7 @@ fn xml(check: &mut Check<'_>, text: &str) {
                 let message = format!("the fragment's root is `<{}>`, not `<domain>`", root.tag_name().name());
                 check.say(Code::InvalidXml, "/xml", message, "put what you wrote into `<domain>…</domain>`");
             }
+            boot_orders(check, root, disks);
         }
     }
 }

@@ -154,6 +154,20 @@ fn a_topology_is_the_product_of_its_parts() {
 }
 
 #[test]
+fn a_place_in_the_boot_order_that_a_fragment_gives_to_another_device_is_no_disks() {
+    let with = |order: u32, device: &str| {
+        vm(&format!(
+            "disks: [{{name: a, volume: v, bootOrder: {order}}}], xml: \"<domain xmlns:jvp='https://jvp.dev/xml/1'><devices>{device}</devices></domain>\""
+        ))
+    };
+    let nic = "<interface><mac address='52:54:00:00:00:01'/><boot order='1'/></interface>";
+    assert_eq!(with(1, nic), [Code::DuplicateItem]);
+    assert_eq!(with(2, nic), []);
+    assert_eq!(with(1, "<disk><target dev='vda'/><boot order='1'/></disk>"), []);
+    assert_eq!(with(1, "<interface><mac address='52:54:00:00:00:01'/><boot order='1' jvp:remove='yes'/></interface>"), []);
+}
+
+#[test]
 fn a_secrets_file_lies_beneath_its_folder() {
     let file = |file: &str| vm(&format!("console: {{vnc: {{password: {{valueFrom: {{file: {file}}}}}}}}}"));
     assert_eq!(file("secrets/vnc"), []);
