@@ -7,7 +7,7 @@ use super::rounds::Seen;
 use crate::host::{Host, NoProgress};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NodeView;
-use crate::plan::{ActionId, Change, NEW_HOST_UUID, NodeRecord, Note, Op, Plan, Verb};
+use crate::plan::{ActionId, Change, Intent, NEW_HOST_UUID, NodeRecord, Note, Op, Plan, Verb};
 use crate::store::{self, Ledger, StoreError};
 
 /// Where a plan that is carried out leaves something to be recorded that only looking once more tells. VMs that are new, or that were
@@ -74,12 +74,21 @@ pub fn settle(
             ledger.put_entry(entry)?;
         }
     }
+    // What is only looked at may be half made by a run that broke off, of which nothing else tells.
+    let half_made = |intent: &Intent| {
+        let of =
+            |note: &Note| note.object == intent.object && matches!(note.condition.as_str(), "Missing" | "Differs" | "Unseen");
+        matches!(intent.object.kind, Kind::Volume | Kind::Template)
+            && matches!(intent.op.as_str(), "volume-create" | "volume-clone" | "volume-upload")
+            && plan.notes.iter().any(of)
+    };
     // An intent whose object needs nothing any more was decided by looking.
     for intent in ledger.open_intents().into_iter().filter(|intent| among(&intent.object, intent.node.as_ref())) {
         let open = plan.changes.iter().any(|change| change.object == intent.object)
             || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
             || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
             || plan.notes.iter().any(|note| note.object == intent.object && note.condition == "Suspended")
+            || half_made(&intent)
             || plan.unreachable.iter().any(|node| Some(&node.node) == intent.node.as_ref())
             || alone(intent.node.as_ref());
         if !open {

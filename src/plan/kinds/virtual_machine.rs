@@ -514,6 +514,7 @@ fn marked<'d>(
         volumes.retain(|volume| !volume.name.starts_with(&seeds));
         volumes.push(seed);
     }
+    let place = |name: &str| wanted.references.iter().position(|reference| reference.object.to_string() == name);
     for (object, record) in wanted
         .references
         .iter()
@@ -527,7 +528,11 @@ fn marked<'d>(
         match volumes.iter_mut().find(|volume| volume.name == new.name) {
             // One that was made anew may stand on another file.
             Some(known) => *known = new,
-            None => volumes.push(new),
+            // Their order says nothing of which was made first: where one broke off, that would tell of it.
+            None => {
+                volumes.push(new);
+                volumes.sort_by_key(|volume| place(&volume.name).unwrap_or(usize::MAX));
+            }
         }
     }
     mark

@@ -261,12 +261,12 @@ fn holds(fragment: &str, document: &str) -> bool {
     xml::domain::parse_fragment(fragment).is_ok_and(|fragment| xml::domain::holds(document, &fragment))
 }
 
-/// The volumes of ours that a VM's disks name, for its mark.
+/// The volumes of ours that a VM's disks name, for its mark, in the order in which it names them.
 fn volumes(all: &Prepared<'_>, wanted: &Wanted) -> Vec<xml::MarkVolume> {
-    let volumes: BTreeSet<&ObjectRef> =
-        wanted.references.iter().map(|reference| &reference.object).filter(|object| object.kind == Kind::Volume).collect();
+    let mut named = BTreeSet::new();
+    let volumes = wanted.references.iter().map(|reference| &reference.object).filter(|object| object.kind == Kind::Volume);
     volumes
-        .into_iter()
+        .filter(|object| named.insert(*object))
         .filter_map(|object| Some((object, all.owned.entries.get(object)?.volume.as_ref()?)))
         .map(|(object, record)| mark_volume(object.to_string(), record))
         .collect()
