@@ -120,10 +120,11 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
                     if !lifecycle::begin(&mut p, wanted, &mut first, &refused) {
                         continue;
                     }
-                    let made = there.contains(object) && !p.unfinished(wanted);
+                    let there = there.contains(object);
+                    let made = there && !p.unfinished(wanted);
                     match wanted.lifecycle.management() {
-                        Management::Observe => lifecycle::watched(&mut p, wanted, *plan_kind),
-                        Management::CreateOnly if made => lifecycle::watched(&mut p, wanted, *plan_kind),
+                        Management::Observe => lifecycle::watched(&mut p, wanted, there, *plan_kind),
+                        Management::CreateOnly if made => lifecycle::watched(&mut p, wanted, there, *plan_kind),
                         Management::Full | Management::CreateOnly => plan_kind(&mut p, wanted),
                     }
                     suspension::take_back(&mut p, wanted, before);

@@ -3,10 +3,11 @@
 use super::super::model::{Change, Verb};
 use super::super::planner::{Planner, Standing};
 use crate::manifest::Management;
+use crate::name::Kind;
 use crate::resolve::Wanted;
 
-/// Plans `wanted` by `plan_kind`, keeps nothing of it, and tells what it came to.
-pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, plan_kind: fn(&mut Planner<'_>, &Wanted)) {
+/// Plans `wanted` by `plan_kind`, keeps nothing of it, and tells what it came to. `there` says whether anything of it is there.
+pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, there: bool, plan_kind: fn(&mut Planner<'_>, &Wanted)) {
     let (changes, actions) = (p.plan.changes.len(), p.plan.actions.len());
     let (deferred, refusals) = (p.plan.deferred.len(), p.plan.refusals.len());
     p.made.watch();
@@ -25,7 +26,9 @@ pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, plan_kind: 
         Management::CreateOnly => "it is left as it is (lifecycle.management: CreateOnly)",
         Management::Full | Management::Observe => "it is only looked at (lifecycle.management: Observe)",
     };
-    let missing = changes.iter().any(|change| change.verb == Verb::Create);
+    // A file that was there and is gone is refused, and nothing can be put on it either.
+    let gone = wanted.object.kind == Kind::Volume && !there && !refusals.is_empty();
+    let missing = gone || changes.iter().any(|change| change.verb == Verb::Create);
     for change in &changes {
         let (condition, what) = told(change);
         p.note(&change.object, condition, format!("{why}, but {what}"));
