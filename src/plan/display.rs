@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::model::{Change, Data, Deferred, Effect, FieldChange, Plan, Shown, Verb};
+use crate::name::ObjectRef;
 
 struct Paint {
     on: bool,
@@ -111,8 +112,7 @@ pub fn render(plan: &Plan, colour: bool) -> String {
     for node in &plan.unreachable {
         let _ = writeln!(out, "{} Node/{}: {}", paint.put("1;31", "out of reach:"), node.node, node.message);
         if !node.objects.is_empty() {
-            let names: Vec<_> = node.objects.iter().map(ToString::to_string).collect();
-            let _ = writeln!(out, "    nothing is known of, and nothing done for: {}", names.join(", "));
+            let _ = writeln!(out, "    nothing is known of, and nothing done for: {}", some(&node.objects));
         }
     }
     for note in &plan.notes {
@@ -120,6 +120,21 @@ pub fn render(plan: &Plan, colour: bool) -> String {
     }
     let _ = writeln!(out, "{}", summary(plan));
     out
+}
+
+/// So many objects are told of by name.
+const NAMED: usize = 12;
+
+/// Objects by name; of a great many the first, and how many more, since whoever reads this has only one screen.
+fn some(objects: &[ObjectRef]) -> String {
+    // One more takes no less room than that there is one more.
+    let shown = if objects.len() <= NAMED + 1 { objects.len() } else { NAMED };
+    let names: Vec<_> = objects.iter().take(shown).map(ToString::to_string).collect();
+    let names = names.join(", ");
+    match objects.len() - shown {
+        0 => names,
+        more => format!("{names} and {more} more (jvp plan -o json tells all of them)"),
+    }
 }
 
 /// The counts in one line.
@@ -170,4 +185,25 @@ pub fn summary(plan: &Plan) -> String {
         parts.push(format!("{lost} with data lost"));
     }
     format!("Plan: {}.{tail}", parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Unreachable;
+
+    fn beside(objects: usize) -> String {
+        let objects = (0..objects).map(|i| format!("Volume/disk-{i:02}").parse().unwrap()).collect();
+        let node = Unreachable { node: "a".parse().unwrap(), message: "it hangs".to_owned(), objects };
+        render(&Plan { unreachable: vec![node], ..Plan::default() }, false)
+    }
+
+    #[test]
+    fn of_a_great_many_objects_out_of_reach_the_first_are_named() {
+        let few = beside(13);
+        assert!(few.contains("done for: Volume/disk-00, ") && few.contains(", Volume/disk-12\n"), "{few}");
+        let many = beside(2_000);
+        assert!(many.contains(", Volume/disk-11 and 1988 more (jvp plan -o json tells all of them)\n"), "{many}");
+        assert!(many.len() < 500, "{many}");
+    }
 }
