@@ -29,7 +29,7 @@ pub(super) async fn made(action: &Action, seen: Option<&NodeState>, host: &dyn H
         Op::PoolRetarget { name, path } => {
             let pool = of(host, seen, Target::Pool(name.clone())).await?;
             let pool = pool.pools.get(name).ok_or_else(gone)?;
-            let xml = crate::xml::pool::patch(pool.xml.text(), path).map_err(|error| conflict(error.to_string()))?;
+            let xml = crate::xml::pool::patch(&pool.xml.text(), path).map_err(|error| conflict(error.to_string()))?;
             Ok(Some(Op::PoolDefine { name: name.clone(), xml }))
         }
         _ => of_domain(action, seen),
@@ -52,7 +52,7 @@ fn of_domain(action: &Action, seen: Option<&NodeState>) -> Result<Option<Op>, Fa
     let wrong = |error: XmlError| Failure::new(FailureKind::Failed, format!("its document can't be changed: {error}"));
     match &action.op {
         Op::DomainRedefine { name, uuid, validate, .. } => {
-            let xml = crate::xml::domain::patch(domain.inactive_xml.text(), patch).map_err(wrong)?;
+            let xml = crate::xml::domain::patch(&domain.inactive_xml.text(), patch).map_err(wrong)?;
             Ok(Some(Op::DomainDefine { name: name.clone(), uuid: *uuid, xml: xml.into(), validate: *validate }))
         }
         Op::DomainDevice { how, device, live, .. } => {
@@ -61,8 +61,8 @@ fn of_domain(action: &Action, seen: Option<&NodeState>) -> Result<Option<Op>, Fa
                 _ => domain.inactive_xml.text(),
             };
             let changed =
-                if *how == Plug::Detach { None } else { Some(crate::xml::domain::patch(document, patch).map_err(wrong)?) };
-            let element = crate::xml::domain::device(changed.as_deref().unwrap_or(document), device)
+                if *how == Plug::Detach { None } else { Some(crate::xml::domain::patch(&document, patch).map_err(wrong)?) };
+            let element = crate::xml::domain::device(changed.as_deref().unwrap_or(&document), device)
                 .map_err(wrong)?
                 .ok_or_else(conflict)?;
             let mut op = action.op.clone();

@@ -105,11 +105,11 @@ fn documents(plan: &Plan, change: &Change, observed: &Observed) -> Vec<(String, 
 fn texts(action: &Action, node: Option<&NodeState>) -> Option<(String, String)> {
     let domain = |uuid: uuid::Uuid| {
         let found = node.and_then(|node| node.domains.values().find(|domain| domain.uuid == uuid));
-        found.map_or_else(String::new, |domain| domain.inactive_xml.text().to_owned())
+        found.map_or_else(String::new, |domain| domain.inactive_xml.text())
     };
     let network = |name: &str| {
         let found = node.and_then(|node| node.networks.get(name));
-        found.map_or_else(String::new, |network| network.inactive_xml.text().to_owned())
+        found.map_or_else(String::new, |network| network.inactive_xml.text())
     };
     match &action.op {
         Op::DomainDefine { uuid, xml, .. } => Some((domain(*uuid), xml.text().into_owned())),

@@ -321,22 +321,16 @@ struct Documents {
 }
 
 impl Documents {
-    fn read(inactive: Arc<str>, live: Option<Arc<str>>, autostart: bool) -> Result<Self, XmlError> {
+    fn read(inactive: Document, live: Option<Document>, autostart: bool) -> Result<Self, XmlError> {
         let (mut doc, live_doc, pending) = match &live {
             Some(live) => {
-                let both = xml::domain::project_both(live, &inactive)?;
+                let both = xml::domain::project_both(&live.text(), &inactive.text())?;
                 (both.inactive, Some(both.live), both.pending)
             }
-            None => (xml::domain::project(&inactive)?, None, BTreeSet::new()),
+            None => (xml::domain::project(&inactive.text())?, None, BTreeSet::new()),
         };
         doc.spec.autostart = Some(autostart);
-        Ok(Self {
-            doc: Arc::new(doc),
-            live: live_doc.map(Arc::new),
-            inactive_xml: inactive.into(),
-            live_xml: live.map(Document::from),
-            pending,
-        })
+        Ok(Self { doc: Arc::new(doc), live: live_doc.map(Arc::new), inactive_xml: inactive, live_xml: live, pending })
     }
 
     /// Those of a domain that was read before.
@@ -348,9 +342,7 @@ impl Documents {
 
 fn read_domain(known: Option<&DomainState>, raw: RawDomain) -> Result<DomainState, XmlError> {
     let same = |known: &&DomainState| {
-        *known.inactive_xml.text() == *raw.inactive
-            && known.live_xml.as_ref().map(Document::text) == raw.live.as_deref()
-            && known.autostart == raw.autostart
+        known.inactive_xml == raw.inactive && known.live_xml == raw.live && known.autostart == raw.autostart
     };
     let documents = match known.filter(same) {
         Some(known) => Documents::of(known),

@@ -3,9 +3,10 @@
 //! Nothing of libvirt's own types stands here, and nothing is interpreted: `observe/` does that with the readers of `xml/`.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use uuid::Uuid;
+
+use crate::xml::Document;
 
 /// What is to be read of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,9 +199,9 @@ pub struct RawDomain {
     /// Whether it has snapshots.
     pub has_snapshots: bool,
     /// The document that its next start uses, with secrets.
-    pub inactive: Arc<str>,
+    pub inactive: Document,
     /// The document that it runs with.
-    pub live: Option<Arc<str>>,
+    pub live: Option<Document>,
     /// Addresses that its agent told; only with [`Scope::WithGuests`], `None` where no agent answered.
     pub agent_addresses: Option<Vec<String>>,
 }

@@ -79,8 +79,8 @@ pub fn unplugged(state: &NodeState, network: &str, direct: bool) -> Vec<Replug> 
     hanging(state, network)
         .filter(|(.., how)| matches!(how, Hangs::Left | Hangs::Halfway) || (direct && *how == Hangs::Direct))
         .filter_map(|(domain, nic, how)| {
-            let live = domain.live_xml.as_ref()?;
-            let texts = plug_texts(live, nic, &network.name, &bridge, how == Hangs::Direct).ok()??;
+            let live = domain.live_xml.as_ref()?.text();
+            let texts = plug_texts(&live, nic, &network.name, &bridge, how == Hangs::Direct).ok()??;
             Some(Replug { domain: domain.name.clone(), uuid: domain.uuid, texts })
         })
         .collect()

@@ -19,7 +19,7 @@ mod tree;
 pub mod volume;
 
 pub use error::XmlError;
-pub use hidden::{Document, Hidden};
+pub use hidden::{Document, Hidden, Hold};
 pub use mark::{Mark, MarkVolume};
 pub use pretty::pretty;
 

@@ -237,17 +237,15 @@ async fn document(world: &World, what: &str) -> String {
     let words: Vec<&str> = what.split(' ').collect();
     let none = || "not there".to_owned();
     match words[..] {
-        ["domain", name] => read(world, Target::Domain(name.to_owned()))
-            .await
-            .domains
-            .pop()
-            .map_or_else(none, |domain| domain.inactive.to_string()),
+        ["domain", name] => {
+            read(world, Target::Domain(name.to_owned())).await.domains.pop().map_or_else(none, |domain| domain.inactive.text())
+        }
         ["live", "domain", name] => read(world, Target::Domain(name.to_owned()))
             .await
             .domains
             .pop()
             .and_then(|domain| domain.live)
-            .map_or_else(none, |live| live.to_string()),
+            .map_or_else(none, |live| live.text()),
         ["network", name] => {
             read(world, Target::Network(name.to_owned())).await.networks.pop().map_or_else(none, |network| network.inactive)
         }

@@ -46,9 +46,9 @@ async fn documents(host: &dyn Host) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for domain in node.domains {
         let facts = format!("{} {:?} {}", domain.uuid, domain.state, domain.autostart);
-        all.insert(format!("domain {}", domain.name), format!("{facts}\n{}", unmarked(&domain.inactive)));
+        all.insert(format!("domain {}", domain.name), format!("{facts}\n{}", unmarked(&domain.inactive.text())));
         if let Some(live) = domain.live {
-            all.insert(format!("live domain {}", domain.name), unmarked(&live));
+            all.insert(format!("live domain {}", domain.name), unmarked(&live.text()));
         }
     }
     for network in node.networks {

@@ -32,13 +32,13 @@ async fn a_domain_lives_from_define_to_undefine() {
     let defined = domain(&host, name).await.expect("it is there");
     assert_eq!((defined.uuid, defined.state, defined.off_reason), (uuid, PowerState::Off, OffReason::Unknown));
     assert!(defined.persistent && !defined.autostart && !defined.managed_save && !defined.has_snapshots);
-    assert!(defined.inactive.contains("passwd='canary'") && defined.live.is_none());
+    assert!(defined.inactive.text().contains("passwd='canary'") && defined.live.is_none());
 
     done(&host, Op::DomainAutostart { name: name.into(), uuid, on: true }).await;
     done(&host, Op::DomainStart { name: name.into(), uuid }).await;
     let running = domain(&host, name).await.expect("it is there");
     assert!(running.autostart && running.state == PowerState::Running);
-    assert!(running.live.unwrap().contains("<domain type='qemu' id='"));
+    assert!(running.live.unwrap().text().contains("<domain type='qemu' id='"));
     assert_eq!(act(&host, Op::DomainStart { name: name.into(), uuid }).await.unwrap_err().kind, ErrorKind::InvalidState);
     assert_eq!(act(&host, undefine(name, uuid)).await.unwrap_err().kind, ErrorKind::InvalidState);
 
@@ -96,16 +96,17 @@ async fn title_description_and_mark_are_set_live_and_for_the_next_start() {
     done(&host, set(Some(Some("A title")), Some(Some("About")), Some(mark), false)).await;
     let off = domain(&host, name).await.expect("it is there");
     for text in ["<title>A title</title>", "<description>About</description>", "<jvp:path>/memory</jvp:path>"] {
-        assert!(off.inactive.contains(text), "{text} in {}", off.inactive);
+        assert!(off.inactive.text().contains(text), "{text} in {}", off.inactive.text());
     }
     let opens = "<jvp:object xmlns:jvp=\"https://jvp.dev/xml/object/1\" name=\"marked\">";
-    assert!(off.inactive.contains(opens), "{}", off.inactive);
+    assert!(off.inactive.text().contains(opens), "{}", off.inactive.text());
 
     done(&host, Op::DomainStart { name: name.into(), uuid }).await;
     let second = mark.replace("/memory", "/cpu");
     done(&host, set(Some(None), None, Some(&second), true)).await;
     let running = domain(&host, name).await.expect("it is there");
     for document in [&running.inactive, running.live.as_ref().unwrap()] {
+        let document = document.text();
         assert!(!document.contains("<title>") && document.contains("<description>About</description>"));
         assert!(document.contains("<jvp:path>/cpu</jvp:path>") && !document.contains(">/memory<"), "{document}");
     }
@@ -160,7 +161,7 @@ async fn many_domains_are_read_in_the_order_of_their_names() {
     let node = host.read(&Scope::Everything).await.expect("it can be read");
     let many: Vec<_> = node.domains.iter().filter(|domain| domain.name.starts_with("many-")).collect();
     assert_eq!(many.iter().map(|domain| domain.uuid).collect::<Vec<_>>(), uuids);
-    assert!(many.iter().all(|domain| domain.inactive.contains(&domain.uuid.to_string())));
+    assert!(many.iter().all(|domain| domain.inactive.text().contains(&domain.uuid.to_string())));
     assert!(node.domains.is_sorted_by(|a, b| a.name < b.name));
     for (index, uuid) in uuids.iter().enumerate() {
         done(&host, undefine(&format!("many-{index:03}"), *uuid)).await;

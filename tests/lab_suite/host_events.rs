@@ -152,7 +152,11 @@ async fn what_libvirt_tells_nobody_is_found_by_looking_only() {
     let hints = until(&mut events, &of_domain(name), "metadata").await;
     assert_eq!(hints[&of_domain(name)].why, BTreeSet::from(["metadata"]));
     let seen = domain(&host, name).await.unwrap();
-    assert!(seen.autostart && seen.inactive.contains("<currentMemory unit='KiB'>65536</currentMemory>"), "{}", seen.inactive);
+    assert!(
+        seen.autostart && seen.inactive.text().contains("<currentMemory unit='KiB'>65536</currentMemory>"),
+        "{}",
+        seen.inactive.text()
+    );
     undefine(&host, name, uuid).await;
 }
 

@@ -187,7 +187,7 @@ impl Search<'_> {
                 libvirt_name: written(&name, &network.name),
                 ..network.doc.spec.clone()
             };
-            let mut unsaid = crate::xml::network::beside(&network.inactive_xml);
+            let mut unsaid = crate::xml::network::beside(&network.inactive_xml.text());
             if spec.mode.is_none() {
                 unsaid.push(format!("forward {}", network.doc.forward.clone().unwrap_or_default()));
             }
@@ -274,7 +274,7 @@ impl Search<'_> {
             let mut unsaid = Vec::new();
             let mut spec = spec;
             let leaves = crate::manifest::leaves(Kind::VirtualMachine, &Spec::VirtualMachine(Box::new(spec.clone())).to_value());
-            if let Ok(beside) = beside(&domain.inactive_xml, &leaves.into_keys().collect()) {
+            if let Ok(beside) = beside(&domain.inactive_xml.text(), &leaves.into_keys().collect()) {
                 spec.xml = beside.fragment;
                 unsaid = beside.unsaid;
             }

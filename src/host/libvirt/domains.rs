@@ -137,8 +137,8 @@ pub(super) fn describe(cx: &Cx<'_>, listed: &Listed, domain: &Domain) -> Result<
         persistent: listed.persistent,
         managed_save: listed.managed_save,
         has_snapshots: listed.has_snapshots,
-        inactive: cx.texts().kept(*uuid, Which::Inactive, inactive),
-        live: live.map(|live| cx.texts().kept(*uuid, Which::Live, live)),
+        inactive: cx.texts().kept(*uuid, Which::Inactive, &inactive),
+        live: live.map(|live| cx.texts().kept(*uuid, Which::Live, &live)),
         agent_addresses: None,
     }))
 }
@@ -190,7 +190,7 @@ pub(super) fn agent_connected(live: &str) -> bool {
 pub(super) async fn ask_agents(calls: &Arc<Calls>, domains: &mut [RawDomain]) {
     let mut jobs = tokio::task::JoinSet::new();
     for (index, domain) in domains.iter().enumerate() {
-        if domain.state != PowerState::Running || !domain.live.as_deref().is_some_and(agent_connected) {
+        if domain.state != PowerState::Running || !domain.live.as_ref().is_some_and(|live| agent_connected(&live.text())) {
             continue;
         }
         let (calls, uuid) = (Arc::clone(calls), domain.uuid);

@@ -359,7 +359,7 @@ pub fn patched_network(
             word(leaves.get(path))
         ));
     }
-    xml::network::patch(network.inactive_xml.text(), patch).map_err(|error| error.to_string())
+    xml::network::patch(&network.inactive_xml.text(), patch).map_err(|error| error.to_string())
 }
 
 /// The addresses of a network's document in their order, as they are once this plan is done: the place of one is

@@ -137,7 +137,7 @@ pub(super) fn kept(path: &str) -> (&'static str, String) {
 
 /// How many more devices of a bus the running domain has room for; none where it is off.
 fn live_ports(domain: &DomainState, bus: &str) -> usize {
-    domain.live_xml.as_ref().and_then(|text| free_ports(text, bus).ok()).unwrap_or(0)
+    domain.live_xml.as_ref().and_then(|document| free_ports(&document.text(), bus).ok()).unwrap_or(0)
 }
 
 impl Bench<'_, '_> {
@@ -520,7 +520,14 @@ impl Bench<'_, '_> {
             let has = running.count.unwrap_or(1);
             // QEMU without KVM may corrupt its memory and end when a vCPU is unplugged (seen with 7.2).
             let kvm = self.domain.doc.virt_type == "kvm";
-            let spare = || self.domain.live_xml.as_ref().filter(|_| kvm).and_then(|text| pluggable_vcpus(text).ok()).unwrap_or(0);
+            let spare = || {
+                self.domain
+                    .live_xml
+                    .as_ref()
+                    .filter(|_| kvm)
+                    .and_then(|document| pluggable_vcpus(&document.text()).ok())
+                    .unwrap_or(0)
+            };
             count <= maximum(running) && (count >= has || has - count <= spare())
         });
         // A guest that was asked once, and kept them, keeps them until its next start.

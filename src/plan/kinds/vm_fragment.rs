@@ -87,8 +87,9 @@ pub(super) fn compare(
     let written = entry.and_then(|entry| entry.fragment_digest.clone()).or_else(|| mark.and_then(|mark| mark.fragment.clone()));
     let mut change = FragmentChange::default();
     if let Some(fragment) = fragment {
-        change.paths = fragment.remembered(domain.inactive_xml.text(), &last)?;
-        for (path, value) in read(domain.inactive_xml.text(), fragment)? {
+        let document = domain.inactive_xml.text();
+        change.paths = fragment.remembered(&document, &last)?;
+        for (path, value) in read(&document, fragment)? {
             let (wanted, found) = (hash(value.wanted.as_deref()), hash(value.found.as_deref()));
             let known = entry.and_then(|entry| entry.fragment.get(&path));
             let accepted = match known {

@@ -210,7 +210,7 @@ fn marked(
                 mark.fragment = spec
                     .xml
                     .as_deref()
-                    .filter(|text| holds(text, &domain.inactive_xml))
+                    .filter(|text| holds(text, &domain.inactive_xml.text()))
                     .map(super::super::kinds::fragment_digest);
                 entry.fragment_digest.clone_from(&mark.fragment);
             }
