@@ -5,6 +5,7 @@
 mod action;
 mod condition;
 mod delete;
+mod delete_file;
 mod diff;
 mod display;
 pub mod explain;
