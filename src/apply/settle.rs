@@ -98,8 +98,16 @@ pub fn settle(
     Ok(())
 }
 
-/// The pools that hold a volume which the plan makes, fills, grows or deletes, by node.
+/// The pools that hold a volume which the plan makes, fills, grows or deletes, by node, but for those that it starts, which are read then.
 pub fn pools_to_refresh(plan: &Plan) -> BTreeMap<Name, BTreeSet<String>> {
+    let starts: BTreeSet<(Option<&Name>, &str)> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.op {
+            Op::PoolStart { name } => Some((action.node.as_ref(), name.as_str())),
+            _ => None,
+        })
+        .collect();
     let mut pools: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
     for action in &plan.actions {
         let (
@@ -113,7 +121,9 @@ pub fn pools_to_refresh(plan: &Plan) -> BTreeMap<Name, BTreeSet<String>> {
         else {
             continue;
         };
-        pools.entry(node.clone()).or_default().insert(pool.clone());
+        if !starts.contains(&(Some(node), pool.as_str())) {
+            pools.entry(node.clone()).or_default().insert(pool.clone());
+        }
     }
     pools
 }

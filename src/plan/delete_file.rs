@@ -6,7 +6,7 @@ use super::delete::{forget, from_inventory, kept, release, users_going};
 use super::model::{Data, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::{ActionId, Entry, Expect, Lane, Op, Precondition, Record};
-use crate::manifest::ReclaimPolicy;
+use crate::manifest::{ReclaimPolicy, Spec};
 use crate::name::ObjectRef;
 use crate::resolve::Wanted;
 
@@ -121,14 +121,18 @@ fn remove_file(
         .map(|action| action.id)
         .collect();
     let pool_state = state.and_then(|state| state.pools.get(&pool));
-    let there = pool_state.and_then(|pool| pool.volumes.as_ref()).is_some_and(|volumes| volumes.contains_key(&file));
-    if pool_state.is_some_and(|pool| !pool.active) {
+    let opens = opening(p, wanted, &pool, &path);
+    // Of that name another file may lie there, where the pool has another folder by now.
+    let seen = pool_state.and_then(|pool| pool.volumes.as_ref()).and_then(|volumes| volumes.get(&file));
+    let there = opens.is_some() || seen.is_some_and(|volume| volume.path == path);
+    if opens.is_none() && pool_state.is_some_and(|pool| !pool.active) {
         let message = format!("its pool `{pool}` is stopped: its file can't be removed");
         return p.refuse(wanted, RefusalKind::Guard, message, &[format!("virsh pool-start {pool}")]);
     }
     let mut row = Row::new(wanted, Verb::Delete, "asked for");
     row.needs = needs;
     row.needs.extend(after);
+    row.needs.extend(opens.into_iter().flatten());
     if there {
         if !no_data {
             row.data = Data::Lost;
@@ -141,8 +145,29 @@ fn remove_file(
                 .record(Record::Remove(wanted.object.clone())),
         );
     } else {
-        row.reason = "its file is gone; the inventory forgets it".into();
+        row.reason = match pool_state {
+            Some(_) => "its file is gone; the inventory forgets it".into(),
+            None => format!("its pool `{pool}` is gone, and what lies there stays; the inventory forgets it"),
+        };
         row.drafts.push(forget(wanted));
     }
     p.commit(row);
+}
+
+/// What comes before a file can be removed from a pool that is closed and that this plan starts, with the file in its folder; whether the
+/// file is there is known only then. None for any other pool.
+fn opening(p: &Planner<'_>, wanted: &Wanted, pool: &str, path: &str) -> Option<BTreeSet<ActionId>> {
+    let node = wanted.node.as_ref()?;
+    let is_closed = p.node(node)?.pools.get(pool).is_none_or(|pool| !pool.active);
+    let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+    let opens = |object: &ObjectRef| {
+        let declared = p.desired.objects.get(object).filter(|declared| declared.libvirt_name == pool);
+        declared.is_some_and(|declared| {
+            let Spec::StoragePool(spec) = &*declared.spec else { return false };
+            let target = spec.target.as_ref().and_then(|target| target.path.as_deref());
+            target.is_none_or(|target| Some(crate::xml::pool::clean_path(target).as_str()) == folder)
+        })
+    };
+    let object = p.starting.iter().filter(|_| is_closed).find(|object| object.node.as_ref() == Some(node) && opens(object))?;
+    p.standing_of(object).ok()
 }
