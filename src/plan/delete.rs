@@ -189,6 +189,11 @@ pub(super) fn forget(wanted: &Wanted) -> Draft {
     Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Remove(wanted.object.clone()))
 }
 
+/// Who wrote an object of ours last, where it wasn't us.
+fn other_writer(p: &Planner<'_>, mark: Option<&crate::xml::Mark>) -> Option<uuid::Uuid> {
+    mark.map(|mark| mark.writer).filter(|writer| *writer != p.policy.writer && !writer.is_nil())
+}
+
 fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
     let spec = match &*wanted.spec {
         Spec::VirtualMachine(spec) => (**spec).clone(),
@@ -208,16 +213,15 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
         super::identity::Verdict::Undefined { uuid } => wanted.node.as_ref().and_then(|node| p.index.domain(node, *uuid)),
         _ => None,
     };
-    let domain = p.domain(wanted).or(undefined);
+    // Under the name of one that was renamed by hand there may be another one by now.
+    let domain = p.domain(wanted).or(undefined).or_else(|| p.domain_of_another_name(wanted));
     if domain.is_some() && wanted.reclaim == ReclaimPolicy::Retain {
         return release(p, wanted, needs, "it stays as it is (reclaimPolicy: Retain)");
     }
     let mut row = Row::new(wanted, Verb::Delete, "asked for");
     row.needs = needs;
     if let Some(domain) = domain {
-        if let super::identity::Verdict::Ours { other_writer, .. } = verdict
-            && p.refuse_writer(wanted, other_writer)
-        {
+        if p.refuse_writer(wanted, other_writer(p, domain.doc.mark.as_ref())) {
             return;
         }
         if domain.has_snapshots {
@@ -297,19 +301,19 @@ fn has_uefi(domain: &crate::observe::DomainState) -> bool {
 fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     let Some(node) = wanted.node.clone() else { return };
     let Some(state) = p.node(&node) else { return };
-    let verdict = p.verdict_network(wanted, state);
-    let (uuid, other_writer, undefined) = match verdict {
-        super::identity::Verdict::Ours { uuid, other_writer } => (uuid, other_writer, false),
-        super::identity::Verdict::Undefined { uuid } => (uuid, None, true),
-        _ => return not_ours(p, wanted),
+    let (found, undefined) = match p.verdict_network(wanted, state) {
+        super::identity::Verdict::Ours { uuid, .. } => (Some(uuid), false),
+        super::identity::Verdict::Undefined { uuid } => (Some(uuid), true),
+        _ => (p.network_of_another_name(wanted, state).map(|network| network.uuid), false),
     };
+    let Some(uuid) = found else { return not_ours(p, wanted) };
     if wanted.reclaim == ReclaimPolicy::Retain {
         return release(p, wanted, needs, "it stays defined and running (reclaimPolicy: Retain)");
     }
-    if p.refuse_writer(wanted, other_writer) {
+    let Some(network) = state.networks.values().find(|network| network.uuid == uuid) else { return };
+    if p.refuse_writer(wanted, other_writer(p, network.doc.mark.as_ref())) {
         return;
     }
-    let Some(network) = state.networks.values().find(|network| network.uuid == uuid) else { return };
     let gone = users_going(&p.plan.actions, Some(&node));
     let guests: Vec<String> =
         p.guests_of_network(&node, &network.name).into_iter().map(|(name, _)| name).filter(|name| !gone.contains(name)).collect();

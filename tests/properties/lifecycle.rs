@@ -240,3 +240,35 @@ fn a_plan_judges_what_it_is_about_and_nothing_else() {
         assert_eq!(judged(bench.plan().await), (true, false));
     });
 }
+
+#[test]
+fn a_network_that_was_renamed_by_hand_is_deleted_also_where_another_one_has_its_name() {
+    for taken in [false, true] {
+        let mut bench = pool_and_network();
+        block_on(async {
+            bench.apply().await.unwrap();
+            let host = bench.hosts.values().next().unwrap().clone();
+            host.with(|state| {
+                let (name, network) =
+                    state.networks.iter().next().map(|(name, network)| (name.clone(), network.clone())).unwrap();
+                let mut hand = |op| state.perform(&op).unwrap();
+                hand(jvp::plan::Op::NetworkStop { name: name.clone() });
+                hand(jvp::plan::Op::NetworkUndefine { name: name.clone() });
+                let xml = network.inactive.replace(&format!("<name>{name}</name>"), "<name>other</name>");
+                hand(jvp::plan::Op::NetworkDefine { name: "other".into(), xml });
+                if taken {
+                    hand(jvp::plan::Op::NetworkDefine {
+                        name: name.clone(),
+                        xml: format!("<network><name>{name}</name></network>"),
+                    });
+                }
+            });
+            bench.delete(false);
+            bench.apply().await.unwrap();
+            assert_eq!(host.state().networks.len(), usize::from(taken), "{:?}", host.state().networks.keys());
+            assert!(!host.state().networks.contains_key("other"));
+            let plan = bench.plan().await;
+            assert!(plan.is_empty(), "{:#?}", plan.changes);
+        });
+    }
+}
