@@ -391,7 +391,11 @@ impl Rounds {
             let mut all = std::mem::take(&mut self.seen.observed);
             all.nodes.extend(looked.nodes);
             self.seen = outlook.seen(all)?;
-            let after = outlook.plan(&self.seen, None);
+            let mut after = outlook.plan(&self.seen, None);
+            // What is gone by now was judged before.
+            if let (Some(judged), Some(before)) = (&mut after.judged, &self.plan.judged) {
+                judged.extend(before.iter().cloned());
+            }
             let among = |object: &ObjectRef, on: Option<&Name>| self.is_ours(object) && there.contains(&on.cloned());
             settle(&self.world.ledger, self.world.clock, &self.seen, &after, &among)?;
         }

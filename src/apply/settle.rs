@@ -84,7 +84,8 @@ pub fn settle(
     };
     // An intent whose object needs nothing any more was decided by looking.
     for intent in ledger.open_intents().into_iter().filter(|intent| among(&intent.object, intent.node.as_ref())) {
-        let open = plan.changes.iter().any(|change| change.object == intent.object)
+        let open = !plan.has_judged(&intent.object)
+            || plan.changes.iter().any(|change| change.object == intent.object)
             || plan.deferred.iter().any(|deferred| deferred.object == intent.object)
             || plan.refusals.iter().any(|refusal| refusal.object == intent.object)
             || plan.notes.iter().any(|note| note.object == intent.object && note.condition == "Suspended")
@@ -98,8 +99,16 @@ pub fn settle(
     Ok(())
 }
 
-/// The pools that hold a volume which the plan makes, fills, grows or deletes, by node.
+/// The pools that hold a volume which the plan makes, fills, grows or deletes, by node, but for those that it starts, which are read then.
 pub fn pools_to_refresh(plan: &Plan) -> BTreeMap<Name, BTreeSet<String>> {
+    let starts: BTreeSet<(Option<&Name>, &str)> = plan
+        .actions
+        .iter()
+        .filter_map(|action| match &action.op {
+            Op::PoolStart { name } => Some((action.node.as_ref(), name.as_str())),
+            _ => None,
+        })
+        .collect();
     let mut pools: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
     for action in &plan.actions {
         let (
@@ -113,7 +122,9 @@ pub fn pools_to_refresh(plan: &Plan) -> BTreeMap<Name, BTreeSet<String>> {
         else {
             continue;
         };
-        pools.entry(node.clone()).or_default().insert(pool.clone());
+        if !starts.contains(&(Some(node), pool.as_str())) {
+            pools.entry(node.clone()).or_default().insert(pool.clone());
+        }
     }
     pools
 }
@@ -129,4 +140,36 @@ pub async fn refresh_pools(node: Name, host: Arc<dyn Host>, pools: BTreeSet<Stri
         }
     });
     futures_util::future::join_all(refreshed).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Observed;
+    use crate::plan::{Owned, Sources};
+    use crate::store::Store;
+
+    #[test]
+    fn an_intent_is_ended_only_by_a_plan_that_judged_its_object() {
+        let ledger = Store::in_memory().ledger(uuid::Uuid::nil());
+        let object = |text: &str| text.parse::<ObjectRef>().expect("a reference");
+        let intent = Intent {
+            id: "1".into(),
+            run: "run".into(),
+            object: object("Volume/v"),
+            op: "volume-create".into(),
+            node: None,
+            details: serde_json::Value::Null,
+            absent_before: true,
+            at: String::new(),
+        };
+        ledger.begin(vec![intent], Vec::new()).expect("it is written");
+        let seen =
+            Seen { observed: Observed::default(), owned: Owned::default(), rebuilt: Vec::new(), sources: Sources::default() };
+        for (judged, open) in [(vec![], 1), (vec!["Volume/w"], 1), (vec!["Volume/v", "Volume/w"], 0)] {
+            let plan = Plan { judged: Some(judged.iter().copied().map(object).collect()), ..Plan::default() };
+            settle(&ledger, || jiff::Timestamp::UNIX_EPOCH, &seen, &plan, &|_, _| true).expect("it is settled");
+            assert_eq!(ledger.open_intents().len(), open, "{judged:?}");
+        }
+    }
 }

@@ -241,6 +241,9 @@ async fn effect(action: &Action, world: &World, sink: &Sink) -> Result<(), Failu
     let mut reads = 1;
     let made = loop {
         let seen = precondition(action, host.as_ref()).await?;
+        if is_gone(action, seen.as_ref()) {
+            return Ok(());
+        }
         let made = super::fresh::made(action, seen.as_ref(), host.as_ref()).await?;
         if reads == READS || !told(heard.as_mut(), action) {
             break made;
@@ -448,9 +451,18 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeSta
             // libvirt protects no volume that is in use: everything is read again.
             let state = read(host, &Scope::Everything).await?;
             let users = crate::plan::users(&state, path);
-            if users.is_empty() { Ok(None) } else { conflict(format!("it is used by {}", users.join(", "))) }
+            if users.is_empty() { Ok(Some(state)) } else { conflict(format!("it is used by {}", users.join(", "))) }
         }
     }
+}
+
+/// Whether a file that is to be deleted isn't there: it may have been planned when nobody could look into its pool.
+fn is_gone(action: &Action, seen: Option<&NodeState>) -> bool {
+    let (Op::VolumeDelete { pool, .. }, Precondition::VolumeUnused { path }) = (&action.op, &action.precondition) else {
+        return false;
+    };
+    let read = |state: &NodeState| state.pools.get(pool).is_some_and(|pool| pool.active && pool.volumes.is_some());
+    seen.is_some_and(|state| read(state) && state.volume_by_path(path).is_none())
 }
 
 fn is_there(state: &NodeState, target: &Target) -> bool {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::delete_file::{came_with, file};
 use super::kinds::{is_kept, recorded_reservations, reserve, stop_drafts};
-use super::model::{Data, Effect, RefusalKind, Verb};
+use super::model::{Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
-use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record};
+use super::{Action, ActionId, Expect, Lane, Op, Precondition, Record};
 use crate::manifest::{Management, Metadata, ReclaimPolicy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, PowerState};
@@ -97,7 +98,7 @@ fn references(p: &Planner<'_>, object: &ObjectRef) -> BTreeSet<ObjectRef> {
 }
 
 /// An object that no manifest declares any more, as the inventory knows it.
-fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
+pub(super) fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
     let entry = p.entry(object)?;
     let spec = match object.kind {
         Kind::StoragePool => Spec::StoragePool(crate::manifest::StoragePoolSpec::default()),
@@ -173,7 +174,7 @@ pub(super) fn forget_alone(p: &mut Planner<'_>, object: &ObjectRef, why: &str) {
 }
 
 /// The users of files and networks of a node that these actions take away there, called as the guards call them.
-fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<String> {
+pub(super) fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<String> {
     let there = actions.iter().filter(|action| action.node.as_ref() == node);
     there
         .filter_map(|action| match &action.op {
@@ -184,8 +185,13 @@ fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<String> {
         .collect()
 }
 
-fn forget(wanted: &Wanted) -> Draft {
+pub(super) fn forget(wanted: &Wanted) -> Draft {
     Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Remove(wanted.object.clone()))
+}
+
+/// Who wrote an object of ours last, where it wasn't us.
+fn other_writer(p: &Planner<'_>, mark: Option<&crate::xml::Mark>) -> Option<uuid::Uuid> {
+    mark.map(|mark| mark.writer).filter(|writer| *writer != p.policy.writer && !writer.is_nil())
 }
 
 fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
@@ -207,16 +213,15 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
         super::identity::Verdict::Undefined { uuid } => wanted.node.as_ref().and_then(|node| p.index.domain(node, *uuid)),
         _ => None,
     };
-    let domain = p.domain(wanted).or(undefined);
+    // Under the name of one that was renamed by hand there may be another one by now.
+    let domain = p.domain(wanted).or(undefined).or_else(|| p.domain_of_another_name(wanted));
     if domain.is_some() && wanted.reclaim == ReclaimPolicy::Retain {
         return release(p, wanted, needs, "it stays as it is (reclaimPolicy: Retain)");
     }
     let mut row = Row::new(wanted, Verb::Delete, "asked for");
     row.needs = needs;
     if let Some(domain) = domain {
-        if let super::identity::Verdict::Ours { other_writer, .. } = verdict
-            && p.refuse_writer(wanted, other_writer)
-        {
+        if p.refuse_writer(wanted, other_writer(p, domain.doc.mark.as_ref())) {
             return;
         }
         if domain.has_snapshots {
@@ -293,159 +298,22 @@ fn has_uefi(domain: &crate::observe::DomainState) -> bool {
     firmware == Some(crate::manifest::FirmwareType::UEFI)
 }
 
-/// The volumes that came with a VM: claims are kept unless data goes too, the seed always goes.
-fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_data: bool) {
-    let seed = format!("{}.seed-", vm.object.name);
-    for entry in p.index.came_with(&vm.object).to_vec() {
-        if p.standing.contains_key(&entry.object) {
-            continue;
-        }
-        let declared = p.desired.object(&entry.object).cloned();
-        let Some(mut wanted) = declared.or_else(|| from_inventory(p, &entry.object)) else { continue };
-        wanted.implied_by = Some(vm.object.clone());
-        let is_seed = entry.object.name.as_str().starts_with(&seed);
-        if is_seed {
-            wanted.reclaim = ReclaimPolicy::Delete;
-        }
-        let needs = after.into_iter().collect();
-        remove_file(p, &wanted, needs, with_data || is_seed, is_seed, Some(&vm.object));
-    }
-}
-
-fn file(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
-    if p.standing.contains_key(&wanted.object) {
-        return;
-    }
-    if p.entry(&wanted.object).is_some_and(|entry| seed_of(entry).is_some()) {
-        // Nobody's data, whose VM is gone: jvp makes it anew from the manifest whenever one wants it.
-        let seed = Wanted { reclaim: ReclaimPolicy::Delete, ..wanted.clone() };
-        return remove_file(p, &seed, needs, true, true, None);
-    }
-    remove_file(p, wanted, needs, with_data, false, None);
-}
-
-/// The VM whose cloud-init seed a volume is.
-pub(super) fn seed_of(entry: &Entry) -> Option<&ObjectRef> {
-    let owner = entry.volume.as_ref()?.owner.as_ref()?;
-    entry.object.name.as_str().starts_with(&format!("{}.seed-", owner.name)).then_some(owner)
-}
-
-fn remove_file(
-    p: &mut Planner<'_>,
-    wanted: &Wanted,
-    needs: BTreeSet<ActionId>,
-    with_data: bool,
-    no_data: bool,
-    going: Option<&ObjectRef>,
-) {
-    let Some(entry) = p.entry(&wanted.object).cloned() else {
-        if wanted.reclaim == ReclaimPolicy::Delete || with_data {
-            p.note(&wanted.object, "NotOurs", "it is not in the inventory: nothing of it is touched");
-        }
-        return;
-    };
-    let place = entry
-        .volume
-        .as_ref()
-        .map(|volume| (volume.pool.clone(), volume.file.clone(), volume.path.clone()))
-        .or_else(|| entry.template.as_ref().map(|t| (t.pool.clone(), t.file.clone(), t.path.clone())));
-    let owner = entry.volume.as_ref().and_then(|volume| volume.owner.clone());
-    if let Some(owner) = owner.filter(|owner| kept(p, owner)) {
-        return release(p, wanted, needs, &format!("{owner} is kept, and stands on it"));
-    }
-    let consent = with_data || p.policy.consents.allow_data_loss.contains(&wanted.object);
-    if wanted.reclaim == ReclaimPolicy::Retain && !consent {
-        return release(p, wanted, needs, "its data is kept (reclaimPolicy: Retain)");
-    }
-    if !consent {
-        return p.refuse(
-            wanted,
-            RefusalKind::Guard,
-            "its data would be lost",
-            &[
-                format!("if it may go: --allow-data-loss {}, or --with-data", wanted.object),
-                "to keep it: reclaimPolicy: Retain".into(),
-            ],
-        );
-    }
-    let Some((pool, file, path)) = place else {
-        let mut row = Row::new(wanted, Verb::Delete, "the inventory forgets it");
-        row.needs = needs;
-        row.drafts.push(forget(wanted));
-        p.commit(row);
-        return;
-    };
-    let state = wanted.node.as_ref().and_then(|node| p.node(node));
-    // What goes before it doesn't count.
-    let gone = users_going(&p.plan.actions, wanted.node.as_ref());
-    let users: Vec<String> = p.users(wanted.node.as_ref(), &path).into_iter().filter(|user| !gone.contains(user)).collect();
-    if !users.is_empty() {
-        return p.refuse(
-            wanted,
-            RefusalKind::Guard,
-            format!("it is used by {}", users.join(", ")),
-            &["take it off these first".into()],
-        );
-    }
-    if !no_data && p.refuse_unseen(wanted) {
-        return;
-    }
-    let after: BTreeSet<ActionId> = p
-        .plan
-        .actions
-        .iter()
-        .filter(|action| match &action.op {
-            Op::VolumeDelete { .. } => {
-                action.node == wanted.node && wanted.object.kind <= action.object.kind && action.object != wanted.object
-            }
-            Op::DomainUndefine { .. } => action.node == wanted.node && going.is_none_or(|vm| *vm == action.object),
-            _ => false,
-        })
-        .map(|action| action.id)
-        .collect();
-    let pool_state = state.and_then(|state| state.pools.get(&pool));
-    let there = pool_state.and_then(|pool| pool.volumes.as_ref()).is_some_and(|volumes| volumes.contains_key(&file));
-    if pool_state.is_some_and(|pool| !pool.active) {
-        let message = format!("its pool `{pool}` is stopped: its file can't be removed");
-        return p.refuse(wanted, RefusalKind::Guard, message, &[format!("virsh pool-start {pool}")]);
-    }
-    let mut row = Row::new(wanted, Verb::Delete, "asked for");
-    row.needs = needs;
-    row.needs.extend(after);
-    if there {
-        if !no_data {
-            row.data = Data::Lost;
-        }
-        let lane = Lane::PoolShared { pool: pool.clone(), volume: file.clone() };
-        row.drafts.push(
-            Draft::new(Op::VolumeDelete { pool, name: file }, lane)
-                .when(Precondition::VolumeUnused { path })
-                .expect(Expect::Gone)
-                .record(Record::Remove(wanted.object.clone())),
-        );
-    } else {
-        row.reason = "its file is gone; the inventory forgets it".into();
-        row.drafts.push(forget(wanted));
-    }
-    p.commit(row);
-}
-
 fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     let Some(node) = wanted.node.clone() else { return };
     let Some(state) = p.node(&node) else { return };
-    let verdict = p.verdict_network(wanted, state);
-    let (uuid, other_writer, undefined) = match verdict {
-        super::identity::Verdict::Ours { uuid, other_writer } => (uuid, other_writer, false),
-        super::identity::Verdict::Undefined { uuid } => (uuid, None, true),
-        _ => return not_ours(p, wanted),
+    let (found, undefined) = match p.verdict_network(wanted, state) {
+        super::identity::Verdict::Ours { uuid, .. } => (Some(uuid), false),
+        super::identity::Verdict::Undefined { uuid } => (Some(uuid), true),
+        _ => (p.network_of_another_name(wanted, state).map(|network| network.uuid), false),
     };
+    let Some(uuid) = found else { return not_ours(p, wanted) };
     if wanted.reclaim == ReclaimPolicy::Retain {
         return release(p, wanted, needs, "it stays defined and running (reclaimPolicy: Retain)");
     }
-    if p.refuse_writer(wanted, other_writer) {
+    let Some(network) = state.networks.values().find(|network| network.uuid == uuid) else { return };
+    if p.refuse_writer(wanted, other_writer(p, network.doc.mark.as_ref())) {
         return;
     }
-    let Some(network) = state.networks.values().find(|network| network.uuid == uuid) else { return };
     let gone = users_going(&p.plan.actions, Some(&node));
     let guests: Vec<String> =
         p.guests_of_network(&node, &network.name).into_iter().map(|(name, _)| name).filter(|name| !gone.contains(name)).collect();
@@ -485,13 +353,13 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
 }
 
 /// Whether an object's manifest, or the inventory where it has none, says that it is kept.
-fn kept(p: &Planner<'_>, object: &ObjectRef) -> bool {
+pub(super) fn kept(p: &Planner<'_>, object: &ObjectRef) -> bool {
     let wanted = p.desired.objects.get(object).map(|wanted| wanted.reclaim);
     wanted.or_else(|| p.entry(object)?.reclaim) == Some(ReclaimPolicy::Retain)
 }
 
 /// Keeps an object in libvirt, and says in the inventory that nothing wants it.
-fn release(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, reason: &str) {
+pub(super) fn release(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, reason: &str) {
     let Some(entry) = p.entry(&wanted.object).cloned() else { return p.ready(&wanted.object) };
     if entry.released {
         return p.ready(&wanted.object);

@@ -5,6 +5,7 @@
 mod action;
 mod condition;
 mod delete;
+mod delete_file;
 mod diff;
 mod display;
 pub mod explain;
@@ -92,6 +93,8 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
     match &policy.mode {
         Mode::Apply => {
             let targets = policy.targets.as_ref().map(|targets| closure(desired, targets));
+            // What is adopted is taken as it is.
+            p.plan.judged = if policy.adopt.is_empty() { targets.clone() } else { Some(BTreeSet::new()) };
             if policy.adopt.is_empty() {
                 kinds::find_rebuilds(&mut p, targets.as_ref());
                 // They are stopped before their own turn, for their volumes, and what comes first for them comes before that.
@@ -133,8 +136,14 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
             kinds::finish_rebuilds(&mut p);
             prune::finish(&mut p);
         }
-        Mode::Delete { objects, with_data } => delete::plan(&mut p, objects, *with_data),
+        Mode::Delete { objects, with_data } => {
+            delete::plan(&mut p, objects, *with_data);
+            // With what came with them.
+            p.plan.judged = Some(objects.iter().chain(p.standing.keys()).cloned().collect());
+        }
         Mode::Power { objects, what } => {
+            // Whether it runs is all that is looked at.
+            p.plan.judged = Some(BTreeSet::new());
             for object in objects {
                 let Some(wanted) = desired.objects.get(object) else { continue };
                 if wanted.lifecycle.management() == Management::Observe {

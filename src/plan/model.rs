@@ -31,6 +31,9 @@ pub struct Plan {
     /// Those of the actions that prune.
     #[serde(skip)]
     pub pruning: std::collections::BTreeSet<ActionId>,
+    /// The objects that were judged, where not all of them were: of any other one a plan says nothing, not even that it is as wanted.
+    #[serde(skip)]
+    pub judged: Option<BTreeSet<ObjectRef>>,
     /// Hash of all that this was computed from.
     pub fingerprint: String,
 }
@@ -39,6 +42,11 @@ impl Plan {
     /// Whether nothing is to be done.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.actions.is_empty() && self.deferred.is_empty()
+    }
+
+    /// Whether what is to be done for an object was looked for.
+    pub fn has_judged(&self, object: &ObjectRef) -> bool {
+        self.judged.as_ref().is_none_or(|judged| judged.contains(object))
     }
 
     /// Whether nothing is done on a node, since it is another machine than it was or than it should be.

@@ -399,6 +399,18 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The domain of a VM of ours that was renamed by hand, also where another one has its name by now.
+    pub(super) fn domain_of_another_name(&self, wanted: &Wanted) -> Option<&'a DomainState> {
+        let found = self.renamed_domain(wanted)?;
+        matches!(self.judge(wanted, None, Some(found.into())), Verdict::Renamed { .. }).then_some(found)
+    }
+
+    /// The same of a network.
+    pub(super) fn network_of_another_name(&self, wanted: &Wanted, state: &'a NodeState) -> Option<&'a NetworkState> {
+        let found = state.networks.values().find(|n| self.is_ours(wanted, n.uuid, n.doc.mark.as_ref()))?;
+        matches!(self.judge(wanted, None, Some(found.into())), Verdict::Renamed { .. }).then_some(found)
+    }
+
     fn judge(&self, wanted: &Wanted, by_name: Option<Found<'_>>, by_uuid: Option<Found<'_>>) -> Verdict {
         judge(
             wanted.uid,

@@ -17,7 +17,7 @@ fn orphans(p: &Planner<'_>) -> BTreeSet<ObjectRef> {
     let declared = |object: &ObjectRef| p.desired.objects.contains_key(object);
     // A seed goes with its VM, and by itself where that one is gone.
     let seed = |entry: &Entry| {
-        let owner = super::delete::seed_of(entry);
+        let owner = super::delete_file::seed_of(entry);
         owner.is_some_and(|vm| declared(vm) || p.owned.entries.contains_key(vm))
     };
     p.owned
@@ -68,7 +68,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         if moved {
             super::delete::forget_alone(p, object, "it has another name by now; the inventory forgets this one");
             taken.remove(object);
-        } else if entry.rebuilt && super::delete::seed_of(entry).is_none() {
+        } else if entry.rebuilt && super::delete_file::seed_of(entry).is_none() {
             // A seed has no word of its own to be kept by.
             taken.remove(object);
             let message = "only its mark tells of it, and whether it may be deleted is not known any more";

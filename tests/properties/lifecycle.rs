@@ -213,3 +213,62 @@ fn a_source_that_is_nowhere_is_told_before_its_pool_runs() {
         assert_eq!(whole.plan().await.notes, []);
     });
 }
+
+/// A pool and a network.
+fn pool_and_network() -> Bench {
+    Bench::new(&Scene { nodes: 1, pools: 1, networks: vec!["Isolated"], templates: Vec::new(), machines: Vec::new() }).unwrap()
+}
+
+#[test]
+fn a_plan_judges_what_it_is_about_and_nothing_else() {
+    let mut bench = pool_and_network();
+    let of = |kind| bench.desired.objects.keys().find(|object| object.kind == kind).unwrap().clone();
+    let (pool, network) = (of(Kind::StoragePool), of(Kind::Network));
+    let only: BTreeSet<_> = [network.clone()].into();
+    block_on(async {
+        bench.apply().await.unwrap();
+        let judged = |plan: jvp::plan::Plan| (plan.has_judged(&network), plan.has_judged(&pool));
+        assert_eq!(judged(bench.plan().await), (true, true));
+        let targets = jvp::plan::Policy { targets: Some(only.clone()), ..bench.policy() };
+        assert_eq!(judged(bench.plan_with(&targets).await), (true, false));
+        bench.adopt.clone_from(&only);
+        assert_eq!(judged(bench.plan().await), (false, false));
+        bench.adopt.clear();
+        bench.mode = Mode::Power { objects: only.clone(), what: jvp::plan::PowerAct::Stop };
+        assert_eq!(judged(bench.plan().await), (false, false));
+        bench.mode = Mode::Delete { objects: only.clone(), with_data: false };
+        assert_eq!(judged(bench.plan().await), (true, false));
+    });
+}
+
+#[test]
+fn a_network_that_was_renamed_by_hand_is_deleted_also_where_another_one_has_its_name() {
+    for taken in [false, true] {
+        let mut bench = pool_and_network();
+        block_on(async {
+            bench.apply().await.unwrap();
+            let host = bench.hosts.values().next().unwrap().clone();
+            host.with(|state| {
+                let (name, network) =
+                    state.networks.iter().next().map(|(name, network)| (name.clone(), network.clone())).unwrap();
+                let mut hand = |op| state.perform(&op).unwrap();
+                hand(jvp::plan::Op::NetworkStop { name: name.clone() });
+                hand(jvp::plan::Op::NetworkUndefine { name: name.clone() });
+                let xml = network.inactive.replace(&format!("<name>{name}</name>"), "<name>other</name>");
+                hand(jvp::plan::Op::NetworkDefine { name: "other".into(), xml });
+                if taken {
+                    hand(jvp::plan::Op::NetworkDefine {
+                        name: name.clone(),
+                        xml: format!("<network><name>{name}</name></network>"),
+                    });
+                }
+            });
+            bench.delete(false);
+            bench.apply().await.unwrap();
+            assert_eq!(host.state().networks.len(), usize::from(taken), "{:?}", host.state().networks.keys());
+            assert!(!host.state().networks.contains_key("other"));
+            let plan = bench.plan().await;
+            assert!(plan.is_empty(), "{:#?}", plan.changes);
+        });
+    }
+}

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jvp::apply::{End, Failure, FailureKind, Seen};
 use jvp::host::fake::{FakeHost, Power, State};
+use jvp::manifest::Management;
 use jvp::name::{Name, ObjectRef};
-use jvp::plan::{Action, Data, Deferred, Entry, MaxDeletes, Mode, Op, Plan, Suspension};
+use jvp::plan::{Action, Data, Deferred, Entry, MaxDeletes, Mode, Note, Op, Plan, Suspension};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -332,11 +333,21 @@ async fn applied(bench: &mut Bench, broken: Option<&Broken>, told: &mut Told) ->
             format!("{:#?}\n{:#?}\n{:#?}", plan.changes, plan.deferred, plan.refusals),
         );
     }
-    // What is suspended is left as it is, with what was begun of it, and so is a file that is only looked at and was half made.
+    // What is suspended is left as it is, with what was begun of it; what waits for others is yet to be judged; and a file that is
+    // only looked at may stay half made, which the plan tells.
     let mut open = bench.ledger().open_intents();
     let suspended = bench.ledger().owned().suspended;
     open.retain(|intent| !suspended.contains_key(&intent.object));
-    open.retain(|intent| !(intent.op.starts_with("volume-") && is_observed(bench, &intent.object)));
+    open.retain(|intent| !plan.deferred.iter().any(|deferred| deferred.object == intent.object));
+    let watched = |object: &ObjectRef| {
+        bench.desired.objects.get(object).is_some_and(|wanted| wanted.lifecycle.management() == Management::Observe)
+    };
+    open.retain(|intent| {
+        let fills = matches!(intent.op.as_str(), "volume-create" | "volume-clone" | "volume-upload");
+        let told =
+            |note: &Note| note.object == intent.object && matches!(note.condition.as_str(), "Missing" | "Differs" | "Unseen");
+        !(fills && watched(&intent.object) && plan.notes.iter().any(told))
+    });
     if !open.is_empty() {
         return broke("an apply leaves no intent open", format!("{open:#?}"));
     }
@@ -350,7 +361,7 @@ fn is_observed(bench: &Bench, object: &ObjectRef) -> bool {
     let all = [wanted, of].into_iter().flatten();
     let references =
         all.clone().flat_map(|wanted| &wanted.references).filter_map(|reference| bench.desired.objects.get(&reference.object));
-    all.chain(references).any(|wanted| wanted.lifecycle.management() == jvp::manifest::Management::Observe)
+    all.chain(references).any(|wanted| wanted.lifecycle.management() == Management::Observe)
 }
 
 /// Whether something waits for what is only looked at, which may never be there.

@@ -348,7 +348,6 @@ impl Bench<'_, '_> {
             self.call(op, path, if config { expect.clone() } else { BTreeMap::new() }, expect);
             if !config {
                 // Under the target that it is plugged in by.
-                let wanted = if defined.is_none() { wanted } else { self.disk_wanted(&disk, defined, unit)? };
                 self.put_disk(path, wanted, unit);
             }
             return Ok(());

@@ -11,7 +11,7 @@ use super::vm_rebuild;
 use crate::manifest::{Management, OnChange, VirtualMachineSpec};
 use crate::name::Name;
 use crate::observe::DomainState;
-use crate::plan::delete::seed_of;
+use crate::plan::delete_file::seed_of;
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown};
 use crate::plan::planner::{Draft, Planner};
 use crate::plan::{DomainExpect, Entry, Expect, Lane, Op, Plug, Precondition, Record, SecretRef};

@@ -40,9 +40,13 @@ fn why_off(p: &Planner<'_>, network: &Name, node: &Name, starts: bool) -> Option
         return off.then(|| ("is off, and in no manifest that could start it", start()));
     };
     let kept_off = matches!(&*wanted.spec, Spec::Network(spec) if spec.running == Some(false));
-    // A creation that broke off is brought to its end, with its start.
     let lifecycle = &wanted.lifecycle;
-    let left_alone = (lifecycle.management() != Management::Full || lifecycle.ignores("/running")) && !p.unfinished(wanted);
+    let left_alone = match lifecycle.management() {
+        Management::Observe => true,
+        // A creation that broke off is brought to its end, with its start.
+        Management::CreateOnly => !p.unfinished(wanted),
+        Management::Full => lifecycle.ignores("/running") && !p.unfinished(wanted),
+    };
     match (left_alone, kept_off) {
         (true, _) => off.then(|| ("is off, and which nothing here starts", start())),
         (false, true) => {

@@ -146,10 +146,14 @@ impl State {
             has_place(document, device)?;
         }
         let mut with = inactive.clone();
-        // Its place is that of the documents which it comes into.
         let mut plain = device.clone();
         if !config {
+            // Its place, its target and its alias are those of the document which it comes into.
             plain.remove("boot");
+            let alias = device.child_attr("alias", "name");
+            let stands_for =
+                |other: &Element| same(other, device) || alias.is_some() && other.child_attr("alias", "name") == alias;
+            with.edit("devices", |devices| devices.retain(|other| !stands_for(other)));
         }
         with.edit("devices", |devices| devices.push(plain));
         let mut completed = self.complete_domain(with, name, uuid)?;
