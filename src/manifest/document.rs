@@ -27,7 +27,7 @@ pub struct Document {
     /// The authored leaves of `spec`, before any default: path → value in its canonical form (DECISIONS D2).
     pub now: Arc<BTreeMap<FieldPath, Value>>,
     /// Where each value stands, by JSON pointer into the document.
-    pub spans: SpanIndex,
+    pub spans: Arc<SpanIndex>,
     /// The file that it stands in.
     pub file: FileId,
     /// Where its name stands: `file:line:column`.

@@ -3,6 +3,7 @@
 //! The words are our own: a validator speaks of instances and keywords, which nobody wrote.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Violation;
@@ -23,7 +24,7 @@ pub(super) struct Source<'a> {
     /// The document.
     pub(super) value: &'a Value,
     /// Its places.
-    pub(super) spans: &'a SpanIndex,
+    pub(super) spans: &'a Arc<SpanIndex>,
 }
 
 impl Source<'_> {
