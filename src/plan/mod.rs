@@ -93,8 +93,9 @@ pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sou
     match &policy.mode {
         Mode::Apply => {
             let targets = policy.targets.as_ref().map(|targets| closure(desired, targets));
+            let part = policy.partial.then(|| desired.objects.keys().cloned().collect());
             // What is adopted is taken as it is.
-            p.plan.judged = if policy.adopt.is_empty() { targets.clone() } else { Some(BTreeSet::new()) };
+            p.plan.judged = if policy.adopt.is_empty() { targets.clone().or(part) } else { Some(BTreeSet::new()) };
             if policy.adopt.is_empty() {
                 kinds::find_rebuilds(&mut p, targets.as_ref());
                 // They are stopped before their own turn, for their volumes, and what comes first for them comes before that.

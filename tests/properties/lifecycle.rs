@@ -231,6 +231,12 @@ fn a_plan_judges_what_it_is_about_and_nothing_else() {
         assert_eq!(judged(bench.plan().await), (true, true));
         let targets = jvp::plan::Policy { targets: Some(only.clone()), ..bench.policy() };
         assert_eq!(judged(bench.plan_with(&targets).await), (true, false));
+        let mut part = bench.desired.clone();
+        part.objects.remove(&pool);
+        let whole = std::mem::replace(&mut bench.desired, part);
+        let partial = jvp::plan::Policy { partial: true, ..bench.policy() };
+        assert_eq!(judged(bench.plan_with(&partial).await), (true, false));
+        bench.desired = whole;
         bench.adopt.clone_from(&only);
         assert_eq!(judged(bench.plan().await), (false, false));
         bench.adopt.clear();

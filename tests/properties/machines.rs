@@ -624,3 +624,24 @@ fn places_of_the_fragment_and_of_disks_are_one_order() {
         }
     });
 }
+
+#[test]
+fn a_disk_that_waits_for_a_start_and_gets_another_bus_has_one_target() {
+    block_on(async {
+        let spec = |disks: &str| self::bench(&format!("memory: 64Mi, disks: [{disks}]"));
+        let disk = |bus: &str| spec(&format!("{{name: d, bus: {bus}, claim: {{pool: p0, capacity: 8Mi}}}}"));
+        let mut bench = spec("");
+        bench.apply().await.unwrap();
+        for bus in ["sata", "virtio"] {
+            bench.desired = disk(bus).desired;
+            bench.apply().await.unwrap();
+            assert!(bench.plan().await.is_empty(), "{:#?}", bench.plan().await.changes);
+        }
+        let host = bench.hosts.values().next().unwrap();
+        let state = NodeState::read(jvp::host::Host::read(host, &Scope::Everything).await.unwrap());
+        let domain = &state.domains["vm"];
+        let targets: Vec<_> =
+            std::iter::once(&domain.doc).chain(&domain.live).map(|doc| doc.disk("d").unwrap().target.clone()).collect();
+        assert_eq!(targets, ["vda", "vda"]);
+    });
+}

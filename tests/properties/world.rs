@@ -337,7 +337,11 @@ async fn applied(bench: &mut Bench, broken: Option<&Broken>, told: &mut Told) ->
     // only looked at may stay half made, which the plan tells.
     let mut open = bench.ledger().open_intents();
     let suspended = bench.ledger().owned().suspended;
-    open.retain(|intent| !suspended.contains_key(&intent.object));
+    let rests = |object: &ObjectRef| {
+        let with = bench.desired.objects.get(object).and_then(|wanted| wanted.implied_by.as_ref());
+        suspended.contains_key(object) || with.is_some_and(|with| suspended.contains_key(with))
+    };
+    open.retain(|intent| !rests(&intent.object));
     open.retain(|intent| !plan.deferred.iter().any(|deferred| deferred.object == intent.object));
     let watched = |object: &ObjectRef| {
         bench.desired.objects.get(object).is_some_and(|wanted| wanted.lifecycle.management() == Management::Observe)

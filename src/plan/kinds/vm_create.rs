@@ -38,9 +38,15 @@ pub(in crate::plan) fn fragment_digest(text: &str) -> String {
 pub(super) fn seed(p: &Planner<'_>, wanted: &Wanted, cloud_init: &CloudInit) -> Result<Seed, Result<Hold, String>> {
     let mut keys = Vec::new();
     for pair in &cloud_init.key_pairs {
+        let object = ObjectRef::new(Kind::KeyPair, pair.clone());
         match p.sources.keys.get(pair) {
             Some(key) => keys.push(key.clone()),
-            None => return Err(Ok(Hold::Deferred(ObjectRef::new(Kind::KeyPair, pair.clone())))),
+            // The inventory has no keys, so nobody would ever make it known.
+            None if p.entry(&object).is_some() && !p.desired.objects.contains_key(&object) => {
+                let message = format!("only the manifest of {object} tells its public key: apply it together with that one");
+                return Err(Err(message));
+            }
+            None => return Err(Ok(Hold::Deferred(object))),
         }
     }
     let hostname = cloud_init.hostname.clone().unwrap_or_else(|| wanted.object.name.to_string());

@@ -152,6 +152,13 @@ pub(super) fn of_vm<'p>(p: &'p Planner<'_>, vm: &ObjectRef) -> Option<&'p Rebuil
     p.rebuilds.get(vm).filter(|rebuild| rebuild.refused.is_none())
 }
 
+/// The VM whose rebuild stops a domain of a node.
+pub(super) fn of_domain(p: &Planner<'_>, node: &Name, name: &str) -> Option<ObjectRef> {
+    let uuid = p.node(node)?.domains.get(name)?.uuid;
+    let mut rebuilt = p.rebuilds.iter().filter(|(_, rebuild)| rebuild.refused.is_none());
+    rebuilt.find(|(_, rebuild)| rebuild.uuid == uuid).map(|(vm, _)| vm.clone())
+}
+
 /// The actions after which the VM is off; they are planned when first asked for.
 pub(super) fn stop(p: &mut Planner<'_>, vm: &ObjectRef) -> BTreeSet<ActionId> {
     if let Some(planned) = p.rebuilds.get(vm).and_then(|rebuild| rebuild.stop.clone()) {

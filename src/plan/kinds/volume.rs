@@ -206,7 +206,8 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
                 new: Some(Shown::Value(ByteSize::from_bytes(size).to_string())),
             });
             capacity = size;
-            let Ok((op, precondition)) = growth(p, wanted, pool, found, size, node) else { return };
+            let Ok((op, precondition, needs)) = growth(p, wanted, pool, found, size, node) else { return };
+            row.needs.extend(needs);
             if !p.users(Some(node), &found.path).is_empty() {
                 row.effect = Effect::NextStart;
             }
@@ -249,7 +250,8 @@ pub(super) fn is_linked(spec: &VolumeSpec) -> bool {
         && spec.format.unwrap_or(VolumeFormat::Qcow2) == VolumeFormat::Qcow2
 }
 
-/// How a volume grows: through the guest that runs on it, jvp's or not, who then sees it at once; else by itself.
+/// How a volume grows, and after what: through the guest that runs on it, jvp's or not, who then sees it at once; else by itself. A guest
+/// that is rebuilt is off by then.
 ///
 /// # Errors
 /// It was refused.
@@ -260,15 +262,22 @@ fn growth(
     found: &VolumeDoc,
     capacity: u64,
     node: &Name,
-) -> Result<(Op, Precondition), ()> {
-    let disks = p.node(node).map(|state| running_disks(state, &found.path)).unwrap_or_default();
-    let running = p.running_users(node, &found.path);
+) -> Result<(Op, Precondition, BTreeSet<ActionId>), ()> {
+    let mut disks = p.node(node).map(|state| running_disks(state, &found.path)).unwrap_or_default();
+    let mut running = p.running_users(node, &found.path);
+    let goes: Vec<ObjectRef> = running.iter().filter_map(|name| vm_rebuild::of_domain(p, node, name)).collect();
+    disks.retain(|(name, ..)| vm_rebuild::of_domain(p, node, name).is_none());
+    running.retain(|name| vm_rebuild::of_domain(p, node, name).is_none());
+    let needs = goes.iter().flat_map(|vm| vm_rebuild::stop(p, vm)).collect();
     let (pool, volume, path) = (pool.name.clone(), found.name.clone(), found.path.clone());
     match disks.as_slice() {
-        [] if running.is_empty() => Ok((Op::VolumeGrow { pool, name: volume, capacity }, Precondition::VolumeIdle { path })),
+        [] if running.is_empty() => {
+            Ok((Op::VolumeGrow { pool, name: volume, capacity }, Precondition::VolumeIdle { path }, needs))
+        }
         [(name, uuid, target, false)] if running.len() == 1 => Ok((
             Op::DomainBlockResize { name: name.clone(), uuid: *uuid, target: target.clone(), capacity, pool, volume },
             Precondition::Disk { uuid: *uuid, target: target.clone(), path },
+            needs,
         )),
         [(name, .., true)] => {
             let message = format!("/capacity: {name} runs on it and can't write to it, and libvirt grows no such disk");

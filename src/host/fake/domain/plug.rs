@@ -114,7 +114,9 @@ impl State {
                     let nic = nic.clone();
                     live::unplug_nic(self, &nic);
                 }
-                (config.then(|| without(inactive)).transpose()?, running.map(without).transpose()?)
+                // Where the last place in the boot order goes with it, libvirt has the definition boot by kinds of devices again.
+                let inactive = if config { Some(self.complete_domain(without(inactive)?, &name, uuid)?) } else { None };
+                (inactive, running.map(without).transpose()?)
             }
         };
         let print = |document: Option<Element>| document.map(|document| document.print());
