@@ -30,11 +30,9 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
             p.note(&object, "Observed", "it is only looked at (lifecycle.management: Observe), and is not deleted");
             continue;
         }
-        let all: BTreeSet<ActionId> = done.values().flatten().copied().collect();
         // Only what uses this one must go first.
         let needs: BTreeSet<ActionId> =
             done.iter().filter(|(user, _)| uses(p, user, &object)).flat_map(|(_, ids)| ids.iter().copied()).collect();
-        debug_assert!(needs.is_subset(&all), "needs come from what was planned before");
         if super::suspension::refused(p, &wanted) {
             continue;
         }
@@ -115,7 +113,7 @@ fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Wanted> {
         libvirt_name: entry.libvirt_name.clone(),
         spec: Arc::new(spec),
         now: Arc::default(),
-        metadata: Arc::new(Metadata { labels: entry.labels.clone(), ..Metadata::of(object.name.clone()) }),
+        metadata: Arc::new(Metadata::of(object.name.clone())),
         reclaim: entry.reclaim.unwrap_or_else(|| crate::resolve::default_reclaim(object.kind)),
         prevent_destroy: entry.prevent_destroy,
         lifecycle: crate::manifest::Lifecycle::default(),
@@ -304,9 +302,6 @@ fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_dat
         let Some(mut wanted) = declared.or_else(|| from_inventory(p, &entry.object)) else { continue };
         wanted.implied_by = Some(vm.object.clone());
         let is_seed = entry.object.name.as_str().starts_with(&seed);
-        if is_seed {
-            wanted.reclaim = ReclaimPolicy::Delete;
-        }
         let needs = after.into_iter().collect();
         remove_file(p, &wanted, needs, with_data || is_seed, is_seed, Some(&vm.object));
     }
@@ -318,8 +313,7 @@ fn file(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_da
     }
     if p.entry(&wanted.object).is_some_and(|entry| seed_of(entry).is_some()) {
         // Nobody's data, whose VM is gone: jvp makes it anew from the manifest whenever one wants it.
-        let seed = Wanted { reclaim: ReclaimPolicy::Delete, ..wanted.clone() };
-        return remove_file(p, &seed, needs, true, true, None);
+        return remove_file(p, wanted, needs, true, true, None);
     }
     remove_file(p, wanted, needs, with_data, false, None);
 }
