@@ -7,7 +7,7 @@ use super::kinds::{is_kept, recorded_reservations, reserve, stop_drafts};
 use super::model::{Data, Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
-use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record};
+use super::{Action, ActionId, Entry, Expect, Lane, Op, Precondition, Record, suspension};
 use crate::manifest::{Management, Metadata, ReclaimPolicy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, PowerState};
@@ -33,7 +33,7 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
         // Only what uses this one must go first.
         let needs: BTreeSet<ActionId> =
             done.iter().filter(|(user, _)| uses(p, user, &object)).flat_map(|(_, ids)| ids.iter().copied()).collect();
-        if super::suspension::refused(p, &wanted) {
+        if suspension::refused(p, &wanted) {
             continue;
         }
         if wanted.prevent_destroy {
@@ -301,6 +301,11 @@ fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_dat
         let declared = p.desired.object(&entry.object).cloned();
         let Some(mut wanted) = declared.or_else(|| from_inventory(p, &entry.object)) else { continue };
         wanted.implied_by = Some(vm.object.clone());
+        // Nothing is done to what somebody suspended by itself, not even with its VM.
+        if p.owned.suspended.contains_key(&entry.object) {
+            let _ = if with_data { suspension::refused(p, &wanted) } else { suspension::spared(p, &entry.object) };
+            continue;
+        }
         let is_seed = entry.object.name.as_str().starts_with(&seed);
         let needs = after.into_iter().collect();
         remove_file(p, &wanted, needs, with_data || is_seed, is_seed, Some(&vm.object));
