@@ -7,6 +7,8 @@
 mod bench;
 #[path = "properties/every_call.rs"]
 mod every_call;
+#[path = "properties/histories.rs"]
+mod histories;
 #[path = "properties/lifecycle.rs"]
 mod lifecycle;
 #[path = "properties/machines.rs"]

@@ -8,7 +8,7 @@ use super::kinds::{is_kept, recorded_reservations, reserve, stop_drafts};
 use super::model::{Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
-use super::{Action, ActionId, Expect, Lane, Op, Precondition, Record};
+use super::{Action, ActionId, Expect, Lane, Op, Precondition, Record, suspension};
 use crate::manifest::{Management, Metadata, ReclaimPolicy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeView, PowerState};
@@ -31,12 +31,10 @@ pub(super) fn plan(p: &mut Planner<'_>, objects: &BTreeSet<ObjectRef>, with_data
             p.note(&object, "Observed", "it is only looked at (lifecycle.management: Observe), and is not deleted");
             continue;
         }
-        let all: BTreeSet<ActionId> = done.values().flatten().copied().collect();
         // Only what uses this one must go first.
         let needs: BTreeSet<ActionId> =
             done.iter().filter(|(user, _)| uses(p, user, &object)).flat_map(|(_, ids)| ids.iter().copied()).collect();
-        debug_assert!(needs.is_subset(&all), "needs come from what was planned before");
-        if super::suspension::refused(p, &wanted) {
+        if suspension::refused(p, &wanted) {
             continue;
         }
         if wanted.prevent_destroy {
@@ -116,7 +114,7 @@ pub(super) fn from_inventory(p: &Planner<'_>, object: &ObjectRef) -> Option<Want
         libvirt_name: entry.libvirt_name.clone(),
         spec: Arc::new(spec),
         now: Arc::default(),
-        metadata: Arc::new(Metadata { labels: entry.labels.clone(), ..Metadata::of(object.name.clone()) }),
+        metadata: Arc::new(Metadata::of(object.name.clone())),
         reclaim: entry.reclaim.unwrap_or_else(|| crate::resolve::default_reclaim(object.kind)),
         prevent_destroy: entry.prevent_destroy,
         lifecycle: crate::manifest::Lifecycle::default(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::delete::{forget, from_inventory, kept, release, users_going};
 use super::model::{Data, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
-use super::{ActionId, Entry, Expect, Lane, Op, Precondition, Record};
+use super::{ActionId, Entry, Expect, Lane, Op, Precondition, Record, suspension};
 use crate::manifest::{ReclaimPolicy, Spec};
 use crate::name::ObjectRef;
 use crate::resolve::Wanted;
@@ -20,10 +20,12 @@ pub(super) fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId
         let declared = p.desired.object(&entry.object).cloned();
         let Some(mut wanted) = declared.or_else(|| from_inventory(p, &entry.object)) else { continue };
         wanted.implied_by = Some(vm.object.clone());
-        let is_seed = entry.object.name.as_str().starts_with(&seed);
-        if is_seed {
-            wanted.reclaim = ReclaimPolicy::Delete;
+        // Nothing is done to what somebody suspended by itself, not even with its VM.
+        if p.owned.suspended.contains_key(&entry.object) {
+            let _ = if with_data { suspension::refused(p, &wanted) } else { suspension::spared(p, &entry.object) };
+            continue;
         }
+        let is_seed = entry.object.name.as_str().starts_with(&seed);
         let needs = after.into_iter().collect();
         remove_file(p, &wanted, needs, with_data || is_seed, is_seed, Some(&vm.object));
     }
@@ -35,8 +37,7 @@ pub(super) fn file(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
     }
     if p.entry(&wanted.object).is_some_and(|entry| seed_of(entry).is_some()) {
         // Nobody's data, whose VM is gone: jvp makes it anew from the manifest whenever one wants it.
-        let seed = Wanted { reclaim: ReclaimPolicy::Delete, ..wanted.clone() };
-        return remove_file(p, &seed, needs, true, true, None);
+        return remove_file(p, wanted, needs, true, true, None);
     }
     remove_file(p, wanted, needs, with_data, false, None);
 }

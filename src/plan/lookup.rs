@@ -214,7 +214,8 @@ impl Planner<'_> {
     /// Refuses another `libvirtName` for what stands under the name that it was made with. True where it was refused; false where
     /// `found` is a name that somebody gave it by hand.
     pub(super) fn refuse_new_name(&mut self, wanted: &Wanted, found: &str) -> bool {
-        let made = self.entry(&wanted.object).is_some_and(|entry| entry.libvirt_name == found);
+        // What only a mark tells says nothing of the name that it was made with.
+        let made = self.entry(&wanted.object).is_some_and(|entry| entry.libvirt_name == found && !entry.rebuilt);
         if made {
             self.refuse_new_value(wanted, "/libvirtName", found, &wanted.libvirt_name);
         }

@@ -79,7 +79,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     let (changes, actions, before) = (p.plan.changes.len(), p.plan.actions.len(), last_actions(p));
     super::delete::plan(p, &taken, false);
     p.plan.pruning = p.plan.actions.iter().skip(actions).map(|action| action.id).collect();
-    for change in p.plan.changes.iter_mut().skip(changes).filter(|change| change.reason.starts_with("asked for")) {
+    for change in p.plan.changes.iter_mut().skip(changes) {
         change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
     }
     // What stays would be left without what it names.

@@ -59,7 +59,16 @@ impl Planner<'_> {
         let Some(state) = wanted.node.as_ref().and_then(|node| self.node(node)) else { return false };
         let ours: BTreeSet<&str> =
             self.owned.entries.values().filter(|entry| entry.node == wanted.node).flat_map(|entry| entry.files()).collect();
-        let unseen = unseen(state, |path| ours.contains(path));
+        let mut unseen = unseen(state, |path| ours.contains(path));
+        // A file is told what it is built on by its pool, and one that is out of sight by the inventory.
+        let own: BTreeSet<&str> = self.entry(&wanted.object).into_iter().flat_map(super::Entry::files).collect();
+        let is_seen = |pool: &String| state.pools.get(pool).is_some_and(|pool| pool.active && pool.volumes.is_some());
+        let others = self.owned.entries.values().filter(|entry| entry.node == wanted.node);
+        unseen.extend(others.filter_map(|entry| {
+            let volume = entry.volume.as_ref().filter(|volume| !is_seen(&volume.pool))?;
+            let stands = volume.backing.as_deref().is_some_and(|path| own.contains(path));
+            stands.then(|| format!("{}, which was made on it and whose pool `{}` can't be read", entry.object, volume.pool))
+        }));
         if unseen.is_empty() {
             return false;
         }

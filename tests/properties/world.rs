@@ -592,7 +592,7 @@ impl Before {
 }
 
 /// What a hand does, where there is something to do it to.
-fn by_hand(state: &mut State, act: HandAct, name: &str) {
+pub fn by_hand(state: &mut State, act: HandAct, name: &str) {
     let uuid = state.domains.get(name).map(|domain| domain.uuid);
     let name = name.to_owned();
     let made = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());

@@ -47,6 +47,8 @@ fn closed(p: &Planner<'_>, pool: &ObjectRef, node: &Name, known: bool) -> Closed
 /// already, `expected` what is made of it once the pool is open.
 pub(super) fn say(p: &mut Planner<'_>, wanted: &Wanted, pool: &ObjectRef, node: &Name, known: bool, expected: Vec<FieldChange>) {
     match closed(p, pool, node, known) {
+        // One that is there is only out of sight.
+        Closed::Opens if known => p.hold(wanted, Hold::Deferred(pool.clone()), Verb::Refresh, Vec::new()),
         Closed::Opens => p.hold(wanted, Hold::Deferred(pool.clone()), Verb::Create, expected),
         Closed::Rests(why) => {
             p.note(&wanted.object, "NotSeen", why);

@@ -65,6 +65,7 @@ pub(super) fn reserved(
             continue;
         }
         has_subnet(p, interface, node, network, ip)?;
+        one_by_name(p, spec, interface, node, network, ip)?;
         if let Some(holder) = holder(p, wanted, node, network, (mac, ip)) {
             let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
             if !own.into_iter().any(|(of, its, at)| of == *network && its == holder && at == ip) {
@@ -82,7 +83,9 @@ pub(super) fn reserved(
         let taken = state.is_some_and(|state| {
             state.doc.hosts().any(|host| host.mac != Some(mac) && host.name.as_deref() == Some(wanted.object.name.as_str()))
         });
-        let host = if earlier || taken { None } else { Some(wanted.object.name.to_string()) };
+        // Of an IPv6 address the name is all that a network knows.
+        let named = ip.is_ipv6() || !(earlier || taken);
+        let host = named.then(|| wanted.object.name.to_string());
         all.drafts.push(reserve(p, node, network, (mac, ip), host, true));
     }
     let gone = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded).map(move |of| (key, of)));
@@ -102,6 +105,34 @@ pub(super) fn reserved(
         all.drafts.insert(0, reserve(p, node, &network, (mac, ip), host, false));
     }
     Ok(all)
+}
+
+/// Looks whether another interface of the VM has an address in the same IPv6 subnet, which knows a host by its name alone.
+///
+/// # Errors
+/// One has.
+fn one_by_name(
+    p: &Planner<'_>,
+    spec: &VirtualMachineSpec,
+    interface: &Interface,
+    node: &Name,
+    network: &Name,
+    ip: IpAddr,
+) -> Result<(), Stop> {
+    let subnets = subnets_after(p, node, network);
+    let together = |other: IpAddr| subnets.iter().flatten().any(|net| net.contains(&ip) && net.contains(&other));
+    let before = spec.interfaces.iter().take_while(|other| other.name != interface.name);
+    let mut others = before.filter(|other| other.network.as_ref() == Some(network));
+    match others.find(|other| ip.is_ipv6() && other.ip.is_some_and(together)) {
+        None => Ok(()),
+        Some(other) => {
+            let message = format!(
+                "/interfaces/{}/ip: an IPv6 subnet keeps one address for a VM, by its name, and its interface {} has one there",
+                interface.name, other.name
+            );
+            Err(Stop::Refused(message, vec!["take one of the two out, or give it an address of another subnet".into()]))
+        }
+    }
 }
 
 /// Looks whether a network that no manifest describes, which nothing was told of before, has the address in a subnet.

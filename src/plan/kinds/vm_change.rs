@@ -245,7 +245,7 @@ impl Bench<'_, '_> {
         if !unit.inactive.is_empty() {
             self.all.touched.insert(name.to_owned());
             // The maximum goes with what is, where nobody speaks of it.
-            let maximum = [("/memory", "/maxMemory"), ("/cpu/count", "/cpu/max")];
+            let maximum = [("/memory", "/maxMemory"), ("/cpu/count", "/cpu/max"), ("/cpu/topology", "/cpu/max")];
             self.all.touched.extend(maximum.iter().filter(|(least, _)| *least == name).map(|(_, max)| (*max).to_owned()));
         }
     }

@@ -6,7 +6,7 @@ use crate::manifest::{Interface, Management, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::{Draft, Planner};
-use crate::plan::{Op, Plug};
+use crate::plan::{Op, Plug, suspension};
 use crate::resolve::Wanted;
 
 /// Refuses these steps where they start a guest on a network that is off then, or plug one in. True where they were refused.
@@ -19,6 +19,17 @@ pub(super) fn refuse_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMac
             matches!(&draft.op, Op::DomainDevice { how: Plug::Attach | Plug::Update, device, live: true, .. } if *device == path)
         })
     };
+    // One that is off and suspended may run once it is resumed.
+    let rests = spec.interfaces.iter().find_map(|interface| {
+        let object = ObjectRef::on(Kind::Network, interface.network.clone()?, node);
+        let suspended = p.desired.objects.get(&object).is_some_and(|network| suspension::is_suspended(p, network));
+        let off = p.network(&object.name, node).is_none_or(|state| !state.active);
+        (suspended && off && (starts || plugs(interface))).then_some(object)
+    });
+    if let Some(network) = rests {
+        p.block(wanted, &network);
+        return true;
+    }
     let mut named = spec.interfaces.iter().filter_map(|interface| Some((interface, interface.network.as_ref()?)));
     let off = named.find_map(|(interface, network)| {
         let needed = starts || plugs(interface);

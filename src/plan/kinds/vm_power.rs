@@ -292,7 +292,7 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         (PowerAct::Start, RunStrategy::Halted) => {
             p.note(&wanted.object, "Strategy", "runStrategy is Halted: the next apply stops it again");
         }
-        (PowerAct::Stop, RunStrategy::Always | RunStrategy::RerunOnFailure) if strategy == RunStrategy::Always => {
+        (PowerAct::Stop, RunStrategy::Always) => {
             p.note(&wanted.object, "Strategy", "runStrategy is Always: the next apply starts it again");
         }
         _ => {}

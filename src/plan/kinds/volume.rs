@@ -46,6 +46,9 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
     if let Err(hold @ Hold::Blocked(_)) = p.standing_of(&pool_ref) {
         return p.hold(wanted, hold, Verb::Create, expected());
     }
+    if refuse_new_pool(p, wanted, pool_name, node) {
+        return;
+    }
     let Some(pool) = p.open_pool(pool_name, node) else {
         let known = p.entry(&wanted.object).is_some_and(|entry| entry.volume.is_some() && !entry.unfinished);
         if !known {
@@ -60,6 +63,18 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         Some(found) => existing(p, wanted, spec, pool, found, node),
         None => create(p, wanted, spec, pool, node, expected()),
     }
+}
+
+/// Refuses a pool that is still to be made for a volume that is there, and can't be in that one: not when half of the set is done. True
+/// where it was refused.
+fn refuse_new_pool(p: &mut Planner<'_>, wanted: &Wanted, pool: &Name, node: &Name) -> bool {
+    let Some(record) = p.entry(&wanted.object).and_then(|entry| entry.volume.as_ref()) else { return false };
+    let new = p.libvirt_name(Kind::StoragePool, pool, node);
+    if record.pool == new || p.pool(pool, node).is_some() || p.index.volume_at(node, &record.path).is_none() {
+        return false;
+    }
+    p.refuse_new_value(wanted, "/pool", &record.pool, &new);
+    true
 }
 
 /// Refuses another pool or file for a volume that is there: a second one would be made, and the first forgotten with its data. One that

@@ -84,10 +84,11 @@ fn identities(all: &mut Prepared<'_>) {
             continue;
         };
         let has_name = matches!(wanted.object.kind, Kind::StoragePool | Kind::Network | Kind::Volume | Kind::VirtualMachine);
-        // What only a mark tells may have been renamed by hand since.
+        // What only a mark tells may have been renamed by hand since, but for the name that its manifest says it had.
+        let had = wanted.lifecycle.renamed_from.as_ref().is_some_and(|old| *old.as_str() == *entry.libvirt_name);
         let known = has_name
             && !entry.libvirt_name.is_empty()
-            && (!entry.rebuilt || wanted.object.kind == Kind::Volume)
+            && (!entry.rebuilt || had || wanted.object.kind == Kind::Volume)
             && !wanted.now.contains_key("/libvirtName");
         let name = if known { &entry.libvirt_name } else { &wanted.libvirt_name };
         if entry.uid != wanted.uid || *name != wanted.libvirt_name {

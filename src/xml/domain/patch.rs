@@ -294,10 +294,12 @@ fn set_memory(root: &mut Element, memory: Option<ByteSize>, max: Option<ByteSize
 }
 
 fn set_cpu(root: &mut Element, wanted: &Cpu) {
-    if wanted.count.is_some() || wanted.max.is_some() {
+    // A topology is that of all CPUs that there can be.
+    let product = wanted.topology.as_ref().map(render::cpus_of);
+    if wanted.count.is_some() || wanted.max.is_some() || product.is_some() {
         let (old, old_max) = vcpus(root);
-        let count = wanted.count.unwrap_or(old);
-        let max = match wanted.max {
+        let count = wanted.count.unwrap_or(if old == old_max { product.unwrap_or(old) } else { old });
+        let max = match wanted.max.or(product) {
             Some(max) => max,
             None if old == old_max => count,
             None => old_max.max(count),

@@ -297,3 +297,25 @@ fn firmware_stays_as_it_is_where_it_is_what_is_wanted() {
         assert_eq!(have.secure_boot, Some(secure.unwrap_or(false)), "{firmware} of {document}: {text}");
     }
 }
+
+#[test]
+fn a_topology_brings_as_many_processors_as_it_has() {
+    let topology = |count: Option<u32>, max: Option<u32>| {
+        let topology = crate::manifest::CpuTopology { sockets: 1, cores: 2, threads: 2 };
+        let cpu = crate::manifest::Cpu { count, max, topology: Some(topology), ..crate::manifest::Cpu::default() };
+        DomainPatch::new(VirtualMachineSpec { cpu: Some(cpu), ..VirtualMachineSpec::default() }, BTreeSet::new())
+    };
+    for (before, count, max, after) in [
+        ("<vcpu>1</vcpu>", None, None, "<vcpu>4</vcpu>"),
+        ("<vcpu>2</vcpu>", Some(3), None, "<vcpu current='3'>4</vcpu>"),
+        ("<vcpu current='2'>3</vcpu>", None, None, "<vcpu current='2'>4</vcpu>"),
+        // A maximum of before, of which nobody speaks any more, and one that is written.
+        ("<vcpu current='3'>8</vcpu>", Some(4), None, "<vcpu>4</vcpu>"),
+        ("<vcpu current='3'>8</vcpu>", Some(2), Some(4), "<vcpu current='2'>4</vcpu>"),
+    ] {
+        let text = patch(&format!("<domain>{before}<devices/></domain>"), &topology(count, max)).expect("patches");
+        let doc = written(&format!("<domain>{after}<devices/></domain>"));
+        let vcpu = |text: &str| Element::parse(text).expect("reads").child("vcpu").map(Element::to_xml);
+        assert_eq!(vcpu(&text), vcpu(&doc), "{before} {count:?} {max:?}");
+    }
+}

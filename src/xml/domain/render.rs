@@ -191,9 +191,14 @@ fn memory(root: &mut Element, spec: &VirtualMachineSpec) {
     root.push(Element::new("currentMemory").attr("unit", "KiB").text(current.kib()));
 }
 
+/// How many CPUs a topology has.
+pub(super) fn cpus_of(topology: &CpuTopology) -> u32 {
+    topology.sockets.saturating_mul(topology.cores).saturating_mul(topology.threads)
+}
+
 /// How many vCPUs run, and how many there can be.
 fn vcpus(cpu: &Cpu) -> (u32, u32) {
-    let product = cpu.topology.as_ref().map(|t| t.sockets.saturating_mul(t.cores).saturating_mul(t.threads));
+    let product = cpu.topology.as_ref().map(cpus_of);
     let count = cpu.count.or(product).or(cpu.max).unwrap_or(1);
     (count, cpu.max.or(product).unwrap_or(count).max(count))
 }
