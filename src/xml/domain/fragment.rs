@@ -214,7 +214,29 @@ pub fn parse_fragment(text: &str) -> Result<Fragment, XmlError> {
     Ok(Fragment { root, leaves })
 }
 
-/// Drops comments, and brings `jvp:remove` under one name.
+/// Checks what is jvp's own in an element: there is one word, under one prefix. libvirt would pass over another one without a word.
+fn own_words(element: &Element) -> Result<(), XmlError> {
+    let wrong = |message: String| Err(XmlError::at(message, element.pos));
+    if let Some(name) = element.name.strip_prefix("jvp:") {
+        return wrong(format!("there is no <jvp:{name}>: to take an element out, give it jvp:remove='true'"));
+    }
+    for (name, value) in &element.attrs {
+        match name.split_once(':') {
+            Some(("jvp", "remove")) if value != "true" => return wrong("jvp:remove can only be 'true'".to_owned()),
+            Some(("jvp", "remove")) => {}
+            Some(("jvp", other)) => return wrong(format!("there is no jvp:{other}: what there is is jvp:remove='true'")),
+            Some(("xmlns", prefix)) if (prefix == "jvp") != (value == REMOVE_NAMESPACE) => {
+                return wrong(format!(
+                    "the prefix jvp stands for {REMOVE_NAMESPACE}: declare xmlns:jvp='{REMOVE_NAMESPACE}' on <domain>"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Drops comments and layout, and checks each element by itself.
 fn tidy(element: &mut Element) -> Result<(), XmlError> {
     element.nodes.retain(|node| !matches!(node, Node::Comment(_)));
     let has_elements = element.elements().next().is_some();
@@ -228,11 +250,7 @@ fn tidy(element: &mut Element) -> Result<(), XmlError> {
     } else if text.trim() != text {
         element.set_text(text.trim());
     }
-    if let Some(value) = element.get("jvp:remove")
-        && value != "true"
-    {
-        return Err(XmlError::at("jvp:remove can only be 'true'", element.pos));
-    }
+    own_words(element)?;
     element.elements_mut().try_for_each(tidy)
 }
 

@@ -37,6 +37,10 @@ fn what_a_fragment_may_not_say_is_refused_with_its_place() {
     refused("<domain>\n<clock>text<timer name='x'/></clock></domain>", "text beside", (2, 1));
     refused("<domain>\n<on_crash jvp:remove='true'/></domain>", "declare xmlns:jvp", (2, 11));
     refused("<domain xmlns:jvp='https://jvp.dev/xml/1'>\n<on_crash jvp:remove='yes'/></domain>", "only be 'true'", (2, 1));
+    refused("<domain xmlns:jvp='https://jvp.dev/xml/1'>\n<on_crash jvp:removed='true'/></domain>", "no jvp:removed", (2, 1));
+    refused("<domain xmlns:jvp='https://jvp.dev/xml/1'>\n<jvp:remove/></domain>", "no <jvp:remove>", (2, 1));
+    refused("<domain xmlns:jvp='https://jvp.dev/xml/0'>\n<on_crash jvp:remove='true'/></domain>", "xmlns:jvp='https", (1, 1));
+    refused("<domain xmlns:j='https://jvp.dev/xml/1'>\n<on_crash j:remove='true'/></domain>", "xmlns:jvp='https", (1, 1));
 }
 
 #[test]
