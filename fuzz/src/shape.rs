@@ -48,23 +48,28 @@ fn element(node: Node<'_, '_>, parent: &str, except: &Except<'_>) -> String {
         .collect();
     attributes.sort();
     let has_elements = node.children().any(|child| child.is_element());
-    let mut inside = String::new();
+    let (mut inside, mut run) = (String::new(), String::new());
+    // Beside elements a text's white space is layout, and what is left out between two texts makes them one.
+    let told = |run: &mut String| {
+        let text = std::mem::take(run);
+        let words = if has_elements { text.split_ascii_whitespace().collect::<Vec<_>>().join(" ") } else { text };
+        let blank = words.chars().all(|c| c.is_ascii_whitespace());
+        if blank && (has_elements || words.contains('\n') || words.is_empty()) { String::new() } else { format!("{words:?}") }
+    };
     for child in node.children() {
         match child.node_type() {
             NodeType::Element if own(child).is_empty() || !(except.element)(child, name) => {
-                inside += &element(child, name, except);
-            }
-            NodeType::Text => {
-                let text = child.text().unwrap_or_default();
-                let blank = text.chars().all(|c| c.is_ascii_whitespace());
-                if !(blank && (has_elements || text.contains('\n'))) {
-                    inside += &format!("{text:?}");
+                let below = element(child, name, except);
+                if !below.is_empty() {
+                    inside += &(told(&mut run) + &below);
                 }
             }
-            NodeType::Comment => inside += &format!("<!--{}-->", child.text().unwrap_or_default()),
+            NodeType::Text => run += child.text().unwrap_or_default(),
+            NodeType::Comment => inside += &format!("{}<!--{}-->", told(&mut run), child.text().unwrap_or_default()),
             _ => {}
         }
     }
+    inside += &told(&mut run);
     if inside.is_empty() && attributes.is_empty() && except.hollow.contains(&name) {
         return String::new();
     }
