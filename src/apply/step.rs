@@ -461,7 +461,7 @@ fn is_gone(action: &Action, seen: Option<&NodeState>) -> bool {
     let (Op::VolumeDelete { pool, .. }, Precondition::VolumeUnused { path }) = (&action.op, &action.precondition) else {
         return false;
     };
-    let read = |state: &NodeState| state.pools.get(pool).is_some_and(|pool| pool.active && pool.volumes.is_some());
+    let read = |state: &NodeState| state.pools.get(pool).is_some_and(|pool| pool.seen().is_some());
     seen.is_some_and(|state| read(state) && state.volume_by_path(path).is_none())
 }
 

@@ -134,6 +134,13 @@ pub struct DomainState {
     pub agent_addresses: Option<Vec<String>>,
 }
 
+impl PoolState {
+    /// Its volumes, where it runs and they can be seen.
+    pub fn seen(&self) -> Option<&BTreeMap<String, VolumeDoc>> {
+        self.volumes.as_ref().filter(|_| self.active)
+    }
+}
+
 impl DomainState {
     /// Whether there is a QEMU process.
     pub fn is_active(&self) -> bool {

@@ -84,8 +84,8 @@ fn has_volume(domain: &DomainState, volume: &MarkVolume) -> bool {
 /// Whether a volume's pool tells that there is no such file. What a domain still has isn't held against it: its file may be out of sight
 /// only, as where its file system isn't mounted. What no domain has was deleted, and a mark that is behind that doesn't bring it back.
 fn is_gone(state: &NodeState, volume: &MarkVolume) -> bool {
-    let pool = state.pools.get(&volume.pool).filter(|pool| pool.active);
-    pool.and_then(|pool| pool.volumes.as_ref()).is_some_and(|files| !files.contains_key(&volume.file))
+    let pool = state.pools.get(&volume.pool);
+    pool.and_then(|pool| pool.seen()).is_some_and(|files| !files.contains_key(&volume.file))
 }
 
 /// A claim or seed is called `<vm>.<disk>`; the VM that bears the mark owns it then.

@@ -381,7 +381,7 @@ impl<'a> Planner<'a> {
 
     /// The same where what is in it can be read, and goes on lying where it lies.
     pub(super) fn open_pool(&self, name: &Name, node: &Name) -> Option<&'a PoolState> {
-        let pool = self.pool(name, node).filter(|pool| pool.active && pool.volumes.is_some())?;
+        let pool = self.pool(name, node).filter(|pool| pool.seen().is_some())?;
         (!self.stopping.contains(&ObjectRef::on(Kind::StoragePool, name.clone(), node))).then_some(pool)
     }
 

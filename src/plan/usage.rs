@@ -62,7 +62,7 @@ impl Planner<'_> {
         let mut unseen = unseen(state, |path| ours.contains(path));
         // A file is told what it is built on by its pool, and one that is out of sight by the inventory.
         let own: BTreeSet<&str> = self.entry(&wanted.object).into_iter().flat_map(super::Entry::files).collect();
-        let is_seen = |pool: &String| state.pools.get(pool).is_some_and(|pool| pool.active && pool.volumes.is_some());
+        let is_seen = |pool: &String| state.pools.get(pool).is_some_and(|pool| pool.seen().is_some());
         let others = self.owned.entries.values().filter(|entry| entry.node == wanted.node);
         unseen.extend(others.filter_map(|entry| {
             let volume = entry.volume.as_ref().filter(|volume| !is_seen(&volume.pool))?;
