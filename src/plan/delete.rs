@@ -172,7 +172,7 @@ pub(super) fn forget_alone(p: &mut Planner<'_>, object: &ObjectRef, why: &str) {
 }
 
 /// The users of files and networks of a node that these actions take away there, called as the guards call them.
-pub(super) fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<String> {
+fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<String> {
     let there = actions.iter().filter(|action| action.node.as_ref() == node);
     there
         .filter_map(|action| match &action.op {
@@ -181,6 +181,12 @@ pub(super) fn users_going(actions: &[Action], node: Option<&Name>) -> BTreeSet<S
             _ => None,
         })
         .collect()
+}
+
+/// Those of the users of something on a node that stay, as far as is planned: what goes before it doesn't count.
+pub(super) fn staying(p: &Planner<'_>, node: Option<&Name>, users: impl IntoIterator<Item = String>) -> Vec<String> {
+    let gone = users_going(&p.plan.actions, node);
+    users.into_iter().filter(|user| !gone.contains(user)).collect()
 }
 
 pub(super) fn forget(wanted: &Wanted) -> Draft {
@@ -312,9 +318,7 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
     if p.refuse_writer(wanted, other_writer(p, network.doc.mark.as_ref())) {
         return;
     }
-    let gone = users_going(&p.plan.actions, Some(&node));
-    let guests: Vec<String> =
-        p.guests_of_network(&node, &network.name).into_iter().map(|(name, _)| name).filter(|name| !gone.contains(name)).collect();
+    let guests = staying(p, Some(&node), p.guests_of_network(&node, &network.name).into_iter().map(|(name, _)| name));
     if !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
         return p.refuse(
             wanted,
@@ -380,8 +384,7 @@ fn pool(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
         return not_ours(p, wanted);
     };
     let Some(pool) = state.pools.values().find(|pool| pool.uuid == uuid) else { return };
-    let gone = users_going(&p.plan.actions, Some(&node));
-    let users: Vec<String> = p.users_of_pool(Some(&node), pool).into_iter().filter(|name| !gone.contains(name)).collect();
+    let users = staying(p, Some(&node), p.users_of_pool(Some(&node), pool));
     if !users.is_empty() {
         return p.refuse(
             wanted,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::delete::{forget, from_inventory, kept, release, users_going};
+use super::delete::{forget, from_inventory, kept, release, staying};
 use super::model::{Data, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::{ActionId, Entry, Expect, Lane, Op, Precondition, Record, suspension};
@@ -94,9 +94,7 @@ fn remove_file(
         return;
     };
     let state = wanted.node.as_ref().and_then(|node| p.node(node));
-    // What goes before it doesn't count.
-    let gone = users_going(&p.plan.actions, wanted.node.as_ref());
-    let users: Vec<String> = p.users(wanted.node.as_ref(), &path).into_iter().filter(|user| !gone.contains(user)).collect();
+    let users = staying(p, wanted.node.as_ref(), p.users(wanted.node.as_ref(), &path));
     if !users.is_empty() {
         return p.refuse(
             wanted,
