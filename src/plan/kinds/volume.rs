@@ -280,10 +280,15 @@ fn growth(
 ) -> Result<(Op, Precondition, BTreeSet<ActionId>), ()> {
     let mut disks = p.node(node).map(|state| running_disks(state, &found.path)).unwrap_or_default();
     let mut running = p.running_users(node, &found.path);
-    let goes: Vec<ObjectRef> = running.iter().filter_map(|name| vm_rebuild::of_domain(p, node, name)).collect();
+    let mut needs = BTreeSet::new();
+    running.retain(|name| match vm_rebuild::of_domain(p, node, name) {
+        Some(vm) => {
+            needs.extend(vm_rebuild::stop(p, &vm));
+            false
+        }
+        None => true,
+    });
     disks.retain(|(name, ..)| vm_rebuild::of_domain(p, node, name).is_none());
-    running.retain(|name| vm_rebuild::of_domain(p, node, name).is_none());
-    let needs = goes.iter().flat_map(|vm| vm_rebuild::stop(p, vm)).collect();
     let (pool, volume, path) = (pool.name.clone(), found.name.clone(), found.path.clone());
     match disks.as_slice() {
         [] if running.is_empty() => {
