@@ -12,7 +12,6 @@ use crate::resolve::Wanted;
 
 /// The volumes that came with a VM: claims are kept unless data goes too, the seed always goes.
 pub(super) fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_data: bool) {
-    let seed = format!("{}.seed-", vm.object.name);
     for entry in p.index.came_with(&vm.object).to_vec() {
         if p.standing.contains_key(&entry.object) {
             continue;
@@ -25,7 +24,7 @@ pub(super) fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId
             let _ = if with_data { suspension::refused(p, &wanted) } else { suspension::spared(p, &entry.object) };
             continue;
         }
-        let is_seed = entry.object.name.as_str().starts_with(&seed);
+        let is_seed = seed_of(entry).is_some();
         let needs = after.into_iter().collect();
         remove_file(p, &wanted, needs, with_data || is_seed, is_seed, Some(&vm.object));
     }
