@@ -52,8 +52,9 @@ struct Part<'a> {
     reference: Option<&'a str>,
     #[serde(borrow, default)]
     any_of: Option<Vec<Part<'a>>>,
+    // Boxed, as a node of a map has room for eleven of its values, and most mappings have fewer properties.
     #[serde(borrow, default)]
-    properties: BTreeMap<&'a str, Part<'a>>,
+    properties: BTreeMap<&'a str, Box<Part<'a>>>,
     #[serde(borrow, default)]
     additional_properties: Option<Additional<'a>>,
     #[serde(borrow, default)]
@@ -63,7 +64,7 @@ struct Part<'a> {
     #[serde(default)]
     unique_items: bool,
     #[serde(rename = "$defs", borrow, default)]
-    definitions: BTreeMap<&'a str, Part<'a>>,
+    definitions: BTreeMap<&'a str, Box<Part<'a>>>,
     // What is said to people and editors.
     #[serde(rename = "$schema", default)]
     _schema: IgnoredAny,

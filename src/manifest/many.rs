@@ -6,9 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Into so many parts a thread's share is cut, so that one who got short ones takes more of them.
 const PARTS: usize = 16;
 
+/// How many threads so many items are worth, where a thread is worth `few` of them. How many processors there are is asked where that
+/// matters: it takes some twenty calls of the kernel.
+fn threads(items: usize, few: usize) -> usize {
+    match items / few.max(1) {
+        0 | 1 => 1,
+        worth => std::thread::available_parallelism().map_or(1, NonZero::get).min(worth),
+    }
+}
+
 /// What `work` makes of each item, in the items' order. A thread is worth `few` of them.
 pub fn many<T: Sync, R: Send>(items: &[T], few: usize, work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len() / few.max(1));
+    let threads = threads(items.len(), few);
     if threads < 2 {
         return items.iter().map(work).collect();
     }
