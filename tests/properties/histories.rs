@@ -5,21 +5,25 @@
 //! A history is short: every document is of the only version, there is one node `n0` where none is written, on which everything happens,
 //! and a change is told as what of the text becomes another.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use jvp::apply::End;
 
 use jvp::name::{Name, ObjectRef};
-use jvp::plan::{MaxDeletes, Mode, Op, Plan, Policy, PowerAct, Suspension, render};
+use jvp::plan::{Entry, MaxDeletes, Mode, Op, Plan, Policy, PowerAct, Suspension, render};
 use serde::Deserialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::bench::{Bench, Trouble, block_on};
 use crate::scene::Scene;
 use crate::world::{HandAct, by_hand};
+
+type Entries = BTreeMap<ObjectRef, Arc<Entry>>;
 
 /// What happens; one of these at a time.
 #[derive(Debug, Default, Deserialize)]
@@ -124,8 +128,12 @@ fn said(plan: &Plan) -> String {
         let mut op = serde_json::to_value(&action.op).unwrap();
         let operands = op.as_object_mut().unwrap();
         // The documents are the goldens of `xml`, and a UUID follows from the name.
-        for other in ["do", "xml", "patch", "uuid", "was", "mark"] {
+        for other in ["do", "xml", "uuid", "was", "mark"] {
             operands.remove(other);
+        }
+        if let Some(patch) = operands.get_mut("patch") {
+            patch.as_object_mut().into_iter().for_each(|patch| patch.retain(|_, part| !is_empty(part)));
+            patch.get_mut("mark").into_iter().for_each(|mark| *mark = "…".into());
         }
         let operands = if operands.is_empty() { String::new() } else { format!(" {op}") };
         // What is looked at right before the call.
@@ -135,6 +143,63 @@ fn said(plan: &Plan) -> String {
         let _ = writeln!(text, "  {} {} of {}{operands}{when}{after}", action.id.0, action.op.word(), action.object);
     }
     text.replace(place, "…")
+}
+
+/// Whether a part of a patch asks for nothing.
+fn is_empty(part: &Value) -> bool {
+    part.is_null() || part.as_array().is_some_and(Vec::is_empty) || part.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+/// The leaves of a record, and which of a list there are.
+fn leaves(at: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) => {
+            fields
+                .iter()
+                .for_each(|(key, value)| leaves(&format!("{at}{}{key}", if at.is_empty() { "" } else { " " }), value, into));
+        }
+        Value::Array(items) => items.iter().for_each(|item| drop(into.insert(format!("{at} {item}"), String::new()))),
+        Value::Null | Value::Bool(false) => {}
+        Value::String(text) => drop(into.insert(at.to_owned(), text.clone())),
+        other => drop(into.insert(at.to_owned(), other.to_string())),
+    }
+}
+
+/// What the inventory says otherwise than before.
+fn learnt(before: &Entries, after: &Entries) -> String {
+    let record = |entries: &Entries, object: &ObjectRef| {
+        let mut record = BTreeMap::new();
+        entries.get(object).iter().for_each(|entry| leaves("", &serde_json::to_value(entry).unwrap(), &mut record));
+        record
+    };
+    let mut text = String::new();
+    for object in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+        if !after.contains_key(object) {
+            let _ = writeln!(text, "  ledger of {object}: no more");
+            continue;
+        }
+        let (was, now) = (record(before, object), record(after, object));
+        let mut what = Vec::new();
+        for path in was.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
+            let told = |value: &String| match path.as_str() {
+                // A time is another each time, and the others follow from names.
+                "createdAt" | "uid" | "libvirtUuid" => "…".to_owned(),
+                _ => value.clone(),
+            };
+            match (was.get(path), now.get(path)) {
+                _ if path == "object" => {}
+                (was, now) if was == now => {}
+                (Some(was), Some(now)) => what.push(format!("{path}: {} → {}", told(was), told(now))),
+                (None, Some(now)) if now.is_empty() => what.push(format!("+ {path}")),
+                (None, Some(now)) => what.push(format!("+ {path}: {}", told(now))),
+                (_, None) => what.push(format!("- {path}")),
+            }
+        }
+        if !what.is_empty() {
+            let _ = writeln!(text, "  ledger of {object}: {}", what.join(", "));
+        }
+    }
+    text.replace(env!("CARGO_TARGET_TMPDIR"), "…")
 }
 
 /// What happens before a plan, in words.
@@ -249,6 +314,7 @@ async fn told(steps: Vec<Step>) -> String {
             if let Some(call) = failing.take() {
                 bench.trouble(call, Trouble::Fails);
             }
+            let before = bench.ledger().entries();
             let (seen, _) = bench.seen().await;
             let rounds = bench.rounds_of(seen, plan).await;
             bench.heal();
@@ -261,6 +327,7 @@ async fn told(steps: Vec<Step>) -> String {
             if rounds.end() != End::Done {
                 let _ = writeln!(text, "ended: {:?}", rounds.end());
             }
+            text.push_str(&learnt(&before, &bench.ledger().entries()));
         }
         (bench.mode, bench.prune) = (Mode::Apply, false);
         (bench.adopt, bench.consents) = (BTreeSet::new(), jvp::plan::Consents::default());
