@@ -1,11 +1,8 @@
 //! A document of the language: one object as it was written, with the places of what was written.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::path::{FieldPath, walk};
+use super::path::{Leaves, walk};
 use super::span::SpanIndex;
 use super::{Lifecycle, Metadata, Spec};
 use crate::diag::{FileId, Label};
@@ -25,7 +22,7 @@ pub struct Document {
     /// `spec`.
     pub spec: Arc<Spec>,
     /// The authored leaves of `spec`, before any default: path → value in its canonical form (DECISIONS D2).
-    pub now: Arc<BTreeMap<FieldPath, Value>>,
+    pub now: Arc<Leaves>,
     /// Where each value stands, by JSON pointer into the document.
     pub spans: Arc<SpanIndex>,
     /// The file that it stands in.

@@ -45,7 +45,7 @@ pub use many::{both, many};
 pub use meta::{Lifecycle, Management, Metadata, ReclaimPolicy};
 pub use network::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};
 pub use node::{Accelerator, NodeDefaults, NodeSpec};
-pub use path::{FieldPath, leaves};
+pub use path::{FieldPath, Leaves, leaves};
 pub use secret::{SecretSource, SecretValue};
 pub use span::{SpanIndex, escape, unescape};
 pub use storage_pool::{PoolTarget, PoolType, StoragePoolSpec};

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::action::Side;
+use crate::manifest::Leaves;
 use crate::name::{ObjectRef, Uid};
 use crate::observe::OffReason;
 
@@ -97,9 +98,9 @@ pub struct Fields {
     /// The fields that are looked at: pointers, with all below them.
     pub paths: BTreeSet<String>,
     /// The leaves of its definition there.
-    pub inactive: BTreeMap<String, serde_json::Value>,
+    pub inactive: Leaves,
     /// The leaves of what runs, where they are changed.
-    pub live: Option<BTreeMap<String, serde_json::Value>>,
+    pub live: Option<Leaves>,
 }
 
 /// What a domain's documents must say, leaf by leaf; none is a leaf that must not be there.
@@ -126,7 +127,7 @@ pub enum Expect {
         /// Its UUID.
         uuid: Uuid,
         /// Managed leaves as they must read.
-        leaves: BTreeMap<String, serde_json::Value>,
+        leaves: Leaves,
         /// Sources of the domain's disks by name.
         disks: BTreeMap<String, String>,
     },
@@ -175,7 +176,7 @@ pub struct NetworkExpect {
     /// Which of them; where it isn't running, there is the definition only.
     pub side: Side,
     /// Leaves as they must read.
-    pub leaves: BTreeMap<String, serde_json::Value>,
+    pub leaves: Leaves,
     /// Paths below which there must be nothing.
     pub gone: BTreeSet<String>,
 }

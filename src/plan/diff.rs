@@ -1,12 +1,13 @@
 //! The diff: what was written against what a node has, leaf by leaf, walked by the field table. No kind has a diff of its own.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::fields::{Class, Field, OnRemoval, field};
 use super::model::{FieldChange, Shown};
+use crate::manifest::Leaves;
 use crate::name::{ByteSize, Kind};
 use crate::xml::domain::machine_matches;
 
@@ -54,12 +55,7 @@ pub(super) fn text(value: &Value) -> String {
 }
 
 /// Compares the authored leaves `now` with the leaves `observed`; `last` are those of the last verified apply.
-pub(super) fn compare(
-    kind: Kind,
-    now: &BTreeMap<String, Value>,
-    last: &BTreeSet<String>,
-    observed: &BTreeMap<String, Value>,
-) -> Differences {
+pub(super) fn compare(kind: Kind, now: &Leaves, last: &BTreeSet<String>, observed: &Leaves) -> Differences {
     let mut found = Differences::default();
     for (path, wanted) in now {
         let Some(row) = field(kind, path) else { continue };
@@ -111,7 +107,7 @@ fn absent(row: &Field) -> Option<Value> {
 }
 
 /// Whether a wanted leaf is as observed, after the normal forms of the kind.
-fn equal(row: &Field, path: &str, wanted: Option<&Value>, observed: &BTreeMap<String, Value>) -> bool {
+fn equal(row: &Field, path: &str, wanted: Option<&Value>, observed: &Leaves) -> bool {
     let is = observed.get(path).map(Cow::Borrowed).or_else(|| absent(row).map(Cow::Owned));
     match (wanted, is.or_else(|| stand_in(row, observed).map(Cow::Borrowed))) {
         (None, None) => true,
@@ -123,7 +119,7 @@ fn equal(row: &Field, path: &str, wanted: Option<&Value>, observed: &BTreeMap<St
 }
 
 /// What a leaf means that libvirt writes by way of another one.
-fn stand_in<'o>(row: &Field, observed: &'o BTreeMap<String, Value>) -> Option<&'o Value> {
+fn stand_in<'o>(row: &Field, observed: &'o Leaves) -> Option<&'o Value> {
     let other = match (row.kind, row.path) {
         (Kind::VirtualMachine, "/maxMemory") => "/memory",
         (Kind::VirtualMachine, "/cpu/max") => "/cpu/count",
@@ -152,7 +148,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn map(pairs: &[(&str, Value)]) -> BTreeMap<String, Value> {
+    fn map(pairs: &[(&str, Value)]) -> Leaves {
         pairs.iter().map(|(path, value)| ((*path).to_owned(), value.clone())).collect()
     }
 
@@ -178,7 +174,7 @@ mod tests {
     fn what_was_taken_out_goes_and_what_never_was_ours_stays() {
         let last = ["/title".to_owned()].into();
         let is = map(&[("/title", json!("a")), ("/description", json!("b"))]);
-        let found = compare(Kind::VirtualMachine, &BTreeMap::new(), &last, &is);
+        let found = compare(Kind::VirtualMachine, &Leaves::new(), &last, &is);
         let paths: Vec<_> = found.changed.iter().map(|(_, d)| d.path.as_str()).collect();
         assert_eq!(paths, ["/title"]);
     }

@@ -38,8 +38,6 @@ mod verify_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 pub use action::{Action, ActionId, Begins, Edit, Lane, Op, Plug, Record, Replug, Section, SeedBytes, Side, UploadSource};
 pub use condition::{DomainExpect, Expect, Fields, NetworkExpect, Precondition};
 pub use display::{render, summary};
@@ -56,19 +54,19 @@ pub use sources::{ImageFacts, Sources};
 pub use usage::{pool_users, running_disks, running_users, users};
 pub use verify::{domain_leaves, fields_moved, life_moved, verify};
 
-use crate::manifest::Management;
+use crate::manifest::{Leaves, Management};
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{NodeState, NodeView, Observed};
 use crate::resolve::{Desired, Wanted};
 use planner::Planner;
 
 /// The leaves of a spec: path → value.
-pub(crate) fn leaves_of(kind: Kind, spec: &impl serde::Serialize) -> BTreeMap<String, Value> {
+pub(crate) fn leaves_of(kind: Kind, spec: &impl serde::Serialize) -> Leaves {
     crate::manifest::path::leaves(kind, spec)
 }
 
 /// The authored leaves that stand in a definition, without those of conduct and without `but`.
-fn definition_leaves(wanted: &Wanted, but: &[&str]) -> BTreeMap<String, Value> {
+fn definition_leaves(wanted: &Wanted, but: &[&str]) -> Leaves {
     wanted
         .now
         .iter()

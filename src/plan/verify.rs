@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::{Class, Expect, Fields, Op, Precondition, Side, leaves_of};
+use crate::manifest::Leaves;
 use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::{DomainState, NodeState, PowerState};
 use crate::xml::Mark;
@@ -159,7 +160,7 @@ fn written(op: &Op, state: &NodeState) -> Result<(), String> {
 
 /// The leaves of a domain's document as it stands: those of the spec, and of its devices what the spec says in other words: the
 /// paths of disks, and networks and bridges by libvirt's names.
-pub fn domain_leaves(doc: &DomainDoc) -> BTreeMap<String, Value> {
+pub fn domain_leaves(doc: &DomainDoc) -> Leaves {
     let mut leaves = leaves_of(Kind::VirtualMachine, &doc.spec);
     for disk in &doc.disks {
         let source = Value::from(disk.source.clone().unwrap_or_default());
@@ -193,7 +194,7 @@ pub fn fields_moved(fields: &Fields, domain: &DomainState) -> Result<(), String>
     for (was, doc) in both {
         let is = fields.of(doc);
         if let Some(path) = was.keys().chain(is.keys()).find(|path| was.get(*path) != is.get(*path)) {
-            let text = |leaves: &BTreeMap<String, Value>| leaves.get(path).map_or_else(|| "nothing".into(), super::diff::text);
+            let text = |leaves: &Leaves| leaves.get(path).map_or_else(|| "nothing".into(), super::diff::text);
             return Err(format!("{path} was {} when the plan was made and is {} now", text(was), text(&is)));
         }
     }
@@ -219,7 +220,7 @@ pub fn life_moved(was: &Precondition, domain: &DomainState) -> Result<(), String
 
 impl Fields {
     /// The leaves of a document that these fields are about.
-    pub(super) fn of(&self, doc: &DomainDoc) -> BTreeMap<String, Value> {
+    pub(super) fn of(&self, doc: &DomainDoc) -> Leaves {
         let about = |path: &str| {
             self.paths
                 .iter()
@@ -230,7 +231,7 @@ impl Fields {
 }
 
 /// Whether a document says what was to be in it, and not what was to go.
-fn says(wanted: &BTreeMap<String, Option<Value>>, read: &BTreeMap<String, Value>, what: &str) -> Result<(), String> {
+fn says(wanted: &BTreeMap<String, Option<Value>>, read: &Leaves, what: &str) -> Result<(), String> {
     for (path, value) in wanted {
         // What is said in other words than the spec's, as the seed's file is, is compared as it stands.
         let row = super::field(Kind::VirtualMachine, path);
@@ -240,7 +241,7 @@ fn says(wanted: &BTreeMap<String, Option<Value>>, read: &BTreeMap<String, Value>
             None => is(found.is_none(), &format!("{what} still has {path}"))?,
             Some(value) => {
                 let equal = match row {
-                    Some(_) => same(&BTreeMap::from([(path.clone(), value.clone())]), read, Kind::VirtualMachine).is_ok(),
+                    Some(_) => same(&Leaves::from_iter([(path.clone(), value.clone())]), read, Kind::VirtualMachine).is_ok(),
                     None => found == Some(value),
                 };
                 let found = found.map_or_else(|| "nothing".into(), super::diff::text);
@@ -265,11 +266,7 @@ fn gone(there: bool) -> Result<(), String> {
 }
 
 /// Whether every leaf that was written reads as it was written.
-fn same(
-    wanted: &std::collections::BTreeMap<String, serde_json::Value>,
-    read: &std::collections::BTreeMap<String, serde_json::Value>,
-    kind: crate::name::Kind,
-) -> Result<(), String> {
+fn same(wanted: &Leaves, read: &Leaves, kind: crate::name::Kind) -> Result<(), String> {
     let found = super::diff::compare(kind, wanted, &std::collections::BTreeSet::new(), read);
     match found.changed.first() {
         None => Ok(()),

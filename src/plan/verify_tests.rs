@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::verify::{fields_moved, life_moved, verify};
 use super::{DomainExpect, Expect, Fields, NetworkExpect, Op, Precondition, Side};
+use crate::manifest::Leaves;
 use crate::observe::{DomainState, NodeState, OffReason, RawDomain, RawNetwork, RawNode, RawPool, RawVolume};
 use crate::xml::Mark;
 use crate::xml::domain::DomainPatch;
@@ -15,7 +16,7 @@ use crate::xml::network::NetworkPatch;
 const ID: Uuid = Uuid::from_u128(3);
 const OTHER: Uuid = Uuid::from_u128(4);
 
-fn leaves(value: &Value) -> BTreeMap<String, Value> {
+fn leaves(value: &Value) -> Leaves {
     value.as_object().expect("leaves").iter().map(|(path, value)| (path.clone(), value.clone())).collect()
 }
 
@@ -138,12 +139,8 @@ fn a_network_is_as_planned_on_each_side() {
     };
     let start = Op::NetworkStart { name: "lan".into() };
     let (new, old) = (json!({"/domain": "new"}), json!({"/domain": "old"}));
-    let of_another = Expect::Network(Box::new(NetworkExpect {
-        uuid: OTHER,
-        leaves: BTreeMap::new(),
-        gone: BTreeSet::new(),
-        side: Side::Both,
-    }));
+    let of_another =
+        Expect::Network(Box::new(NetworkExpect { uuid: OTHER, leaves: Leaves::new(), gone: BTreeSet::new(), side: Side::Both }));
     let matches = |uuid, value: &Value| Expect::Matches { uuid, leaves: leaves(value), disks: BTreeMap::new() };
     held(
         &start,
@@ -313,7 +310,7 @@ fn what_somebody_did_since_the_plan_is_told() {
         live: live.map(|live| leaves(&live)),
     };
     assert!(seen.contains_key("/memory") && seen.contains_key("/disks/vda/source") && !seen.contains_key("/title"), "{seen:?}");
-    let live = || Some(serde_json::to_value(&seen).expect("leaves"));
+    let live = || Some(Value::Object(seen.clone().into_iter().collect()));
     for (was, now, why) in [
         (fields(false, None), of(2, "/d", None), ""),
         (fields(false, None), of(3, "/d", None), "/memory was 2Mi when the plan was made and is 3Mi now"),

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use crate::manifest::{Accelerator, Lifecycle, Metadata, ReclaimPolicy, Spec};
+use crate::manifest::{Accelerator, Leaves, Lifecycle, Metadata, ReclaimPolicy, Spec};
 use crate::name::{Kind, Name, ObjectRef, Uid};
 
 /// All that is wanted.
@@ -60,7 +58,7 @@ pub struct Wanted {
     /// As written.
     pub spec: Arc<Spec>,
     /// The authored leaves before any default, path → value (DECISIONS D2).
-    pub now: Arc<BTreeMap<String, Value>>,
+    pub now: Arc<Leaves>,
     /// As written; what is implied by another has no labels.
     pub metadata: Arc<Metadata>,
     /// What its delete does to it.

@@ -274,7 +274,7 @@ impl Search<'_> {
             let mut unsaid = Vec::new();
             let mut spec = spec;
             let leaves = crate::manifest::leaves(Kind::VirtualMachine, &Spec::VirtualMachine(Box::new(spec.clone())).to_value());
-            if let Ok(beside) = beside(&domain.inactive_xml.text(), &leaves.into_keys().collect()) {
+            if let Ok(beside) = beside(&domain.inactive_xml.text(), &leaves.keys().cloned().collect()) {
                 spec.xml = beside.fragment;
                 unsaid = beside.unsaid;
             }

@@ -11,7 +11,7 @@ use super::item::{Found, Item, Kept, View};
 use super::object::{public_spec, without_password};
 use super::table::{key_source, set, strategy, volume_source};
 use super::units::{age, percent, size, version, yes};
-use crate::manifest::{Spec, leaves};
+use crate::manifest::{Leaves, Spec, leaves};
 use crate::name::{ByteSize, Kind, SENSITIVE};
 use crate::observe::{DomainState, OffReason};
 use crate::plan::{Class, field};
@@ -219,7 +219,7 @@ pub(super) fn is_compared(kind: Kind, path: &str) -> bool {
 }
 
 /// What libvirt writes by way of another field.
-pub(super) fn stands_for<'a>(path: &str, observed: &'a BTreeMap<String, Value>) -> Option<&'a Value> {
+pub(super) fn stands_for<'a>(path: &str, observed: &'a Leaves) -> Option<&'a Value> {
     match path {
         "/maxMemory" => observed.get("/memory"),
         "/cpu/max" => observed.get("/cpu/count"),

@@ -10,15 +10,15 @@ use super::item::{Found, Item, View};
 use super::object::public_spec;
 use super::table::{set, strategy};
 use crate::diag::SourceMap;
-use crate::manifest::{Spec, leaves};
+use crate::manifest::{Leaves, Spec, leaves};
 use crate::name::{Kind, SENSITIVE};
 use crate::observe::DomainState;
 use crate::plan::{Class, FieldChange, OnRemoval, Shown, field};
 
 /// What an object's definition says, and what runs.
 struct Sides {
-    inactive: BTreeMap<String, Value>,
-    live: Option<BTreeMap<String, Value>>,
+    inactive: Leaves,
+    live: Option<Leaves>,
     pending: BTreeSet<String>,
 }
 
@@ -175,7 +175,7 @@ fn row(
     view: &View<'_>,
     item: &Item<'_>,
     path: &str,
-    wanted: &BTreeMap<String, Value>,
+    wanted: &Leaves,
     sides: Option<&Sides>,
     change: Option<&FieldChange>,
 ) -> Vec<String> {
@@ -200,9 +200,7 @@ fn row(
         None => "no".into(),
     };
     let conduct = about.is_some_and(|row| matches!(row.class, Class::Behaviour | Class::Inventory));
-    let of = |side: Option<&BTreeMap<String, Value>>| {
-        side.and_then(|side| side.get(path).or_else(|| stands_for(path, side))).map(value)
-    };
+    let of = |side: Option<&Leaves>| side.and_then(|side| side.get(path).or_else(|| stands_for(path, side))).map(value);
     // A plan's old value may be that of what runs alone; for devices it has the objects' names, which no document has.
     let defined = match (change.and_then(|change| change.old.as_ref()), sides) {
         (_, Some(sides)) if of(Some(&sides.inactive)).is_some() => of(Some(&sides.inactive)).unwrap_or_default(),

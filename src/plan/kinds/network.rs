@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::manifest::{NetworkMode, NetworkSpec, Spec};
+use crate::manifest::{Leaves, NetworkMode, NetworkSpec, Spec};
 use crate::name::{MacAddr, Name};
 use crate::observe::NetworkState;
 use crate::plan::identity::Verdict;
@@ -60,7 +60,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
 /// Has a network of ours that runs without a definition keep what it runs with.
 pub(in crate::plan) fn defined_again(name: &str, uuid: uuid::Uuid) -> Draft {
     let op = Op::NetworkPatch { name: name.to_owned(), patch: Box::default(), was: BTreeMap::new() };
-    let there = Expect::Matches { uuid, leaves: BTreeMap::new(), disks: BTreeMap::new() };
+    let there = Expect::Matches { uuid, leaves: Leaves::new(), disks: BTreeMap::new() };
     Draft::new(op, Lane::Object(format!("network/{name}"))).when(Precondition::Uuid(uuid)).expect(there)
 }
 
@@ -186,12 +186,12 @@ pub(super) fn cut_off(guest: &str) -> FieldChange {
 }
 
 /// The authored leaves that a definition holds.
-pub(super) fn managed(wanted: &Wanted) -> BTreeMap<String, Value> {
+pub(super) fn managed(wanted: &Wanted) -> Leaves {
     crate::plan::definition_leaves(wanted, &["/autostart"])
 }
 
 /// The leaves of a network as the node has it.
-pub(in crate::plan) fn observed(network: &NetworkState) -> BTreeMap<String, Value> {
+pub(in crate::plan) fn observed(network: &NetworkState) -> Leaves {
     let mut leaves = crate::plan::leaves_of(crate::name::Kind::Network, &network.doc.spec);
     leaves.insert("/autostart".into(), json!(network.autostart));
     leaves

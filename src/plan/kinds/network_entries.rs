@@ -1,9 +1,9 @@
 //! Entries of a network's DHCP and DNS, each changed by itself: in what runs and in the definition at once where both are alike, else
 //! in each as it needs it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::manifest::{DhcpHost, DhcpRange, DnsHost, NetworkSpec, escape};
+use crate::manifest::{DhcpHost, DhcpRange, DnsHost, Leaves, NetworkSpec, escape};
 use crate::observe::NetworkState;
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::{Draft, Planner};
@@ -174,7 +174,7 @@ pub(super) fn drafts<'d>(
 
 fn draft(network: &NetworkState, prefix: &str, entry: Option<&Entry>, side: Side, step: &Step) -> Draft {
     let gone = step.edit == Edit::Delete;
-    let mut leaves = BTreeMap::new();
+    let mut leaves = Leaves::new();
     if let (false, Some(entry)) = (gone, entry) {
         let ip = network.doc.spec.ips.iter().find(|ip| prefix.starts_with(&format!("/ips/{}/", escape(&ip.address.to_string()))));
         leaves = leaves_of(entry, ip.map(|ip| ip.address));
@@ -195,7 +195,7 @@ fn draft(network: &NetworkState, prefix: &str, entry: Option<&Entry>, side: Side
 }
 
 /// The leaves of one entry, on the subnet that it stands in.
-fn leaves_of(entry: &Entry, address: Option<ipnet::IpNet>) -> BTreeMap<String, serde_json::Value> {
+fn leaves_of(entry: &Entry, address: Option<ipnet::IpNet>) -> Leaves {
     let mut spec = NetworkSpec::default();
     match (entry, address) {
         (Entry::Dns(host), _) => {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::network::{bridge_taken, cut_off, managed, observed, subnet_taken};
 use super::network_entries::{self as entries};
-use crate::manifest::{Management, NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec, escape};
+use crate::manifest::{Leaves, Management, NetworkDns, NetworkIp, NetworkMode, NetworkSpec, Spec, escape};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::NetworkState;
 use crate::plan::diff::{Difference, Differences, compare};
@@ -139,7 +139,7 @@ pub(super) fn update(
             let op = Op::NetworkPatch { name: name.clone(), patch: Box::new(patch), was: BTreeMap::new() };
             row.drafts.push(draft(op).expect(Expect::Matches {
                 uuid: network.uuid,
-                leaves: BTreeMap::new(),
+                leaves: Leaves::new(),
                 disks: BTreeMap::new(),
             }));
         }
@@ -151,7 +151,7 @@ pub(super) fn update(
     if !lost.is_empty() || (restart && !guests.is_empty()) {
         let direct = broken_off || (restart && !guests.is_empty());
         row.drafts.push(
-            draft(Op::NetworkReplug { name: name.clone(), direct, resting: resting.into_keys().collect(), nics: Vec::new() })
+            draft(Op::NetworkReplug { name: name.clone(), direct, resting: resting.keys().cloned().collect(), nics: Vec::new() })
                 .expect(Expect::Plugged),
         );
     }
@@ -335,7 +335,7 @@ fn mark(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Mark {
 /// The managed leaves as the definition has them.
 fn was(wanted: &Wanted, network: &NetworkState, found: &Found) -> BTreeMap<String, Option<Value>> {
     let leaves = crate::plan::leaves_of(Kind::Network, &network.doc.spec);
-    let mut paths: BTreeSet<String> = managed(wanted).into_keys().collect();
+    let mut paths: BTreeSet<String> = managed(wanted).keys().cloned().collect();
     paths.extend(found.definition.changed.iter().map(|(_, difference)| difference.path.clone()));
     paths.remove("/autostart");
     paths.into_iter().map(|path| (path.clone(), leaves.get(&path).cloned())).collect()

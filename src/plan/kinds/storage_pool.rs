@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::manifest::{Spec, StoragePoolSpec};
+use crate::manifest::{Leaves, Spec, StoragePoolSpec};
 use crate::observe::PoolState;
 use crate::plan::diff::compare;
 use crate::plan::identity::Verdict;
@@ -66,7 +66,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
             Err(hold) => return p.hold(wanted, hold, Verb::Create, row.fields),
         }
     }
-    let leaves = BTreeMap::from([("/target/path".to_owned(), json!(path))]);
+    let leaves = Leaves::from_iter([("/target/path".to_owned(), json!(path))]);
     let expect = Expect::Matches { uuid: wanted.uid, leaves, disks: BTreeMap::new() };
     row.drafts.push(
         Draft::new(Op::PoolDefine { name: name.clone(), xml: text }, lane.clone())
@@ -92,7 +92,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &StoragePoolSpec) {
 }
 
 /// The leaves of a pool as the node has it.
-pub(in crate::plan) fn observed(pool: &PoolState) -> BTreeMap<String, Value> {
+pub(in crate::plan) fn observed(pool: &PoolState) -> Leaves {
     let mut leaves = crate::plan::leaves_of(crate::name::Kind::StoragePool, &pool.doc.spec);
     leaves.insert("/autostart".into(), json!(pool.autostart));
     leaves.insert("/running".into(), json!(pool.active));
@@ -232,7 +232,7 @@ fn relocate(p: &mut Planner<'_>, row: &mut Row<'_>, wanted: &Wanted, spec: &Stor
     let lane = Lane::PoolExclusive(pool.name.clone());
     let draft = |op: Op| Draft::new(op, lane.clone()).when(Precondition::Uuid(pool.uuid));
     let name = pool.name.clone();
-    let leaves = BTreeMap::from([("/target/path".to_owned(), json!(path))]);
+    let leaves = Leaves::from_iter([("/target/path".to_owned(), json!(path))]);
     let expect = Expect::Matches { uuid: pool.uuid, leaves, disks: BTreeMap::new() };
     row.reason = "its folder changes; what lies in the old one stays there".into();
     if pool.active {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::vm_change::Sides;
 use super::{vm_address, vm_boot, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild};
-use crate::manifest::{RunStrategy, Spec, VirtualMachineSpec};
+use crate::manifest::{Leaves, RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, OffReason, PowerState};
 use crate::plan::diff::{Differences, compare};
@@ -79,7 +79,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             row.drafts.push(
                 Draft::new(Op::DomainRename { name, uuid, to: wanted.libvirt_name.clone() }, lane(wanted))
                     .when(Precondition::Domain { uuid, running: false })
-                    .expect(Expect::Matches { uuid, leaves: BTreeMap::new(), disks: BTreeMap::new() }),
+                    .expect(Expect::Matches { uuid, leaves: Leaves::new(), disks: BTreeMap::new() }),
             );
             let other_writer = domain.doc.mark.as_ref().map(|mark| mark.writer);
             let other_writer = other_writer.filter(|other| *other != p.policy.writer && !other.is_nil());
@@ -119,7 +119,7 @@ pub(in crate::plan) fn defined_again(wanted: &Wanted, domain: &DomainState) -> D
     let op = Op::DomainRedefine { name, uuid, patch: Box::default(), validate: false };
     Draft::new(op, lane(wanted)).when(Precondition::Domain { uuid, running: true }).expect(Expect::Matches {
         uuid,
-        leaves: BTreeMap::new(),
+        leaves: Leaves::new(),
         disks: BTreeMap::new(),
     })
 }
@@ -200,7 +200,7 @@ fn observed(
     node: &Name,
     domain: &DomainState,
     doc: &DomainDoc,
-) -> BTreeMap<String, Value> {
+) -> Leaves {
     let mut leaves = crate::plan::leaves_of(Kind::VirtualMachine, &doc.spec);
     leaves.insert("/autostart".into(), json!(domain.autostart));
     leaves.remove("/node");
@@ -253,7 +253,7 @@ fn observed(
 }
 
 /// What a disk's claim means in leaves: its source, which is no leaf of the manifest.
-fn with_claims<'w>(wanted: &'w Wanted, spec: &VirtualMachineSpec) -> Cow<'w, BTreeMap<String, Value>> {
+fn with_claims<'w>(wanted: &'w Wanted, spec: &VirtualMachineSpec) -> Cow<'w, Leaves> {
     let mut now = Cow::Borrowed(&*wanted.now);
     for disk in spec.disks.iter().filter(|disk| disk.claim.is_some()) {
         if let Some(object) = claim(&wanted.object.name, disk.name.as_str()) {

@@ -5,10 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 use super::vm_create::fragment_digest;
-use crate::manifest::VirtualMachineSpec;
+use crate::manifest::{Leaves, VirtualMachineSpec};
 use crate::observe::DomainState;
 use crate::plan::model::{FieldChange, RefusalKind, Shown};
 use crate::plan::planner::Planner;
@@ -69,7 +67,7 @@ pub(super) struct FragmentChange {
 /// The definition can't be read.
 pub(super) fn compare(
     spec: &VirtualMachineSpec,
-    now: &BTreeMap<String, Value>,
+    now: &Leaves,
     fragment: Option<&Fragment>,
     domain: &DomainState,
     entry: Option<&Entry>,

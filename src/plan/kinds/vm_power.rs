@@ -1,14 +1,11 @@
 //! Starting and stopping: the table of DECISIONS F, and the hand's own wishes.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use serde_json::Value;
 
 use super::virtual_machine::lane;
 use super::vm_rebuild::of_vm;
 use super::vm_restart::{Restart, restart};
-use crate::manifest::{self, OnTimeout, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
+use crate::manifest::{self, Leaves, OnTimeout, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
 use crate::observe::{DomainState, OffReason, PowerState};
 use crate::plan::model::{Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
@@ -141,7 +138,7 @@ pub(in crate::plan) fn stop_drafts(
 }
 
 /// Whether a path in which the next start differs is one that the manifest is about.
-fn managed(domain: &DomainState, now: &BTreeMap<String, Value>, path: &str) -> bool {
+fn managed(domain: &DomainState, now: &Leaves, path: &str) -> bool {
     if let Some(part) = path.strip_prefix("xml:") {
         return now.contains_key("/xml")
             && domain.doc.mark.as_ref().is_some_and(|mark| {
@@ -172,19 +169,13 @@ fn managed(domain: &DomainState, now: &BTreeMap<String, Value>, path: &str) -> b
 }
 
 /// The fields of a running domain that wait for its next start: the manifest's, and others.
-fn pending(domain: &DomainState, now: &BTreeMap<String, Value>) -> (Vec<String>, Vec<String>) {
+fn pending(domain: &DomainState, now: &Leaves) -> (Vec<String>, Vec<String>) {
     let all = domain.pending.iter().filter(|_| domain.live.is_some()).cloned();
     all.partition(|path| managed(domain, now, path))
 }
 
 /// What is no change, but worth a line.
-pub(super) fn notes(
-    p: &mut Planner<'_>,
-    wanted: &Wanted,
-    spec: &VirtualMachineSpec,
-    domain: &DomainState,
-    now: &BTreeMap<String, Value>,
-) {
+pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, domain: &DomainState, now: &Leaves) {
     let (ours, others) = pending(domain, now);
     if !ours.is_empty() || !others.is_empty() {
         let when = if ours.is_empty() { String::new() } else { restart(p, wanted, spec).words() };
@@ -214,7 +205,7 @@ pub(super) fn follow(
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
     domain: &DomainState,
-    now: &BTreeMap<String, Value>,
+    now: &Leaves,
     waits: bool,
     row: &mut Row<'_>,
 ) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::doc::{DiskDoc, DomainDoc, InterfaceDoc};
 use super::project::project_root;
-use crate::manifest::VirtualMachineSpec;
+use crate::manifest::{Leaves, VirtualMachineSpec};
 use crate::name::{ByteSize, Kind};
 use crate::xml::{XmlError, pointer, read};
 
@@ -115,7 +115,7 @@ fn memory(live: &DomainDoc, inactive: &DomainDoc, paths: &mut BTreeSet<String>) 
 }
 
 /// The leaves of a spec, and of its devices what stands beside the spec.
-fn leaves(settled: &Settled) -> BTreeMap<String, Value> {
+fn leaves(settled: &Settled) -> Leaves {
     let mut all = crate::manifest::leaves(Kind::VirtualMachine, &settled.spec);
     for disk in &settled.disks {
         let name = match &disk.key {
