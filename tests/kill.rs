@@ -14,7 +14,7 @@ use checkout::{Place, node};
 use serde_json::Value;
 
 /// What runs, as far as a manifest can say it.
-fn running(place: &Place) -> BTreeMap<String, BTreeMap<String, Value>> {
+fn running(place: &Place) -> BTreeMap<String, jvp::manifest::Leaves> {
     let state: Value = serde_json::from_str(&fs::read_to_string(place.path("fake").join("local.json")).unwrap()).unwrap();
     let live = state["domains"].as_object().unwrap().iter().filter_map(|(name, domain)| Some((name, domain["live"].as_str()?)));
     live.map(|(name, text)| (name.clone(), jvp::plan::domain_leaves(&jvp::xml::domain::project(text).unwrap()))).collect()

@@ -26,7 +26,7 @@ pub fn said(texts: &[&str]) -> Loaded {
     let mut known = ReadFiles::new();
     let loaded = load_again(&sources, &mut known);
     for document in &loaded.documents {
-        for span in document.spans.all() {
+        for span in document.spans.open().all() {
             is_within(&sources, document.file, span);
         }
         for path in document.now.keys() {

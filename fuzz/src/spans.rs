@@ -25,13 +25,13 @@ fn are_right(text: &str, plainly: bool) {
     let loaded = load(&sources);
     let mut places: BTreeMap<(usize, usize), String> = BTreeMap::new();
     for document in &loaded.documents {
-        for span in document.spans.all() {
+        for span in document.spans.open().all() {
             is_within(&sources, file, span);
             is_counted(&sources, file, span.start);
             is_counted(&sources, file, span.end);
         }
         for (pointer, value) in scalars(document) {
-            let span = document.spans.value(&pointer).map(jvp::diag::Span::range);
+            let span = document.spans.open().value(&pointer).map(jvp::diag::Span::range);
             let Some(span) = span else { unreachable!("{pointer} stands nowhere in {text:?}") };
             assert_eq!(document.label(&pointer).span.range(), span, "the place of {pointer} in {text:?}");
             if plainly {
@@ -112,11 +112,11 @@ fn scalars(document: &Document) -> Vec<(String, Value)> {
 fn holds(document: &Document, text: &str, pointer: &str) {
     let mut inner = pointer;
     while let Some((outer, token)) = inner.rsplit_once('/') {
-        let (Some(value), Some(around)) = (document.spans.value(inner), document.spans.value(outer)) else {
+        let (Some(value), Some(around)) = (document.spans.open().value(inner), document.spans.open().value(outer)) else {
             unreachable!("{inner} stands nowhere in {text:?}");
         };
         assert!(around.start <= value.start && value.end <= around.end, "{inner} is not within {outer} in {text:?}");
-        if let Some(key) = document.spans.key(inner) {
+        if let Some(key) = document.spans.open().key(inner) {
             assert!(around.start <= key.start && key.end <= value.start, "the key of {inner} in {text:?}");
             let written = &text[key.range()];
             let quoted = ['"', '\''].iter().find_map(|quote| written.strip_prefix(*quote)?.strip_suffix(*quote));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::path::{Leaves, walk};
-use super::span::SpanIndex;
+use super::span::KeptSpans;
 use super::{Lifecycle, Metadata, Spec};
 use crate::diag::{FileId, Label};
 use crate::name::ObjectRef;
@@ -24,7 +24,7 @@ pub struct Document {
     /// The authored leaves of `spec`, before any default: path → value in its canonical form (DECISIONS D2).
     pub now: Arc<Leaves>,
     /// Where each value stands, by JSON pointer into the document.
-    pub spans: Arc<SpanIndex>,
+    pub spans: KeptSpans,
     /// The file that it stands in.
     pub file: FileId,
     /// Where its name stands: `file:line:column`.
@@ -36,12 +36,13 @@ pub struct Document {
 impl Document {
     /// The value at `pointer` into the document (`/spec/disks/0/name`); where nothing is written, what is nearest to it.
     pub fn label(&self, pointer: &str) -> Label {
-        Label::new(self.file, self.spans.nearest(pointer))
+        Label::new(self.file, self.spans.open().nearest(pointer))
     }
 
     /// The key at `pointer` into the document, or what is nearest to it.
     pub fn key_label(&self, pointer: &str) -> Label {
-        Label::new(self.file, self.spans.key(pointer).unwrap_or_else(|| self.spans.nearest(pointer)))
+        let spans = self.spans.open();
+        Label::new(self.file, spans.key(pointer).unwrap_or_else(|| spans.nearest(pointer)))
     }
 
     /// The value of the field at `path` (`/disks/root/bus`, as in [`now`](Self::now)); where nothing is written, what is

@@ -14,7 +14,7 @@ use super::document::Document;
 use super::kinds::spec_of;
 use super::many::many;
 use super::path::leaves;
-use super::span::escape;
+use super::span::{KeptSpans, escape};
 use super::violation::{Source, dotted, nearest, shown, validate};
 use super::yaml::{self, Raw};
 use super::{API_VERSION, Lifecycle, Metadata};
@@ -153,7 +153,7 @@ fn read_list(source: &Source<'_>, raw: &Raw, loaded: &mut Loaded) {
     };
     for (index, item) in items.iter().enumerate() {
         let Some(spans) = raw.spans.child("items").and_then(|items| items.child(&index.to_string())) else { continue };
-        let item = Raw { value: item.clone(), spans: Arc::new(spans.clone()), clean: raw.clean };
+        let item = Raw { value: item.clone(), spans: spans.clone(), clean: raw.clean };
         read_document(source.sources, source.file, &item, false, loaded);
     }
 }
@@ -237,7 +237,7 @@ fn document(
         lifecycle,
         spec: Arc::new(spec),
         now,
-        spans: Arc::clone(source.spans),
+        spans: KeptSpans::of(source.spans),
         file,
         origin: format!("{}:{}:{}", source.sources.name(file), position.line, position.column).into(),
         folder: folder(source.sources.name(file)).into(),

@@ -47,7 +47,7 @@ pub use network::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, Net
 pub use node::{Accelerator, NodeDefaults, NodeSpec};
 pub use path::{FieldPath, Leaves, leaves};
 pub use secret::{SecretSource, SecretValue};
-pub use span::{SpanIndex, escape, unescape};
+pub use span::{KeptSpans, SpanIndex, escape, unescape};
 pub use storage_pool::{PoolTarget, PoolType, StoragePoolSpec};
 pub use template::{TemplateFeatures, TemplateFormat, TemplateOs, TemplateSource, TemplateSpec};
 pub use virtual_machine::{

@@ -1,17 +1,22 @@
 //! The span index: where in its file each value of a document stands, by JSON pointer. It holds places and no values.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
 use crate::diag::Span;
 
 /// The places of one value: its own, its key's, and those of what lies in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SpanIndex {
     key: Option<Span>,
     value: Span,
     below: Below,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 enum Below {
+    #[default]
     Nothing,
     Items(Box<[SpanIndex]>),
     /// In the order of their names. A map would take ten times the room, as most mappings have two or three fields.
@@ -101,6 +106,23 @@ impl SpanIndex {
             Below::Fields(fields) => found.extend(fields.iter().flat_map(|(_, index)| index.all())),
         }
         found
+    }
+}
+
+/// The places of a document as they are kept. A large set has half a million of them, which nobody asks for unless something is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSpans(Arc<[u8]>);
+
+impl KeptSpans {
+    /// They take a fifth of the room.
+    pub(super) fn of(spans: &SpanIndex) -> Self {
+        Self(postcard::to_allocvec(spans).unwrap_or_default().into())
+    }
+
+    /// The places.
+    pub fn open(&self) -> SpanIndex {
+        // Only what was packed here is ever here; should memory have gone bad, all places are the beginning of the file.
+        postcard::from_bytes(&self.0).unwrap_or_default()
     }
 }
 

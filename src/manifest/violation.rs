@@ -3,7 +3,6 @@
 //! The words are our own: a validator speaks of instances and keywords, which nobody wrote.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Violation;
@@ -24,7 +23,7 @@ pub(super) struct Source<'a> {
     /// The document.
     pub(super) value: &'a Value,
     /// Its places.
-    pub(super) spans: &'a Arc<SpanIndex>,
+    pub(super) spans: &'a SpanIndex,
 }
 
 impl Source<'_> {

@@ -3,7 +3,6 @@
 //! Nothing here knows what a manifest is. It never fails: what can't be read is a diagnostic, and the document isn't clean.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Value};
@@ -28,7 +27,7 @@ pub(super) struct Raw {
     /// Its value.
     pub(super) value: Value,
     /// Where what of it stands.
-    pub(super) spans: Arc<SpanIndex>,
+    pub(super) spans: SpanIndex,
     /// Whether it was read without an error. One that isn't must not be taken for what its author wrote.
     pub(super) clean: bool,
 }
@@ -167,7 +166,7 @@ impl<'a> Reader<'a> {
             }
             Event::DocumentEnd => {
                 if let Some(root) = self.root.take() {
-                    self.documents.push(Raw { value: root.value, spans: Arc::new(root.spans), clean: self.clean });
+                    self.documents.push(Raw { value: root.value, spans: root.spans, clean: self.clean });
                 }
                 Ok(())
             }

@@ -58,13 +58,12 @@ impl Snapshot {
         if !folder.exists() {
             return Ok(Self::current(0, Content::default()));
         }
-        let copy = read_copy(&folder);
-        if let Some(copy) = &copy
-            && was_closed(&folder)
-            && head == Ok(copy.revision)
-        {
-            return Ok(Self::current(copy.revision, copy.content.clone()));
-        }
+        let copy = match read_copy(&folder) {
+            Some(copy) if was_closed(&folder) && head == Ok(copy.revision) => {
+                return Ok(Self::current(copy.revision, copy.content));
+            }
+            copy => copy,
+        };
         let opened = StateDir::open(path).and_then(|state| Store::open(&state, command, now, Duration::ZERO));
         match opened {
             Ok((store, opened)) => {

@@ -151,7 +151,7 @@ pub(super) fn update(
     if !lost.is_empty() || (restart && !guests.is_empty()) {
         let direct = broken_off || (restart && !guests.is_empty());
         row.drafts.push(
-            draft(Op::NetworkReplug { name: name.clone(), direct, resting: resting.keys().cloned().collect(), nics: Vec::new() })
+            draft(Op::NetworkReplug { name: name.clone(), direct, resting: resting.into_keys().collect(), nics: Vec::new() })
                 .expect(Expect::Plugged),
         );
     }
