@@ -136,12 +136,16 @@ impl Planner<'_> {
 
     /// Refuses an object whose reference leads nowhere, with the three places that were looked at.
     pub(super) fn refuse_missing(&mut self, wanted: &Wanted, path: &str, object: &ObjectRef) {
-        self.refuse(
-            wanted,
-            RefusalKind::Invalid,
-            format!("its field {path} names {object}, which is not in the manifests, not in the inventory and not on the node"),
-            &["add a manifest for it, give `-f` the folder that has it, or correct the name".into()],
-        );
+        let mut help = vec!["add a manifest for it, give `-f` the folder that has it, or correct the name".to_owned()];
+        let state = wanted.node.as_ref().and_then(|node| self.node(node)).filter(|_| object.kind == Kind::Volume);
+        let closed: Vec<_> = state.iter().flat_map(|state| state.pools.values()).filter(|pool| pool.seen().is_none()).collect();
+        if !closed.is_empty() {
+            let names: Vec<String> = closed.iter().map(|pool| format!("`{}`", pool.name)).collect();
+            help.push(format!("or start the pool that it lies in: what is in {} can't be read", names.join(", ")));
+        }
+        let message =
+            format!("its field {path} names {object}, which is not in the manifests, not in the inventory and not on the node");
+        self.refuse(wanted, RefusalKind::Invalid, message, &help);
     }
 
     /// Refuses an object for each of its references that leads nowhere whatever else is done. Volumes may come to light with their pool.

@@ -3,7 +3,7 @@
 
 use super::vm_create::Stop;
 use crate::manifest::Spec;
-use crate::name::{Name, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef};
 use crate::plan::model::{FieldChange, RefusalKind, Verb};
 use crate::plan::planner::{Hold, Planner, Standing};
 use crate::resolve::Wanted;
@@ -57,6 +57,16 @@ pub(super) fn say(p: &mut Planner<'_>, wanted: &Wanted, pool: &ObjectRef, node: 
         Closed::Refused(kind, message, help) => p.refuse(wanted, kind, message, &[help]),
         Closed::Missing => p.refuse_missing(wanted, "/pool", pool),
     }
+}
+
+/// The pool in which a volume that is nowhere to be seen may come to light: a closed one that is on the node, and will be open.
+pub(super) fn opening(p: &Planner<'_>, volume: &ObjectRef, node: &Name) -> Option<ObjectRef> {
+    let pools = p.desired.objects.keys().filter(|object| object.kind == Kind::StoragePool && object.node.as_ref() == Some(node));
+    let mut there = pools.filter(|pool| p.pool(&pool.name, node).is_some() && p.open_pool(&pool.name, node).is_none());
+    let opens = |pool: &&ObjectRef| {
+        p.standing.get(*pool) != Some(&Standing::Blocked) && matches!(closed(p, pool, node, false), Closed::Opens)
+    };
+    there.find(opens).filter(|_| volume.kind == Kind::Volume).cloned()
 }
 
 /// Why a VM's seed can't be made in a closed pool.

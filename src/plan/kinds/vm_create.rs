@@ -347,7 +347,12 @@ pub(super) fn stop(p: &mut Planner<'_>, wanted: &Wanted, why: Stop, fields: Vec<
             let there = p.domain(wanted).is_some();
             p.hold(wanted, hold, if there { Verb::Update } else { Verb::Create }, fields);
         }
-        Stop::Missing(path, object) => p.refuse_missing(wanted, &path, &object),
+        Stop::Missing(path, object) => {
+            match wanted.node.as_ref().and_then(|node| super::closed_pool::opening(p, &object, node)) {
+                Some(pool) => stop(p, wanted, Stop::Hold(Hold::Deferred(pool)), fields),
+                None => p.refuse_missing(wanted, &path, &object),
+            }
+        }
         Stop::Refused(message, help) => p.refuse(wanted, RefusalKind::Guard, message, &help),
     }
 }
