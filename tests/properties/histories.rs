@@ -17,6 +17,7 @@ use jvp::name::{Name, ObjectRef};
 use jvp::plan::{Entry, MaxDeletes, Mode, Op, Plan, Policy, PowerAct, Suspension, render};
 use serde::Deserialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::bench::{Bench, Trouble, block_on};
@@ -127,22 +128,48 @@ fn said(plan: &Plan) -> String {
         let after = if needs.is_empty() { String::new() } else { format!(" after {}", needs.join(", ")) };
         let mut op = serde_json::to_value(&action.op).unwrap();
         let operands = op.as_object_mut().unwrap();
-        // The documents are the goldens of `xml`, and a UUID follows from the name.
-        for other in ["do", "xml", "uuid", "was", "mark"] {
+        // A UUID follows from the name.
+        for other in ["do", "uuid", "was"] {
             operands.remove(other);
+        }
+        // What documents look like, the goldens of `xml` show.
+        for document in ["xml", "mark"] {
+            operands
+                .get_mut(document)
+                .filter(|text| text.is_string())
+                .into_iter()
+                .for_each(|text| *text = sum(text.as_str().unwrap()).into());
         }
         if let Some(patch) = operands.get_mut("patch") {
             patch.as_object_mut().into_iter().for_each(|patch| patch.retain(|_, part| !is_empty(part)));
             patch.get_mut("mark").into_iter().for_each(|mark| *mark = "…".into());
         }
         let operands = if operands.is_empty() { String::new() } else { format!(" {op}") };
-        // What is looked at right before the call.
-        let when = format!("{:?}", action.precondition);
-        let when =
-            when.split([' ', '(']).next().filter(|when| *when != "None").map_or_else(String::new, |when| format!(" when {when}"));
-        let _ = writeln!(text, "  {} {} of {}{operands}{when}{after}", action.id.0, action.op.word(), action.object);
+        // What is looked at right before the call, and what must be so after it.
+        let looked = |word: &str, what: &dyn std::fmt::Debug| {
+            let what = format!("{what:?}");
+            match what.split([' ', '(']).next() {
+                None | Some("None" | "Nothing") => String::new(),
+                Some(name) if name == what => format!(" {word} {name}"),
+                Some(name) => format!(" {word} {name} {}", sum(&what)),
+            }
+        };
+        let (when, then) = (looked("when", &action.precondition), looked("then", &action.expect));
+        let _ = writeln!(text, "  {} {} of {}{operands}{when}{then}{after}", action.id.0, action.op.word(), action.object);
     }
     text.replace(place, "…")
+}
+
+/// What stands for a text that is long. `JVP_TEST_HISTORY=NAME JVP_TEST_SUMS=1 cargo test --test properties histories -- --nocapture` says
+/// which is which.
+fn sum(text: &str) -> String {
+    let text = text.replace(env!("CARGO_TARGET_TMPDIR"), "…");
+    let mut sum = hex::encode(Sha256::digest(&text));
+    sum.truncate(8);
+    if std::env::var_os("JVP_TEST_SUMS").is_some() {
+        println!("#{sum} is\n{text}\n");
+    }
+    format!("#{sum}")
 }
 
 /// Whether a part of a patch asks for nothing.
