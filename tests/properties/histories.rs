@@ -133,16 +133,16 @@ fn said(plan: &Plan) -> String {
             operands.remove(other);
         }
         // What documents look like, the goldens of `xml` show.
-        for document in ["xml", "mark"] {
-            operands
-                .get_mut(document)
-                .filter(|text| text.is_string())
-                .into_iter()
-                .for_each(|text| *text = sum(text.as_str().unwrap()).into());
-        }
-        if let Some(patch) = operands.get_mut("patch") {
-            patch.as_object_mut().into_iter().for_each(|patch| patch.retain(|_, part| !is_empty(part)));
-            patch.get_mut("mark").into_iter().for_each(|mark| *mark = "…".into());
+        let summed = |operands: &mut serde_json::Map<String, Value>| {
+            for document in ["xml", "mark"] {
+                let Some(Value::String(text)) = operands.get_mut(document) else { continue };
+                *text = sum(text);
+            }
+        };
+        summed(operands);
+        if let Some(patch) = operands.get_mut("patch").and_then(Value::as_object_mut) {
+            patch.retain(|_, part| !is_empty(part));
+            summed(patch);
         }
         let operands = if operands.is_empty() { String::new() } else { format!(" {op}") };
         // What is looked at right before the call, and what must be so after it.
