@@ -92,7 +92,7 @@ pub(super) fn update(
     }
     // Whom a restart by hand left behind is plugged in, whether there is another restart or not.
     let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).collect();
-    let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty() || !lost.is_empty()));
+    let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty(), !lost.is_empty()));
     row.fields = shown(p, wanted, &found, restart, !network.active && !off);
     row.fields.extend(lost.iter().map(|name| cut_off(name)));
     if row.fields.is_empty() {
@@ -244,15 +244,17 @@ fn compared(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Found {
     found
 }
 
-fn reason(network: &NetworkState, found: &Found, restart: bool, guests: bool) -> String {
+/// Why it is planned; `guests` hang on it, or were `left` behind by a restart.
+fn reason(network: &NetworkState, found: &Found, restart: bool, guests: bool, left: bool) -> String {
     let differs = !found.definition.changed.is_empty();
     let what = match (differs, found.live.changed.is_empty()) {
         (true, _) => "it differs from the manifest",
         (false, false) => "what runs differs from the manifest",
-        (false, true) if network.active => "a restart left guests behind",
+        (false, true) if network.active && left => "a restart left guests behind",
+        (false, true) if network.active => "the manifest changed",
         (false, true) => return "it is stopped".into(),
     };
-    match (restart, guests, network.active) {
+    match (restart, guests || left, network.active) {
         (true, true, _) => format!("{what}; it is stopped and started, and its guests are plugged in again"),
         (true, false, _) => format!("{what}; it is stopped and started, and no guest hangs on it"),
         (false, _, false) => format!("{what}, and it is stopped"),
