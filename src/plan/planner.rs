@@ -461,6 +461,22 @@ impl<'a> Planner<'a> {
         found.into_iter().find(|domain| self.is_ours(wanted, domain.uuid, domain.doc.mark.as_ref()))
     }
 
+    /// The name that an object of ours has on its node, where it is not the wanted one.
+    fn other_name(&self, wanted: &Wanted) -> Option<&'a str> {
+        let state = self.node(wanted.node.as_ref()?)?;
+        match wanted.object.kind {
+            Kind::VirtualMachine => self.renamed_domain(wanted).map(|domain| domain.name.as_str()),
+            Kind::Network => {
+                let mut networks = state.networks.values();
+                networks.find(|net| self.is_ours(wanted, net.uuid, net.doc.mark.as_ref())).map(|net| net.name.as_str())
+            }
+            Kind::StoragePool => {
+                state.pools.values().find(|pool| self.is_ours(wanted, pool.uuid, None)).map(|pool| pool.name.as_str())
+            }
+            Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => None,
+        }
+    }
+
     /// Refuses what isn't ours. True where it was refused.
     pub(super) fn refuse_foreign(&mut self, wanted: &Wanted, what: &str, verdict: &Verdict) -> bool {
         let name = &wanted.libvirt_name;
@@ -478,6 +494,15 @@ impl<'a> Planner<'a> {
                 &[
                     format!("if it was renamed: `lifecycle: {{renamedFrom: {}}}`", other.name),
                     "or choose another `spec.libvirtName`".into(),
+                ],
+            ),
+            Verdict::Foreign { fleet: None, object: None } if let Some(own) = self.other_name(wanted) => self.refuse(
+                wanted,
+                RefusalKind::Guard,
+                format!("it was renamed by hand to `{own}`, and a {what} called `{name}` is there that jvp didn't make"),
+                &[
+                    "rename or remove the other one by hand: then it gets its name back".into(),
+                    format!("or keep the name that it has: `spec.libvirtName: {own}`"),
                 ],
             ),
             Verdict::Foreign { fleet: None, object: None } => self.refuse(
