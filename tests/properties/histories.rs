@@ -57,6 +57,8 @@ struct Step {
     apply: Option<Vec<String>>,
     /// The call of the next apply that fails.
     fails_at: Option<u32>,
+    /// How it does; it has no effect where nothing is said.
+    trouble: Option<Trouble>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -326,7 +328,7 @@ async fn told(steps: Vec<Step>) -> String {
         if let Some((node, number)) = step.machine {
             bench.hosts[&node].with(|state| state.uuid = Uuid::from_u128(number));
         }
-        failing = step.fails_at.or(failing);
+        failing = step.fails_at.map(|call| (call, step.trouble.unwrap_or(Trouble::Fails))).or(failing);
         let done = step.apply.is_some();
         let Some(words) = step.plan.or(step.apply) else { continue };
         let policy = policy(&bench, &words);
@@ -338,8 +340,8 @@ async fn told(steps: Vec<Step>) -> String {
         let plan = bench.plan_with(&policy).await;
         text.push_str(&said(&plan));
         if done && plan.refusals.is_empty() {
-            if let Some(call) = failing.take() {
-                bench.trouble(call, Trouble::Fails);
+            if let Some((call, how)) = failing.take() {
+                bench.trouble(call, how);
             }
             let before = bench.ledger().entries();
             let (seen, _) = bench.seen().await;
