@@ -169,7 +169,7 @@ fn sum(text: &str) -> String {
     let mut sum = hex::encode(Sha256::digest(&text));
     sum.truncate(8);
     if std::env::var_os("JVP_TEST_SUMS").is_some() {
-        println!("#{sum} is\n{text}\n");
+        eprintln!("#{sum} is\n{text}\n");
     }
     format!("#{sum}")
 }
