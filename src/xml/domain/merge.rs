@@ -215,13 +215,32 @@ fn placed(element: &Element, parent: &Element) -> Element {
 
 /// An element of a fragment without what only speaks to whoever merges it.
 fn clean(element: &Element) -> Element {
-    let mut copy = element.clone();
+    let mut copy = Element { nodes: grouped(element), ..element.clone() };
     copy.attrs.retain(|(name, _)| !name.starts_with("jvp:") && name != "xmlns:jvp");
     copy.nodes.retain(|node| !matches!(node, Node::Element(child) if is_removal(child)));
     for child in copy.elements_mut() {
         *child = clean(child);
     }
     copy
+}
+
+/// What lies in an element, the members of each list together where the first of them stands: a merge replaces them so, and the first merge
+/// is to leave nothing for a second one to do.
+fn grouped(element: &Element) -> Vec<Node> {
+    let is_listed = |child: &Element| key(element, child) == Ok(Key::List);
+    let mut nodes: Vec<Node> = Vec::new();
+    for node in &element.nodes {
+        match node {
+            Node::Element(child) if is_listed(child) => {
+                let is_member = |node: &Node| matches!(node, Node::Element(other) if in_list(element, other, child));
+                if !nodes.iter().any(is_member) {
+                    nodes.extend(element.nodes.iter().filter(|node| is_member(node)).cloned());
+                }
+            }
+            _ => nodes.push(node.clone()),
+        }
+    }
+    nodes
 }
 
 fn appended(target: &Element, wanted: &Element, path: &str, all: &mut BTreeSet<String>) -> Result<(), XmlError> {
