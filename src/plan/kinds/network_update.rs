@@ -69,8 +69,8 @@ pub(super) fn update(
         let message = format!("{object} was cut off and is suspended: it is plugged in once it is resumed");
         p.note(&wanted.object, "Suspended", message);
     }
-    // What runs as it is wanted isn't restarted for its definition's sake.
-    let mut restart = found.live.changed.iter().any(|(row, _)| row.when == When::Disconnect);
+    // What runs as it is wanted isn't restarted for its definition's sake, nor what is not to run at all.
+    let mut restart = !off && found.live.changed.iter().any(|(row, _)| row.when == When::Disconnect);
     if restart && !guests.is_empty() && !given(&p.policy.consents.allow_disconnect, &wanted.object) {
         if found.defines(When::Disconnect) {
             return refuse_restart(p, wanted, &found, &guests);
