@@ -105,7 +105,8 @@ pub(super) fn rest(pid: &str, seconds: &str) -> Fallible<()> {
 }
 
 /// Changes domains by hand for so many seconds, so many a second, one after the other: by turns one that a manifest says otherwise of,
-/// and one that it says nothing of. Prints the process's memory and the folder's size, in KiB: after a third of the time, and at the end.
+/// and one that it says nothing of, and each domain's next change is of the other kind. So none is changed back five times in ten minutes,
+/// which is no day's events and is healed ever more slowly. Prints the process's memory and the folder's size, in KiB: after a third of the time, and at the end.
 pub(super) fn stir(uri: &str, seconds: &str, rate: &str, pid: &str, folder: &str) -> Fallible<()> {
     let (seconds, rate): (f64, f64) = (seconds.parse()?, rate.parse()?);
     let connect = super::open(uri)?;
@@ -121,7 +122,7 @@ pub(super) fn stir(uri: &str, seconds: &str, rate: &str, pid: &str, folder: &str
         if early.is_none() && began.elapsed().as_secs_f64() >= seconds / 3.0 {
             early = Some(sizes(pid, folder)?);
         }
-        change(&connect, domain, number)?;
+        change(&connect, domain, number, (number + number / domains.len()) % 2 == 0)?;
         done += 1;
     }
     // What came last is healed, too.
@@ -131,8 +132,8 @@ pub(super) fn stir(uri: &str, seconds: &str, rate: &str, pid: &str, folder: &str
     Ok(())
 }
 
-fn change(connect: &Connect, domain: &virt::domain::Domain, number: usize) -> Fallible<()> {
-    if number % 2 == 1 {
+fn change(connect: &Connect, domain: &virt::domain::Domain, number: usize, against_manifest: bool) -> Fallible<()> {
+    if !against_manifest {
         let (kind, flags) = (sys::VIR_DOMAIN_METADATA_TITLE, sys::VIR_DOMAIN_AFFECT_CONFIG);
         domain.set_metadata(kind.try_into()?, Some(&number.to_string()), None, None, flags)?;
         return Ok(());
