@@ -47,7 +47,8 @@ fn element(node: Node<'_, '_>, parent: &str, except: &Except<'_>) -> String {
         .map(|attribute| format!(" {}|{}={:?}", attribute.namespace().unwrap_or_default(), attribute.name(), attribute.value()))
         .collect();
     attributes.sort();
-    let has_elements = node.children().any(|child| child.is_element());
+    // Also in a root that has lost its last one to what was wanted: no root has a text.
+    let has_elements = parent.is_empty() || node.children().any(|child| child.is_element());
     let (mut inside, mut run) = (String::new(), String::new());
     // Beside elements a text's white space is layout, and what is left out between two texts makes them one.
     let told = |run: &mut String| {
