@@ -48,7 +48,7 @@ fn element(node: Node<'_, '_>, parent: &str, except: &Except<'_>) -> String {
         .collect();
     attributes.sort();
     // Also in a root that has lost its last one to what was wanted: no root has a text.
-    let has_elements = parent.is_empty() || node.children().any(|child| child.is_element());
+    let has_elements = node.parent().is_some_and(|above| above.is_root()) || node.children().any(|child| child.is_element());
     let (mut inside, mut run) = (String::new(), String::new());
     // Beside elements a text's white space is layout, and what is left out between two texts makes them one.
     let told = |run: &mut String| {
