@@ -105,8 +105,8 @@ pub(super) fn rest(pid: &str, seconds: &str) -> Fallible<()> {
 }
 
 /// Changes domains by hand for so many seconds, so many a second, one after the other: by turns one that a manifest says otherwise of,
-/// and one that it says nothing of, and each domain's next change is of the other kind. So none is changed back five times in ten minutes,
-/// which is no day's events and is healed ever more slowly. Prints the process's memory and the folder's size, in KiB: after a third of the time, and at the end.
+/// and one that it says nothing of, and each domain's next change is of the other kind. So none is changed back a fifth time before the last
+/// minute of ten, as what is, is no day's events and is healed ever more slowly. Prints the process's memory and the folder's size, in KiB: after a third of the time, and at the end.
 pub(super) fn stir(uri: &str, seconds: &str, rate: &str, pid: &str, folder: &str) -> Fallible<()> {
     let (seconds, rate): (f64, f64) = (seconds.parse()?, rate.parse()?);
     let connect = super::open(uri)?;
@@ -122,7 +122,7 @@ pub(super) fn stir(uri: &str, seconds: &str, rate: &str, pid: &str, folder: &str
         if early.is_none() && began.elapsed().as_secs_f64() >= seconds / 3.0 {
             early = Some(sizes(pid, folder)?);
         }
-        change(&connect, domain, number, (number + number / domains.len()) % 2 == 0)?;
+        change(&connect, domain, number, (number % domains.len() + number / domains.len()) % 2 == 0)?;
         done += 1;
     }
     // What came last is healed, too.
