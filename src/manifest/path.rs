@@ -78,7 +78,6 @@ pub struct Leaf {
 pub fn leaves(kind: Kind, spec: &impl Serialize) -> Leaves {
     let mut found = Vec::new();
     each_leaf(kind, spec, false, &mut |at, value| found.push((at.path.clone(), value)));
-    found.shrink_to_fit();
     found.into_iter().collect()
 }
 

@@ -1,6 +1,6 @@
 //! The span index: where in its file each value of a document stands, by JSON pointer. It holds places and no values.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -110,19 +110,31 @@ impl SpanIndex {
 }
 
 /// The places of a document as they are kept. A large set has half a million of them, which nobody asks for unless something is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptSpans(Arc<[u8]>);
+#[derive(Debug, Clone)]
+pub struct KeptSpans {
+    packed: Arc<[u8]>,
+    /// Of a document of which something is wrong.
+    opened: OnceLock<Box<SpanIndex>>,
+}
+
+impl PartialEq for KeptSpans {
+    fn eq(&self, other: &Self) -> bool {
+        self.packed == other.packed
+    }
+}
+
+impl Eq for KeptSpans {}
 
 impl KeptSpans {
     /// They take a fifth of the room.
     pub(super) fn of(spans: &SpanIndex) -> Self {
-        Self(postcard::to_allocvec(spans).unwrap_or_default().into())
+        Self { packed: postcard::to_allocvec(spans).unwrap_or_default().into(), opened: OnceLock::new() }
     }
 
-    /// The places.
-    pub fn open(&self) -> SpanIndex {
+    /// The places; they stay unpacked from here on.
+    pub fn open(&self) -> &SpanIndex {
         // Only what was packed here is ever here; should memory have gone bad, all places are the beginning of the file.
-        postcard::from_bytes(&self.0).unwrap_or_default()
+        self.opened.get_or_init(|| Box::new(postcard::from_bytes(&self.packed).unwrap_or_default()))
     }
 }
 

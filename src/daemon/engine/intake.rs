@@ -218,9 +218,11 @@ fn differences(before: &BTreeMap<ObjectRef, Arc<Wanted>>, after: &BTreeMap<Objec
 
 /// What the manifests want of an object, as one word that is another where anything of it is.
 fn digest(wanted: &Wanted) -> String {
+    // As text that no library's way of keeping a map is in.
+    let now: BTreeMap<_, _> = wanted.now.iter().collect();
     let words = format!(
         "{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
-        wanted.spec, wanted.now, wanted.metadata.labels, wanted.metadata.annotations, wanted.lifecycle
+        wanted.spec, now, wanted.metadata.labels, wanted.metadata.annotations, wanted.lifecycle
     );
     hex::encode(Sha256::digest(words)).chars().take(16).collect()
 }
