@@ -227,17 +227,18 @@ fn clean(element: &Element) -> Element {
 /// What lies in an element, the members of each list together where the first of them stands: a merge replaces them so, and the first merge
 /// is to leave nothing for a second one to do.
 fn grouped(element: &Element) -> Vec<Node> {
-    let is_listed = |child: &Element| key(element, child) == Ok(Key::List);
-    let mut nodes: Vec<Node> = Vec::new();
-    for node in &element.nodes {
-        match node {
-            Node::Element(child) if is_listed(child) => {
-                let is_member = |node: &Node| matches!(node, Node::Element(other) if in_list(element, other, child));
-                if !nodes.iter().any(is_member) {
-                    nodes.extend(element.nodes.iter().filter(|node| is_member(node)).cloned());
-                }
-            }
-            _ => nodes.push(node.clone()),
+    let mut nodes = Vec::new();
+    let mut rest: Vec<&Node> = element.nodes.iter().collect();
+    while !rest.is_empty() {
+        let first = rest.remove(0);
+        nodes.push(first.clone());
+        if let Node::Element(child) = first
+            && key(element, child) == Ok(Key::List)
+        {
+            let is_member = |node: &&Node| matches!(node, Node::Element(other) if in_list(element, other, child));
+            let (members, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(is_member);
+            nodes.extend(members.into_iter().cloned());
+            rest = others;
         }
     }
     nodes
