@@ -461,20 +461,14 @@ impl<'a> Planner<'a> {
         found.into_iter().find(|domain| self.is_ours(wanted, domain.uuid, domain.doc.mark.as_ref()))
     }
 
-    /// The name that an object of ours has on its node, where it is not the wanted one.
-    fn other_name(&self, wanted: &Wanted) -> Option<&'a str> {
-        let state = self.node(wanted.node.as_ref()?)?;
-        match wanted.object.kind {
-            Kind::VirtualMachine => self.renamed_domain(wanted).map(|domain| domain.name.as_str()),
-            Kind::Network => {
-                let mut networks = state.networks.values();
-                networks.find(|net| self.is_ours(wanted, net.uuid, net.doc.mark.as_ref())).map(|net| net.name.as_str())
-            }
-            Kind::StoragePool => {
-                state.pools.values().find(|pool| self.is_ours(wanted, pool.uuid, None)).map(|pool| pool.name.as_str())
-            }
-            Kind::Fleet | Kind::Node | Kind::KeyPair | Kind::Template | Kind::Volume => None,
+    /// The name that somebody gave a VM's domain by hand: neither the wanted one nor the one that it was made with.
+    fn name_by_hand(&self, wanted: &Wanted) -> Option<&'a str> {
+        if wanted.object.kind != Kind::VirtualMachine {
+            return None;
         }
+        let made = self.entry(&wanted.object).filter(|entry| !entry.rebuilt).map(|entry| entry.libvirt_name.as_str());
+        let domain = self.renamed_domain(wanted).filter(|domain| domain.persistent)?;
+        Some(domain.name.as_str()).filter(|name| Some(*name) != made)
     }
 
     /// Refuses what isn't ours. True where it was refused.
@@ -496,7 +490,7 @@ impl<'a> Planner<'a> {
                     "or choose another `spec.libvirtName`".into(),
                 ],
             ),
-            Verdict::Foreign { fleet: None, object: None } if let Some(own) = self.other_name(wanted) => self.refuse(
+            Verdict::Foreign { fleet: None, object: None } if let Some(own) = self.name_by_hand(wanted) => self.refuse(
                 wanted,
                 RefusalKind::Guard,
                 format!("it was renamed by hand to `{own}`, and a {what} called `{name}` is there that jvp didn't make"),

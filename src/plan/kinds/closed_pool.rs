@@ -59,14 +59,23 @@ pub(super) fn say(p: &mut Planner<'_>, wanted: &Wanted, pool: &ObjectRef, node: 
     }
 }
 
-/// The pool in which a volume that is nowhere to be seen may come to light: a closed one that is on the node, and will be open.
-pub(super) fn opening(p: &Planner<'_>, volume: &ObjectRef, node: &Name) -> Option<ObjectRef> {
+/// What an object waits for that names a volume which is nowhere to be seen: a closed pool that is on the node, and will be open. That is said,
+/// as the next round refuses the object where the volume isn't in there, when part of the set is done.
+pub(super) fn awaits(p: &mut Planner<'_>, wanted: &Wanted, volume: &ObjectRef, node: &Name) -> Option<Hold> {
+    if volume.kind != Kind::Volume {
+        return None;
+    }
     let pools = p.desired.objects.keys().filter(|object| object.kind == Kind::StoragePool && object.node.as_ref() == Some(node));
     let mut there = pools.filter(|pool| p.pool(&pool.name, node).is_some() && p.open_pool(&pool.name, node).is_none());
     let opens = |pool: &&ObjectRef| {
         p.standing.get(*pool) != Some(&Standing::Blocked) && matches!(closed(p, pool, node, false), Closed::Opens)
     };
-    there.find(opens).filter(|_| volume.kind == Kind::Volume).cloned()
+    let pool = there.find(opens)?.clone();
+    let message = format!(
+        "{volume} is in no manifest, not in the inventory, and in no pool that runs; it may be in {pool}, which is started"
+    );
+    p.note(&wanted.object, "VolumeNotSeen", message);
+    Some(Hold::Deferred(pool))
 }
 
 /// Why a VM's seed can't be made in a closed pool.

@@ -92,7 +92,7 @@ pub(super) fn update(
     }
     // Whom a restart by hand left behind is plugged in, whether there is another restart or not.
     let lost: BTreeSet<&str> = left.iter().map(|nic| nic.domain.as_str()).collect();
-    let mut row = Row::new(wanted, Verb::Update, reason(network, &found, restart, !guests.is_empty(), !lost.is_empty()));
+    let mut row = Row::new(wanted, Verb::Update, reason(network, spec, &found, restart, !guests.is_empty(), !lost.is_empty()));
     row.fields = shown(p, wanted, &found, restart, !network.active && !off);
     row.fields.extend(lost.iter().map(|name| cut_off(name)));
     if row.fields.is_empty() {
@@ -245,13 +245,13 @@ fn compared(p: &Planner<'_>, wanted: &Wanted, network: &NetworkState) -> Found {
 }
 
 /// Why it is planned; `guests` hang on it, or were `left` behind by a restart.
-fn reason(network: &NetworkState, found: &Found, restart: bool, guests: bool, left: bool) -> String {
+fn reason(network: &NetworkState, spec: &NetworkSpec, found: &Found, restart: bool, guests: bool, left: bool) -> String {
     let differs = !found.definition.changed.is_empty();
     let what = match (differs, found.live.changed.is_empty()) {
         (true, _) => "it differs from the manifest",
         (false, false) => "what runs differs from the manifest",
         (false, true) if network.active && left => "a restart left guests behind",
-        (false, true) if network.active => "the manifest changed",
+        (false, true) if network.active || spec.running == Some(false) => return "the manifest changed".into(),
         (false, true) => return "it is stopped".into(),
     };
     match (restart, guests || left, network.active) {

@@ -348,8 +348,9 @@ pub(super) fn stop(p: &mut Planner<'_>, wanted: &Wanted, why: Stop, fields: Vec<
             p.hold(wanted, hold, if there { Verb::Update } else { Verb::Create }, fields);
         }
         Stop::Missing(path, object) => {
-            match wanted.node.as_ref().and_then(|node| super::closed_pool::opening(p, &object, node)) {
-                Some(pool) => stop(p, wanted, Stop::Hold(Hold::Deferred(pool)), fields),
+            let node = wanted.node.as_ref();
+            match node.and_then(|node| super::closed_pool::awaits(p, wanted, &object, node)) {
+                Some(hold) => stop(p, wanted, Stop::Hold(hold), fields),
                 None => p.refuse_missing(wanted, &path, &object),
             }
         }

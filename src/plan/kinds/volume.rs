@@ -436,8 +436,8 @@ fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) 
         let object = ObjectRef::new(Kind::Volume, volume.clone());
         let needs = p.standing_of(&object).map_err(Some)?;
         let Some((at, pool, file)) = p.volume_at(&object, node) else {
-            if let Some(pool) = super::closed_pool::opening(p, &object, node) {
-                return Err(Some(Hold::Deferred(pool)));
+            if let Some(hold) = super::closed_pool::awaits(p, wanted, &object, node) {
+                return Err(Some(hold));
             }
             p.refuse_missing(wanted, "/source/volume", &object);
             return Err(None);
