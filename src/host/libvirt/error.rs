@@ -18,6 +18,9 @@ pub(super) enum At {
 /// libvirt's number for, among others, a flag that a driver doesn't know.
 pub(super) const INVALID_ARG: i32 = 8;
 
+/// libvirt's number for what it has no number for, as an error that a guest's agent answers with.
+pub(super) const INTERNAL: i32 = 1;
+
 /// A row: the code, words that must stand in the message, what it means, and why.
 struct Row(i32, &'static str, ErrorKind, #[expect(dead_code, reason = "the row's reason is for its reader")] &'static str);
 

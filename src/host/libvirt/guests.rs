@@ -13,7 +13,7 @@ use virt::sys;
 
 use super::calls::{Ask, Calls, Cx};
 use super::domains::{agent_connected, power};
-use super::error::{INVALID_ARG, own};
+use super::error::{INTERNAL, INVALID_ARG, own};
 use super::ffi;
 use super::read::failed;
 use crate::host::{ErrorKind, HostError};
@@ -192,8 +192,13 @@ async fn press(calls: &Arc<Calls>, uuid: Uuid, method: ShutdownMethod) -> Result
             };
             cx.effect()?;
             match domain.shutdown_flags(flags).map_err(failed) {
-                // An agent that is there but doesn't answer: there is still the button.
-                Err(error) if method == ShutdownMethod::Auto && flags == agent && error.kind == ErrorKind::Transient => {
+                // An agent that is there but doesn't answer, or says that it can't: there is still the button. One whose helper ended
+                // with the guest that it stops says so, too, and a button that is pressed meanwhile does nothing.
+                Err(error)
+                    if method == ShutdownMethod::Auto
+                        && flags == agent
+                        && (error.kind == ErrorKind::Transient || error.code == INTERNAL) =>
+                {
                     domain.shutdown_flags(acpi).map_err(failed)
                 }
                 // The in-process driver has no buttons.
