@@ -8,7 +8,7 @@ const PARTS: usize = 16;
 
 /// How many threads so many items are worth, where a thread is worth `few` of them. How many processors there are is asked where that
 /// matters: it takes some twenty calls of the kernel.
-fn threads(items: usize, few: usize) -> usize {
+pub fn threads(items: usize, few: usize) -> usize {
     match items / few.max(1) {
         0 | 1 => 1,
         worth => std::thread::available_parallelism().map_or(1, NonZero::get).min(worth),

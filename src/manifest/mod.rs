@@ -41,7 +41,7 @@ pub use foreign::check_mapping;
 pub use key_pair::KeyPairSpec;
 pub use limits::{DiskLimits, LIMITS, MOST};
 pub use load::{Loaded, ReadFiles, load, load_again, load_file};
-pub use many::{both, many};
+pub use many::{both, many, threads};
 pub use meta::{Lifecycle, Management, Metadata, ReclaimPolicy};
 pub use network::{Dhcp, DhcpHost, DhcpRange, DnsHost, NetworkDns, NetworkIp, NetworkMode, NetworkSpec};
 pub use node::{Accelerator, NodeDefaults, NodeSpec};

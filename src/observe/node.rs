@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZero;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -302,7 +301,7 @@ fn read_domains(mut domains: Vec<RawDomain>, before: Option<&NodeState>) -> Vec<
         let read = |domain: RawDomain| (Target::Domain(domain.name.clone()), read_domain(known(&domain.name), domain));
         domains.into_iter().map(read).collect()
     };
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(domains.len() / FEW);
+    let threads = crate::manifest::threads(domains.len(), FEW);
     if threads < 2 {
         return read(domains);
     }

@@ -138,10 +138,10 @@ impl Planner<'_> {
     pub(super) fn refuse_missing(&mut self, wanted: &Wanted, path: &str, object: &ObjectRef) {
         let mut help = vec!["add a manifest for it, give `-f` the folder that has it, or correct the name".to_owned()];
         let state = wanted.node.as_ref().and_then(|node| self.node(node)).filter(|_| object.kind == Kind::Volume);
-        let closed: Vec<_> = state.iter().flat_map(|state| state.pools.values()).filter(|pool| pool.seen().is_none()).collect();
+        let pools = state.into_iter().flat_map(|state| state.pools.values());
+        let closed: Vec<String> = pools.filter(|pool| pool.seen().is_none()).map(|pool| format!("`{}`", pool.name)).collect();
         if !closed.is_empty() {
-            let names: Vec<String> = closed.iter().map(|pool| format!("`{}`", pool.name)).collect();
-            help.push(format!("or start the pool that it lies in: what is in {} can't be read", names.join(", ")));
+            help.push(format!("or start the pool that it lies in: what is in {} can't be read", closed.join(", ")));
         }
         let message =
             format!("its field {path} names {object}, which is not in the manifests, not in the inventory and not on the node");
@@ -218,12 +218,16 @@ impl Planner<'_> {
     /// Refuses another `libvirtName` for what stands under the name that it was made with. True where it was refused; false where
     /// `found` is a name that somebody gave it by hand.
     pub(super) fn refuse_new_name(&mut self, wanted: &Wanted, found: &str) -> bool {
-        // What only a mark tells says nothing of the name that it was made with.
-        let made = self.entry(&wanted.object).is_some_and(|entry| entry.libvirt_name == found && !entry.rebuilt);
+        let made = self.was_made_as(wanted, found);
         if made {
             self.refuse_new_value(wanted, "/libvirtName", found, &wanted.libvirt_name);
         }
         made
+    }
+
+    /// Whether an object is known to have been made under a name in libvirt. What only a mark tells says nothing of it.
+    pub(super) fn was_made_as(&self, wanted: &Wanted, name: &str) -> bool {
+        self.entry(&wanted.object).is_some_and(|entry| entry.libvirt_name == name && !entry.rebuilt)
     }
 
     /// The mark of an object as it is to be written.

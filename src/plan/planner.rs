@@ -466,9 +466,8 @@ impl<'a> Planner<'a> {
         if wanted.object.kind != Kind::VirtualMachine {
             return None;
         }
-        let made = self.entry(&wanted.object).filter(|entry| !entry.rebuilt).map(|entry| entry.libvirt_name.as_str());
         let domain = self.renamed_domain(wanted).filter(|domain| domain.persistent)?;
-        Some(domain.name.as_str()).filter(|name| Some(*name) != made)
+        Some(domain.name.as_str()).filter(|name| !self.was_made_as(wanted, name))
     }
 
     /// Refuses what isn't ours. True where it was refused.
