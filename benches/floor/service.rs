@@ -106,7 +106,8 @@ pub(super) fn rest(pid: &str, seconds: &str) -> Fallible<()> {
 
 /// Changes domains by hand for so many seconds, so many a second, one after the other: by turns one that a manifest says otherwise of,
 /// and one that it says nothing of, and each domain's next change is of the other kind. So none is changed back a fifth time before the last
-/// minute of ten, as what is, is no day's events and is healed ever more slowly. Prints the process's memory and the folder's size, in KiB: after a third of the time, and at the end.
+/// minute of ten, as what is, is no day's events and is healed ever more slowly. Prints the process's memory and the folder's size, in KiB:
+/// after a third of the time, and at the end.
 pub(super) fn stir(uri: &str, seconds: &str, rate: &str, pid: &str, folder: &str) -> Fallible<()> {
     let (seconds, rate): (f64, f64) = (seconds.parse()?, rate.parse()?);
     let connect = super::open(uri)?;
