@@ -1,6 +1,6 @@
 //! Domains.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jvp::manifest::{Accelerator, DiskBus, DiskDevice, Document, Spec, VirtualMachineSpec};
@@ -67,7 +67,10 @@ fn tells_alike(text: &str, doc: &DomainDoc) {
     let vnc = device(text, "/console/vnc").ok().flatten().is_some();
     assert_eq!(vnc, doc.vnc.is_some(), "{text}");
     assert_eq!(device(text, "/guestAgent").ok().flatten().is_some(), doc.spec.guest_agent == Some(true), "{text}");
-    assert!(free_ports(text, "virtio").is_ok() && free_ports(text, "scsi").is_ok() && pluggable_vcpus(text).is_ok());
+    let leaves = BTreeSet::new();
+    assert!(
+        free_ports(text, "virtio", &leaves).is_ok() && free_ports(text, "scsi", &leaves).is_ok() && pluggable_vcpus(text).is_ok()
+    );
     if let Ok(free) = disown(text) {
         let bare = project(&free).map(|free| DomainDoc { mark: doc.mark.clone(), ..free });
         assert_eq!(bare.as_ref(), Ok(doc), "a mark was more than a mark in\n{text}");

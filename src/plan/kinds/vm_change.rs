@@ -86,6 +86,8 @@ pub(super) struct Bench<'a, 'p> {
     pub(super) domain: &'a DomainState,
     /// Ports that are still free on the running domain.
     ports: usize,
+    /// What is unplugged from it: targets of disks, MACs of interfaces.
+    leaves: BTreeSet<String>,
     /// The leaves in which what runs differs from what is wanted.
     runs_otherwise: BTreeSet<String>,
     pub(super) all: Change,
@@ -109,13 +111,17 @@ pub(super) fn change(
     for (row, difference) in sides.live.iter().flat_map(|live| &live.changed).filter(|(row, _)| row.when == When::Live) {
         units.entry(unit(&difference.path)).or_default().live.push((row, difference.clone()));
     }
-    // Most plans find nothing, and the live document is long.
-    let ports = if units.is_empty() { 0 } else { live_ports(domain, "virtio") };
-    let mut bench = Bench { p, wanted, spec, node, domain, ports, runs_otherwise, all: Change::default() };
+    let leaves = BTreeSet::new();
+    let mut bench = Bench { p, wanted, spec, node, domain, ports: 0, leaves, runs_otherwise, all: Change::default() };
     // What goes makes room for what comes.
     let (gone, rest): (Vec<_>, Vec<_>) =
         units.iter().partition(|(name, unit)| Unit::goes(&unit.inactive, name) || Unit::goes(&unit.live, name));
-    for (name, unit) in gone.into_iter().chain(rest) {
+    for (name, unit) in gone {
+        bench.unit(name, unit)?;
+    }
+    // Most plans find nothing, and the live document is long.
+    bench.ports = if rest.is_empty() { 0 } else { live_ports(domain, "virtio", &bench.leaves) };
+    for (name, unit) in rest {
         bench.unit(name, unit)?;
     }
     for path in &sides.inactive.kept {
@@ -133,9 +139,15 @@ pub(super) fn kept(path: &str) -> (&'static str, String) {
     ("Kept", format!("{path} is in the manifest no more and stays as it is"))
 }
 
-/// How many more devices of a bus the running domain has room for; none where it is off.
-fn live_ports(domain: &DomainState, bus: &str) -> usize {
-    domain.live_xml.as_ref().and_then(|document| free_ports(&document.text(), bus).ok()).unwrap_or(0)
+/// What libvirt knows a disk (its target) or an interface (its MAC) by.
+fn known_by(doc: &DomainDoc, unit: &str) -> Option<String> {
+    let name = unit.rsplit('/').next().unwrap_or_default();
+    if unit.starts_with("/disks/") { Some(doc.disk(name)?.target.clone()) } else { Some(doc.interface(name)?.mac?.to_string()) }
+}
+
+/// How many more devices of a bus the running domain has room for, once others are unplugged; none where it is off.
+fn live_ports(domain: &DomainState, bus: &str, leaves: &BTreeSet<String>) -> usize {
+    domain.live_xml.as_ref().and_then(|document| free_ports(&document.text(), bus, leaves).ok()).unwrap_or(0)
 }
 
 impl Bench<'_, '_> {
@@ -285,6 +297,7 @@ impl Bench<'_, '_> {
         let mut define = config;
         if live && pluggable {
             self.show(&shown, Some(&Effect::Live));
+            self.leaves.extend(self.domain.live.as_ref().and_then(|live| known_by(live, name)));
             // libvirt looks for it by its target or MAC in both documents, where it may be another one's by now.
             let both = config && self.is_alike(name);
             define = config && !both;
@@ -303,13 +316,8 @@ impl Bench<'_, '_> {
     /// Whether a device is known to libvirt by the same target or MAC in what runs and in the definition.
     pub(super) fn is_alike(&self, unit: &str) -> bool {
         let Some(live) = &self.domain.live else { return false };
-        let both = |of: &dyn Fn(&DomainDoc) -> Option<String>| of(&self.domain.doc).is_some() && of(&self.domain.doc) == of(live);
-        let name = unit.rsplit('/').next().unwrap_or_default();
-        if unit.starts_with("/disks/") {
-            both(&|doc| Some(doc.disk(name)?.target.clone()))
-        } else {
-            both(&|doc| Some(doc.interface(name)?.mac?.to_string()))
-        }
+        let defined = known_by(&self.domain.doc, unit);
+        defined.is_some() && defined == known_by(live, unit)
     }
 
     fn change_disk(&mut self, name: &str, path: &str, unit: &Unit) -> Result<(), Stop> {
@@ -329,7 +337,7 @@ impl Bench<'_, '_> {
         let expect = disk_expect(path, &wanted, unit);
         let pluggable = match wanted.bus.as_str() {
             "virtio" => self.ports > 0 && wanted.device == "disk",
-            "scsi" => live_ports(domain, "scsi") > 0,
+            "scsi" => live_ports(domain, "scsi", &self.leaves) > 0,
             _ => false,
         };
         if self.running() && running.is_none() && pluggable {

@@ -236,7 +236,20 @@ fn devices_are_plugged_in_as_long_as_there_is_room() {
         ("q35", "<disk model='virtio-scsi'/>".to_owned(), "scsi", 0),
         ("q35", PORTS.to_owned(), "sata", 0),
     ] {
-        assert_eq!(free_ports(&doc(machine, &inside), bus).expect("reads"), free, "{bus} on {machine} with {inside}");
+        assert_eq!(
+            free_ports(&doc(machine, &inside), bus, &BTreeSet::new()).expect("reads"),
+            free,
+            "{bus} on {machine} with {inside}"
+        );
+    }
+    let full = format!(
+        "{PORTS}<disk><target dev='vda'/><address type='pci' bus='0x01'/></disk>\
+         <interface><mac address='52:00:00:00:00:01'/><address type='pci' bus='0x02'/></interface>\
+         <hostdev><address type='pci' bus='0x0a'/></hostdev>"
+    );
+    for (leaves, free) in [(vec![], 0), (vec!["vdb"], 0), (vec!["vda"], 1), (vec!["vda", "52:00:00:00:00:01"], 2)] {
+        let leaves = leaves.into_iter().map(str::to_owned).collect();
+        assert_eq!(free_ports(&doc("q35", &full), "virtio", &leaves).expect("reads"), free, "without {leaves:?}");
     }
     let cpus = "<domain><vcpus><vcpu id='0' enabled='yes' hotpluggable='no'/><vcpu id='1' enabled='yes' hotpluggable='yes'/>\
         <vcpu id='2' enabled='yes' hotpluggable='yes'/><vcpu id='3' enabled='no' hotpluggable='yes'/></vcpus></domain>";
