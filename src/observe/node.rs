@@ -138,6 +138,11 @@ impl PoolState {
     pub fn seen(&self) -> Option<&BTreeMap<String, VolumeDoc>> {
         self.volumes.as_ref().filter(|_| self.active)
     }
+
+    /// Where a file of it lies.
+    pub fn path_of(&self, file: &str) -> String {
+        format!("{}/{file}", self.doc.path.as_deref().unwrap_or_default().trim_end_matches('/'))
+    }
 }
 
 impl DomainState {

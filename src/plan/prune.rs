@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::model::{Refusal, RefusalKind, Verb};
 use super::planner::Planner;
 use super::{ActionId, Entry};
-use crate::manifest::{Spec, VirtualMachineSpec, VolumeFormat};
+use crate::manifest::{Management, ReclaimPolicy, Spec, VirtualMachineSpec, VolumeFormat};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::resolve::Wanted;
 
@@ -68,6 +68,15 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         if moved {
             super::delete::forget_alone(p, object, "it has another name by now; the inventory forgets this one");
             taken.remove(object);
+        } else if let Some(by) = looked_at(p, entry) {
+            taken.remove(object);
+            let message =
+                format!("it is no longer in the manifests, and {by}, which is, looks at the same `{}`", entry.libvirt_name);
+            let help = format!(
+                "if it is to stay: give it a manifest again, with `lifecycle: {{reclaimPolicy: Retain}}`, until that is applied; \
+                 if it may go: take {by} out first"
+            );
+            refuse(p, Some(object), message, help);
         } else if entry.rebuilt && super::delete_file::seed_of(entry).is_none() {
             // A seed has no word of its own to be kept by.
             taken.remove(object);
@@ -112,6 +121,25 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     for action in p.plan.actions.iter_mut().skip(actions) {
         action.needs.extend(before.iter().copied());
     }
+}
+
+/// A declared object that only looks at what a prune would delete: under the same name in libvirt, in the same place.
+fn looked_at(p: &Planner<'_>, entry: &Entry) -> Option<ObjectRef> {
+    if entry.reclaim == Some(ReclaimPolicy::Retain) {
+        return None;
+    }
+    let pool_of = |wanted: &Wanted| match &*wanted.spec {
+        Spec::Volume(spec) => Some(p.libvirt_name(Kind::StoragePool, spec.pool.as_ref()?, wanted.node.as_ref()?)),
+        _ => None,
+    };
+    let looks = |wanted: &&Arc<Wanted>| {
+        wanted.lifecycle.management() == Management::Observe
+            && wanted.object.kind == entry.object.kind
+            && wanted.node == entry.node
+            && wanted.libvirt_name == entry.libvirt_name
+            && pool_of(wanted).as_ref() == entry.volume.as_ref().map(|volume| &volume.pool)
+    };
+    p.desired.objects.values().find(looks).map(|wanted| wanted.object.clone())
 }
 
 fn refuse(p: &mut Planner<'_>, object: Option<&ObjectRef>, message: String, help: String) {

@@ -8,7 +8,7 @@ use crate::plan::model::{FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row, Standing};
 use crate::plan::record::entry_of;
 use crate::plan::sources::ImageFacts;
-use crate::plan::{Entry, Expect, Lane, Op, Precondition, Record, TemplateRecord, UploadSource};
+use crate::plan::{Entry, Expect, Intent, Lane, Op, Precondition, Record, TemplateRecord, UploadSource};
 use crate::resolve::{Wanted, templates_pool};
 use crate::xml;
 
@@ -124,11 +124,13 @@ fn fetch(p: &mut Planner<'_>, wanted: &Wanted, spec: &TemplateSpec) {
 fn found_ready(p: &Planner<'_>, wanted: &Wanted, pool: &PoolState, file: &str, digest: &str) -> Option<TemplateRecord> {
     let volume = pool.volumes.as_ref()?.get(file)?;
     let entry = p.entry(&wanted.object).and_then(|entry| entry.template.clone());
-    if p.owned
-        .intents
-        .iter()
-        .any(|intent| intent.object == wanted.object && intent.details.get("file").and_then(|v| v.as_str()) == Some(file))
-    {
+    // One that was begun elsewhere, before its pool moved, says nothing of this file.
+    let here = pool.path_of(file);
+    let begun = |intent: &Intent| {
+        let path = intent.details.get("path").and_then(|path| path.as_str());
+        intent.object == wanted.object && path.is_some_and(|path| path == here || path == volume.path)
+    };
+    if p.owned.intents.iter().any(begun) {
         return None;
     }
     let same_size = |size: u64| volume.physical.is_none_or(|physical| physical == size);
@@ -186,7 +188,7 @@ fn upload(
     fields: Vec<FieldChange>,
 ) {
     let lane = Lane::PoolShared { pool: pool.name.clone(), volume: file.to_owned() };
-    let path = format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'));
+    let path = pool.path_of(file);
     let record = TemplateRecord {
         digest_sha256: facts.digest_sha256.clone(),
         size: facts.size,

@@ -278,7 +278,7 @@ pub(super) fn seed_plan(
     p.standing_of(&pool_ref).map_err(Stop::Hold)?;
     let Some(pool) = p.open_pool(&pool_name, node) else { return Err(super::closed_pool::of_seed(p, &pool_ref, node)) };
     let file = seed::file_name(&wanted.object.name, &seed.digest);
-    let path = format!("{}/{file}", pool.doc.path.clone().unwrap_or_default().trim_end_matches('/'));
+    let path = pool.path_of(&file);
     let object = seed_object(&wanted.object.name, &seed.digest)
         .ok_or_else(|| Stop::Refused("its name is too long for a seed's".into(), vec!["choose a shorter name".into()]))?;
     let size = bytes.len() as u64;

@@ -82,7 +82,7 @@ fn refuse_new_pool(p: &mut Planner<'_>, wanted: &Wanted, pool: &Name, node: &Nam
 fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node: &Name) -> bool {
     let Some(entry) = p.entry(&wanted.object) else { return false };
     let (Some(record), unfinished) = (&entry.volume, entry.unfinished) else { return false };
-    if record.path == path_in(pool, &wanted.libvirt_name) {
+    if record.path == pool.path_of(&wanted.libvirt_name) {
         return false;
     }
     let there = p.index.volume_at(node, &record.path).is_some();
@@ -99,11 +99,6 @@ fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node
         p.refuse(wanted, RefusalKind::Guard, message, &["set the pool's `spec.target.path` back, or move the file there".into()]);
     }
     true
-}
-
-/// The path of a file in a pool.
-fn path_in(pool: &PoolState, file: &str) -> String {
-    format!("{}/{file}", pool.doc.path.as_deref().unwrap_or_default().trim_end_matches('/'))
 }
 
 fn create_fields(wanted: &Wanted, spec: &VolumeSpec) -> Vec<FieldChange> {
@@ -470,7 +465,7 @@ fn source(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, node: &Name) 
 fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolState, node: &Name, fields: Vec<FieldChange>) {
     let format = spec.format.unwrap_or(VolumeFormat::Qcow2);
     let file = wanted.libvirt_name.clone();
-    let path = path_in(pool, &file);
+    let path = pool.path_of(&file);
     if p.node_closed(node) {
         let message = format!("Node/{node} is unschedulable: nothing new is made there");
         return p.refuse(wanted, RefusalKind::Guard, message, &["set `spec.unschedulable: false` on the Node".into()]);

@@ -67,11 +67,14 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
         }
         let Some(found) = found.filter(|found| found.persistent) else { continue };
         let free = match found.mark {
-            None => asked,
-            Some(mark) if mark.fleet == policy.fleet => false,
-            Some(mark) => policy.consents.take_from.contains(&mark.fleet),
+            None => asked || watched,
+            // Another object's, which looking doesn't take from it unless it was let go.
+            Some(mark) if mark.fleet == policy.fleet => {
+                watched && all.owned.entries.get(&mark.object).is_some_and(|entry| entry.released)
+            }
+            Some(mark) => watched || policy.consents.take_from.contains(&mark.fleet),
         };
-        if !(free || watched) || (object.kind == Kind::VirtualMachine && stands_elsewhere(all, wanted)) {
+        if !free || (object.kind == Kind::VirtualMachine && stands_elsewhere(all, wanted)) {
             continue;
         }
         let (uuid, name, wanted) = (found.uuid, found.name.to_owned(), wanted.clone());
