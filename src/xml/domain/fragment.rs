@@ -196,8 +196,8 @@ pub(super) fn is_removal(element: &Element) -> bool {
 ///
 /// # Errors
 ///
-/// It is not well-formed, has a DTD or entities, another root than `<domain>`, a device without a key, text beside elements, or a
-/// leaf that nobody may set.
+/// It is not well-formed, has a DTD or entities, another root than `<domain>`, a device without a key, one element twice, text beside
+/// elements, or a leaf that nobody may set.
 pub fn parse_fragment(text: &str) -> Result<Fragment, XmlError> {
     let mut root = Element::parse(text).map_err(|error| {
         let unknown = error.message.contains("unknown namespace prefix") && error.message.contains("'jvp'");
@@ -331,9 +331,15 @@ fn gather(
         leaves.insert(format!("{path}/#text"), leaf(Some(text.trim().to_owned()), &element.name));
     }
     let known_by = if parent == Some("devices") { key_child(element) } else { None };
+    let mut told = BTreeSet::new();
     for child in element.elements() {
         let key = key(element, child)?;
         let child_path = format!("{path}/{}", segment(child, &key));
+        if key != Key::List && !told.insert(child_path.clone()) {
+            let help = if child.local() == "controller" { ": give each an `index`, without which it is 0" } else { "" };
+            let message = format!("this <{}> and one before it are the same, {child_path}{help}", child.name);
+            return Err(XmlError::at(message, child.pos));
+        }
         if is_removal(child) {
             if key == Key::List {
                 return Err(XmlError::at(format!("one <{}> of a list can't be removed by itself", child.name), child.pos));

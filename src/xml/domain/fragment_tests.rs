@@ -34,6 +34,11 @@ fn what_a_fragment_may_not_say_is_refused_with_its_place() {
         "ownership mark",
         (2, 1),
     );
+    let twice = |what: &str| format!("<domain xmlns:jvp='https://jvp.dev/xml/1'><devices>{what}</devices></domain>");
+    refused(&twice("<controller type='pci' model='a'/>\n<controller type='pci' index='0'/>"), "without which it is 0", (2, 1));
+    refused(&twice("<disk jvp:remove='true'><target dev='vda'/></disk>\n<disk><target dev='vda'/></disk>"), "disk[vda]", (2, 1));
+    refused(&twice("<memballoon model='none'/>\n<memballoon/>"), "/xml/devices/memballoon", (2, 1));
+    refused("<domain><clock><timer name='rtc'/>\n<timer name='rtc' track='guest'/></clock></domain>", "timer[rtc]", (2, 1));
     refused("<domain>\n<clock>text<timer name='x'/></clock></domain>", "text beside", (2, 1));
     refused("<domain>\n<on_crash jvp:remove='true'/></domain>", "declare xmlns:jvp", (2, 11));
     refused("<domain xmlns:jvp='https://jvp.dev/xml/1'>\n<on_crash jvp:remove='yes'/></domain>", "only be 'true'", (2, 1));
