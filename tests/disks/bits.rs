@@ -16,13 +16,16 @@ use crate::{APPLY, Ground, said, stride};
 
 const FLEET: &str = "examples/bios/jvp.yaml";
 
-/// Every file beneath a folder, and every folder.
+/// Every file beneath a folder, and every folder, but for the images that are kept there: they are no part of the ledger, and large.
 fn tree(root: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let (mut found, mut open) = (BTreeMap::new(), vec![root.to_owned()]);
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(root).unwrap().to_owned();
+            if name.starts_with("cache") {
+                continue;
+            }
             if path.is_dir() {
                 found.insert(name, None);
                 open.push(path);

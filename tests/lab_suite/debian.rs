@@ -2,12 +2,14 @@
 //! and go, the disk grows, memory and vCPUs change, the cable is pulled, it moves to another network, which is then redefined beneath
 //! it. It stays the same process with the same boot, and counts on.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jvp::xml::domain::free_ports;
 use serde_json::{Value, json};
 
 use crate::checkout::{Checkout, ground};
@@ -23,16 +25,16 @@ struct Guest {
 }
 
 /// What the VM's manifest says, part by part.
-struct Wanted {
+struct Wanted<'a> {
     memory: &'static str,
     count: u32,
     capacity: &'static str,
     disks: &'static str,
-    interfaces: &'static str,
+    interfaces: &'a str,
     plan_domain: &'static str,
 }
 
-const FIRST: Wanted = Wanted {
+const FIRST: Wanted<'static> = Wanted {
     memory: "768Mi",
     count: 1,
     capacity: "3Gi",
@@ -52,7 +54,7 @@ impl Guest {
         guest
     }
 
-    fn write(&self, wanted: &Wanted) {
+    fn write(&self, wanted: &Wanted<'_>) {
         let Wanted { memory, count, capacity, disks, interfaces, plan_domain } = wanted;
         let path = self.lab.images("a").join("main");
         let ground = ground(&self.lab.uri("a"), FLEET, "main", &path);
@@ -145,7 +147,7 @@ spec:
     }
 
     /// Has the manifests be so; the plan says that nothing but this happens, and nothing is left to do.
-    fn apply(&self, wanted: &Wanted, says: &[&str], words: &[&str]) {
+    fn apply(&self, wanted: &Wanted<'_>, says: &[&str], words: &[&str]) {
         self.write(wanted);
         let before = self.lab.virsh("a", &["domid", "counts"]);
         let answer = self.checkout.jvp(&[&["apply", "-y"], words].concat());
@@ -158,6 +160,11 @@ spec:
         }
         assert_eq!(self.lab.virsh("a", &["domid", "counts"]), before);
         self.checkout.jvp(&["plan", "--detailed-exitcode"]).exits(0);
+    }
+
+    /// How many more devices can be plugged in.
+    fn free_ports(&self) -> usize {
+        free_ports(&self.lab.virsh("a", &["dumpxml", "counts"]), "virtio", &BTreeSet::new()).expect("it can be read")
     }
 
     fn number(&self, command: &str) -> u64 {
@@ -226,7 +233,19 @@ fn a_debian_guest_counts_on_while_all_that_can_change_live_does() {
     let reach = "python3 -c \"import socket; socket.create_connection(('198.18.51.1', 53), 5); print('reached')\"";
     guest.becomes(reach, |said| said == "reached");
 
-    // Disk and interface go.
+    // Each port is taken, and then one changes hands in one apply.
+    let port = |number: usize| format!("\n  - {{name: port{number}, network: two, mac: '52:54:00:51:01:{number:02x}'}}");
+    let free = guest.free_ports();
+    assert!(free > 0, "no port is left");
+    let all = (0..free).fold(interfaces.to_owned(), |all, number| all + &port(number));
+    guest.apply(&Wanted { interfaces: &all, ..redefined }, &["interfaces.port0.name: port0"], &[]);
+    assert_eq!(guest.free_ports(), 0);
+    let other = all.replace(&port(0), &port(free));
+    let (gone, comes) = ("interfaces.port0.name", format!("interfaces.port{free}.name"));
+    guest.apply(&Wanted { interfaces: &other, ..redefined }, &[gone, &comes], &[]);
+    guest.becomes(&format!("cat /sys/class/net/*/address | grep -c 52:54:00:51:01:{free:02x}"), |said| said == "1");
+
+    // Disks and interfaces go.
     let gone = Wanted { disks: "", interfaces: "  - {name: eth0, network: one, ip: 198.18.51.21}", ..redefined };
     guest.apply(&gone, &["disks.more.name", "interfaces.eth1.name"], &[]);
     guest.becomes("lsblk -dno SERIAL | grep -c more; true", |said| said == "0");
