@@ -423,6 +423,27 @@ async fn a_commit_that_deletes_half_of_the_manifests_deletes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_prune_is_refused_for_is_told_with_all_that_it_holds_back() {
+    let kept = network("kept", 2) + "lifecycle: {preventDestroy: true}\n";
+    let seen = vm("seen", ", libvirtName: site") + "lifecycle: {management: Observe}\n";
+    let named = |names: &[&str]| -> Vec<ObjectRef> { names.iter().map(|name| name.parse().unwrap()).collect() };
+    for (first, then, unwanted) in [
+        (network("lan", 1) + &kept, network("lan", 1), named(&["network/kept@host"])),
+        (network("lan", 1) + &kept + &network("wan", 3), network("lan", 1), named(&["network/wan@host", "network/kept@host"])),
+        (network("lan", 1) + &vm("web", ", libvirtName: site"), network("lan", 1) + &seen, named(&["vm/web"])),
+    ] {
+        let options = Options { prune_running: true, max_deletes: MaxDeletes::Count(5), ..Options::default() };
+        let mut bench = Bench::with(options).begun(&first).await;
+        bench.pass(120).await;
+        bench.commit(&then);
+        bench.pass(600).await;
+        assert_eq!(bench.work().shared.view().unwanted, unwanted);
+        assert!(!bench.node.acts().iter().any(|act| act.contains("undefine")), "{:?}", bench.node.acts());
+        bench.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_prune_takes_no_vm_that_runs_without_its_word() {
     for (word, gone) in [(false, false), (true, true)] {
         let options = Options { prune_running: word, max_deletes: MaxDeletes::Count(5), ..Options::default() };

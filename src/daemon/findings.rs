@@ -37,7 +37,7 @@ pub(super) struct Said<'a> {
 
 impl<'a> Said<'a> {
     /// Sorts a plan by object.
-    pub(super) fn by(plan: &'a Plan) -> Self {
+    pub(super) fn by(plan: &'a Plan, declares: &dyn Fn(&ObjectRef) -> bool) -> Self {
         let mut said = Self {
             // Of several the first stays.
             changes: plan.changes.iter().rev().map(|change| (&change.object, change)).collect(),
@@ -54,9 +54,8 @@ impl<'a> Said<'a> {
             }
         }
         // A prune is refused as a whole.
-        let pruned: BTreeSet<&ObjectRef> = plan.pruned().collect();
-        if let Some(refusal) = plan.refusals.iter().find(|refusal| pruned.contains(&refusal.object)) {
-            for object in pruned {
+        if let Some(refusal) = plan.refusals.iter().find(|refusal| !declares(&refusal.object)) {
+            for object in plan.pruned() {
                 said.refusals.entry(object).or_insert_with(|| vec![refusal]);
             }
         }

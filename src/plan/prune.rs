@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::model::{Refusal, RefusalKind, Verb};
+use super::model::{Change, Refusal, RefusalKind, Verb};
 use super::planner::Planner;
-use super::{ActionId, Entry};
-use crate::manifest::{Management, ReclaimPolicy, Spec, VirtualMachineSpec, VolumeFormat};
+use super::{ActionId, Entry, Op};
+use crate::manifest::{Management, Spec, VirtualMachineSpec, VolumeFormat};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::resolve::Wanted;
 
@@ -68,15 +68,6 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         if moved {
             super::delete::forget_alone(p, object, "it has another name by now; the inventory forgets this one");
             taken.remove(object);
-        } else if let Some(by) = looked_at(p, entry) {
-            taken.remove(object);
-            let message =
-                format!("it is no longer in the manifests, and {by}, which is, looks at the same `{}`", entry.libvirt_name);
-            let help = format!(
-                "if it is to stay: give it a manifest again, with `lifecycle: {{reclaimPolicy: Retain}}`, until that is applied; \
-                 if it may go: take {by} out first"
-            );
-            refuse(p, Some(object), message, help);
         } else if entry.rebuilt && super::delete_file::seed_of(entry).is_none() {
             // A seed has no word of its own to be kept by.
             taken.remove(object);
@@ -91,21 +82,27 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     for change in p.plan.changes.iter_mut().skip(changes) {
         change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
     }
-    // What stays would be left without what it names.
-    for object in
-        p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete).map(|change| change.object.clone())
-    {
+    // What stays would be left without what it names, or looks at.
+    for change in p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete) {
+        let object = change.object.clone();
         let named = |wanted: &&Arc<Wanted>| wanted.references.iter().any(|reference| reference.object == object);
         if let Some(by) = p.desired.objects.values().find(named).map(|wanted| wanted.object.clone()) {
             let message = format!("it is no longer in the manifests, and {by}, which is, still names it");
-            refusals.push((object, message, format!("give it a manifest again, or take it out of {by}")));
+            refusals.push((object, message, vec![format!("give it a manifest again, or take it out of {by}")]));
+        } else if let Some(by) = looked_at(p, change) {
+            let message = format!("it is no longer in the manifests, and {by}, which is, looks at what this would take away");
+            let help = vec![
+                format!("if it is to stay: give {by} the name that this one has, {}", object.name),
+                format!("if it may go: take {by} out first"),
+            ];
+            refusals.push((object, message, help));
         }
     }
     for (object, message, help) in refusals {
-        refuse(p, Some(&object), message, help);
+        p.plan.refusals.push(Refusal { object, kind: RefusalKind::Guard, message, help, origin: None });
     }
     // What comes with a VM goes with it, and counts with it.
-    let gone = |change: &&super::Change| change.verb == Verb::Delete && change.implied_by.is_none();
+    let gone = |change: &&Change| change.verb == Verb::Delete && change.implied_by.is_none();
     let deletes = p.plan.changes.iter().skip(changes).filter(gone).count();
     let comes_with = |entry: &Entry| entry.volume.as_ref().is_some_and(|volume| volume.owner.is_some());
     let all = p.owned.entries.values().filter(|entry| !entry.released && !comes_with(entry)).count();
@@ -123,21 +120,24 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     }
 }
 
-/// A declared object that only looks at what a prune would delete: under the same name in libvirt, in the same place.
-fn looked_at(p: &Planner<'_>, entry: &Entry) -> Option<ObjectRef> {
-    if entry.reclaim == Some(ReclaimPolicy::Retain) {
-        return None;
-    }
+/// A declared object that only looks at what the deletion of another one would take away: of its name in libvirt, in the same place.
+fn looked_at(p: &Planner<'_>, change: &Change) -> Option<ObjectRef> {
+    let takes = |id: &ActionId| match &p.plan.actions.get(id.0)?.op {
+        Op::DomainUndefine { name, .. } | Op::NetworkUndefine { name } | Op::PoolUndefine { name } => Some((None, name)),
+        Op::VolumeDelete { pool, name } => Some((Some(pool), name)),
+        _ => None,
+    };
+    let (pool, name) = change.actions.iter().find_map(takes)?;
     let pool_of = |wanted: &Wanted| match &*wanted.spec {
         Spec::Volume(spec) => Some(p.libvirt_name(Kind::StoragePool, spec.pool.as_ref()?, wanted.node.as_ref()?)),
         _ => None,
     };
     let looks = |wanted: &&Arc<Wanted>| {
         wanted.lifecycle.management() == Management::Observe
-            && wanted.object.kind == entry.object.kind
-            && wanted.node == entry.node
-            && wanted.libvirt_name == entry.libvirt_name
-            && pool_of(wanted).as_ref() == entry.volume.as_ref().map(|volume| &volume.pool)
+            && wanted.object.kind == change.object.kind
+            && wanted.node == change.node
+            && wanted.libvirt_name == *name
+            && pool_of(wanted).as_ref() == pool
     };
     p.desired.objects.values().find(looks).map(|wanted| wanted.object.clone())
 }

@@ -14,7 +14,7 @@ use super::runs::Basis;
 use super::{Current, Daemon, note_run};
 use crate::apply::{Seen, settle};
 use crate::name::{Kind, ObjectRef};
-use crate::plan::{Part, Plan};
+use crate::plan::{Part, Plan, Refusal};
 use crate::store::{ObjectStatus, StoreError};
 
 impl Daemon {
@@ -169,15 +169,17 @@ impl Daemon {
     pub(super) fn unwanted(&mut self, plan: &Plan) {
         let left = plan.notes.iter().filter(|note| note.condition == "NotInManifests").map(|note| note.object.clone());
         let mut left: Vec<ObjectRef> = left.collect();
-        let pruned: Vec<&ObjectRef> = plan.pruned().collect();
-        let orphan = |object: &ObjectRef| pruned.contains(&object) || left.contains(object);
-        let refused = plan.refusals.iter().find(|refusal| orphan(&refusal.object));
-        if refused.is_some() {
-            left.extend(pruned.into_iter().cloned());
+        let orphan = |object: &ObjectRef| self.current.as_ref().is_some_and(|current| !current.declares(object));
+        let refused: Vec<&Refusal> = plan.refusals.iter().filter(|refusal| orphan(&refusal.object)).collect();
+        let more = plan.pruned().chain(refused.iter().map(|refusal| &refusal.object)).filter(|_| !refused.is_empty());
+        for object in more {
+            if !left.contains(object) {
+                left.push(object.clone());
+            }
         }
         if !left.is_empty() && self.shared.view().unwanted != left {
             let names: Vec<String> = left.iter().map(ToString::to_string).collect();
-            let why = refused.map(|refusal| format!(" ({})", refusal.message)).unwrap_or_default();
+            let why = refused.first().map(|refusal| format!(" ({})", refusal.message)).unwrap_or_default();
             tracing::warn!("in the inventory and no longer in the manifests, left as they are: {}{why}", names.join(", "));
         }
         self.shared.view().unwanted = left;
@@ -204,7 +206,7 @@ impl Daemon {
     ) -> Result<(), StoreError> {
         let Some(current) = &self.current else { return Ok(()) };
         let at = self.options.clock.now().to_string();
-        let said = findings::Said::by(plan);
+        let said = findings::Said::by(plan, &|object| current.declares(object));
         let found = findings::Found { at: &at, revision: Some(&current.revision.id) };
         let look = findings::Look { said: &said, seen, found };
         let mut changed = Vec::new();

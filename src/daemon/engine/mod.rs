@@ -162,6 +162,11 @@ impl Current {
         let context = Context { cause: Some(cause.word().to_owned()), revision: Some(self.revision.id.clone()) };
         self.ledger.within(context)
     }
+
+    /// Whether a manifest declares an object, or one that it comes with.
+    fn declares(&self, object: &ObjectRef) -> bool {
+        self.digests.contains_key(object)
+    }
 }
 
 /// Full looks.

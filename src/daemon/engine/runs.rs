@@ -140,8 +140,7 @@ impl Daemon {
             return Some("what others changed is only told (--heal=false)");
         }
         // A prune that was refused is refused as a whole, though its plan shows all that it would have done.
-        let orphan = |object: &ObjectRef| !current.digests.contains_key(object);
-        if part.prunes && plan.refusals.iter().any(|refusal| orphan(&refusal.object)) {
+        if part.prunes && plan.refusals.iter().any(|refusal| !current.declares(&refusal.object)) {
             return Some("the prune was refused");
         }
         let prunes_running = part.prunes && part.plan.actions.iter().any(|action| stops(&action.op));

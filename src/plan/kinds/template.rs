@@ -124,13 +124,7 @@ fn fetch(p: &mut Planner<'_>, wanted: &Wanted, spec: &TemplateSpec) {
 fn found_ready(p: &Planner<'_>, wanted: &Wanted, pool: &PoolState, file: &str, digest: &str) -> Option<TemplateRecord> {
     let volume = pool.volumes.as_ref()?.get(file)?;
     let entry = p.entry(&wanted.object).and_then(|entry| entry.template.clone());
-    // One that was begun elsewhere, before its pool moved, says nothing of this file.
-    let here = pool.path_of(file);
-    let begun = |intent: &Intent| {
-        let path = intent.details.get("path").and_then(|path| path.as_str());
-        intent.object == wanted.object && path.is_some_and(|path| path == here || path == volume.path)
-    };
-    if p.owned.intents.iter().any(begun) {
+    if is_begun(p, wanted, pool, file) {
         return None;
     }
     let same_size = |size: u64| volume.physical.is_none_or(|physical| physical == size);
@@ -158,6 +152,15 @@ fn found_ready(p: &Planner<'_>, wanted: &Wanted, pool: &PoolState, file: &str, d
         pinned: spec.checksum.is_none(),
         source: spec.source.as_ref().and_then(|s| s.url.clone().or_else(|| s.file.clone())).unwrap_or_default(),
     })
+}
+
+/// Whether a run that broke off was making this file. What was begun elsewhere, before its pool moved, says nothing of it.
+fn is_begun(p: &Planner<'_>, wanted: &Wanted, pool: &PoolState, file: &str) -> bool {
+    let here = pool.path_of(file);
+    let begun = |intent: &Intent| {
+        intent.object == wanted.object && intent.details.get("path").and_then(|path| path.as_str()) == Some(here.as_str())
+    };
+    p.owned.intents.iter().any(begun)
 }
 
 fn note_old_files(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, current: &str) {
@@ -219,10 +222,10 @@ fn upload(
     row.fields.extend(p.inventory_changes(wanted));
     row.fields.push(FieldChange { path: "/size".into(), old: None, new: Some(Shown::Value(facts.size.to_string())) });
     let left = pool.volumes.as_ref().and_then(|volumes| volumes.get(file));
+    let recorded = p.entry(&wanted.object).and_then(|entry| entry.template.as_ref());
+    let ours = recorded.is_some_and(|old| old.file == file && old.path == path) || is_begun(p, wanted, pool, file);
     let before = p.before_fill(wanted.node.as_ref(), path, left.is_some());
     if let Some(broken) = left {
-        let ours = p.entry(&wanted.object).and_then(|entry| entry.template.as_ref()).is_some_and(|old| old.file == file)
-            || p.owned.intents.iter().any(|intent| intent.object == wanted.object);
         let users = p.users(wanted.node.as_ref(), &broken.path);
         if !ours || !users.is_empty() {
             let message = if ours {

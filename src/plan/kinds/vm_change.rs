@@ -87,7 +87,7 @@ pub(super) struct Bench<'a, 'p> {
     /// Ports that are still free on the running domain.
     ports: usize,
     /// What is unplugged from it: targets of disks, MACs of interfaces.
-    leaves: BTreeSet<String>,
+    unplugged: BTreeSet<String>,
     /// The leaves in which what runs differs from what is wanted.
     runs_otherwise: BTreeSet<String>,
     pub(super) all: Change,
@@ -111,8 +111,8 @@ pub(super) fn change(
     for (row, difference) in sides.live.iter().flat_map(|live| &live.changed).filter(|(row, _)| row.when == When::Live) {
         units.entry(unit(&difference.path)).or_default().live.push((row, difference.clone()));
     }
-    let leaves = BTreeSet::new();
-    let mut bench = Bench { p, wanted, spec, node, domain, ports: 0, leaves, runs_otherwise, all: Change::default() };
+    let unplugged = BTreeSet::new();
+    let mut bench = Bench { p, wanted, spec, node, domain, ports: 0, unplugged, runs_otherwise, all: Change::default() };
     // What goes makes room for what comes.
     let (gone, rest): (Vec<_>, Vec<_>) =
         units.iter().partition(|(name, unit)| Unit::goes(&unit.inactive, name) || Unit::goes(&unit.live, name));
@@ -120,7 +120,7 @@ pub(super) fn change(
         bench.unit(name, unit)?;
     }
     // Most plans find nothing, and the live document is long.
-    bench.ports = if rest.is_empty() { 0 } else { live_ports(domain, "virtio", &bench.leaves) };
+    bench.ports = if rest.is_empty() { 0 } else { live_ports(domain, "virtio", &bench.unplugged) };
     for (name, unit) in rest {
         bench.unit(name, unit)?;
     }
@@ -146,8 +146,8 @@ fn known_by(doc: &DomainDoc, unit: &str) -> Option<String> {
 }
 
 /// How many more devices of a bus the running domain has room for, once others are unplugged; none where it is off.
-fn live_ports(domain: &DomainState, bus: &str, leaves: &BTreeSet<String>) -> usize {
-    domain.live_xml.as_ref().and_then(|document| free_ports(&document.text(), bus, leaves).ok()).unwrap_or(0)
+fn live_ports(domain: &DomainState, bus: &str, unplugged: &BTreeSet<String>) -> usize {
+    domain.live_xml.as_ref().and_then(|document| free_ports(&document.text(), bus, unplugged).ok()).unwrap_or(0)
 }
 
 impl Bench<'_, '_> {
@@ -297,7 +297,7 @@ impl Bench<'_, '_> {
         let mut define = config;
         if live && pluggable {
             self.show(&shown, Some(&Effect::Live));
-            self.leaves.extend(self.domain.live.as_ref().and_then(|live| known_by(live, name)));
+            self.unplugged.extend(self.domain.live.as_ref().and_then(|live| known_by(live, name)));
             // libvirt looks for it by its target or MAC in both documents, where it may be another one's by now.
             let both = config && self.is_alike(name);
             define = config && !both;
@@ -337,7 +337,7 @@ impl Bench<'_, '_> {
         let expect = disk_expect(path, &wanted, unit);
         let pluggable = match wanted.bus.as_str() {
             "virtio" => self.ports > 0 && wanted.device == "disk",
-            "scsi" => live_ports(domain, "scsi", &self.leaves) > 0,
+            "scsi" => live_ports(domain, "scsi", &self.unplugged) > 0,
             _ => false,
         };
         if self.running() && running.is_none() && pluggable {

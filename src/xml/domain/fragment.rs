@@ -116,6 +116,36 @@ const NAMED: &[(&str, &str, &str)] = &[
 /// Devices of which libvirt has one at most.
 const SINGLE_DEVICES: &[&str] = &["emulator", "memballoon", "iommu", "vsock"];
 
+/// What a domain has once. A second one would make a list of them, which takes the place of what is there.
+const ONCE: &[&str] = &[
+    "blkiotune",
+    "clock",
+    "cpu",
+    "cputune",
+    "currentMemory",
+    "description",
+    "devices",
+    "features",
+    "iothreadids",
+    "iothreads",
+    "maxMemory",
+    "memory",
+    "memoryBacking",
+    "memtune",
+    "metadata",
+    "numatune",
+    "on_crash",
+    "on_poweroff",
+    "on_reboot",
+    "os",
+    "perf",
+    "pm",
+    "resource",
+    "title",
+    "vcpu",
+    "vcpus",
+];
+
 /// Sequences without any name for their members.
 const LISTS: &[(&str, &str)] =
     &[("commandline", "arg"), ("oemStrings", "entry"), ("idmap", "uid"), ("idmap", "gid"), ("os", "initarg"), ("os", "initenv")];
@@ -258,6 +288,10 @@ fn check_root(root: &Element) -> Result<(), XmlError> {
     if is_removal(root) {
         return Err(XmlError::at("the domain itself can't be removed here", root.pos));
     }
+    let mut seen = BTreeSet::new();
+    if let Some(second) = root.elements().find(|child| ONCE.contains(&&*child.name) && !seen.insert(&*child.name)) {
+        return Err(XmlError::at(format!("a domain has one <{}>: say all of it in one", second.name), second.pos));
+    }
     for child in root.elements() {
         match &*child.name {
             "uuid" | "name" => {
@@ -336,8 +370,9 @@ fn gather(
         let key = key(element, child)?;
         let child_path = format!("{path}/{}", segment(child, &key));
         if key != Key::List && !told.insert(child_path.clone()) {
-            let help = if child.local() == "controller" { ": give each an `index`, without which it is 0" } else { "" };
-            let message = format!("this <{}> and one before it are the same, {child_path}{help}", child.name);
+            let without = child.local() == "controller" && child.get("index").is_none();
+            let help = if without { "give each an `index`, without which it is 0" } else { "say all of it in one" };
+            let message = format!("this <{}> and one before it can't be told apart, both are {child_path}: {help}", child.name);
             return Err(XmlError::at(message, child.pos));
         }
         if is_removal(child) {

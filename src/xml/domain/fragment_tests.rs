@@ -38,6 +38,14 @@ fn what_a_fragment_may_not_say_is_refused_with_its_place() {
     refused(&twice("<controller type='pci' model='a'/>\n<controller type='pci' index='0'/>"), "without which it is 0", (2, 1));
     refused(&twice("<disk jvp:remove='true'><target dev='vda'/></disk>\n<disk><target dev='vda'/></disk>"), "disk[vda]", (2, 1));
     refused(&twice("<memballoon model='none'/>\n<memballoon/>"), "/xml/devices/memballoon", (2, 1));
+    refused(
+        &twice("<controller type='usb' index='0'/>\n<controller type='usb' index='0' model='ich9-uhci1'/>"),
+        "in one",
+        (2, 1),
+    );
+    for name in ["devices", "os", "cpu", "memory"] {
+        refused(&format!("<domain><{name}/>\n<{name}/></domain>"), "a domain has one", (2, 1));
+    }
     refused("<domain><clock><timer name='rtc'/>\n<timer name='rtc' track='guest'/></clock></domain>", "timer[rtc]", (2, 1));
     refused("<domain>\n<clock>text<timer name='x'/></clock></domain>", "text beside", (2, 1));
     refused("<domain>\n<on_crash jvp:remove='true'/></domain>", "declare xmlns:jvp", (2, 11));

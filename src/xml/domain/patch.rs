@@ -191,13 +191,13 @@ pub fn device(document: &str, path: &str) -> Result<Option<String>, XmlError> {
 }
 
 /// How many more devices of a bus can be plugged into a running domain: it has what they hang on, and free ports where they need
-/// one. What libvirt would make up for one (an lsilogic controller for a scsi disk) counts as not there, and so does what is
-/// unplugged before: disks by their targets, interfaces by their MACs.
+/// one. What libvirt would make up for one (an lsilogic controller for a scsi disk) counts as not there. A port that one of `unplugged`
+/// has, disks by their targets and interfaces by their MACs, counts as free.
 ///
 /// # Errors
 ///
 /// The document can't be read.
-pub fn free_ports(document: &str, bus: &str, leaves: &BTreeSet<String>) -> Result<usize, XmlError> {
+pub fn free_ports(document: &str, bus: &str, unplugged: &BTreeSet<String>) -> Result<usize, XmlError> {
     let root = Element::parse_root(document, "domain")?;
     let Some(list) = root.child("devices") else { return Ok(0) };
     let is = |element: &&Element, name: &str, value: &str| element.name == "controller" && element.get(name) == Some(value);
@@ -209,15 +209,15 @@ pub fn free_ports(document: &str, bus: &str, leaves: &BTreeSet<String>) -> Resul
             if machine_family(machine.unwrap_or_default()) != "q35" {
                 return Ok(usize::MAX);
             }
-            let leaves = |element: &&Element| {
+            let goes = |element: &&Element| {
                 let known_by = match &*element.name {
                     "disk" => element.child("target").and_then(|target| target.get("dev")),
                     "interface" => element.child("mac").and_then(|mac| mac.get("address")),
                     _ => None,
                 };
-                known_by.is_some_and(|name| leaves.contains(name))
+                known_by.is_some_and(|name| unplugged.contains(name))
             };
-            let stays = list.elements().filter(|element| !leaves(element));
+            let stays = list.elements().filter(|element| !goes(element));
             let taken: BTreeSet<u64> = stays.filter_map(|element| number(element.child("address")?.get("bus")?)).collect();
             let ports = list.elements().filter(|element| is(element, "model", "pcie-root-port"));
             Ok(ports.filter_map(|port| number(port.get("index")?)).filter(|index| !taken.contains(index)).count())

@@ -247,9 +247,19 @@ fn devices_are_plugged_in_as_long_as_there_is_room() {
          <interface><mac address='52:00:00:00:00:01'/><address type='pci' bus='0x02'/></interface>\
          <hostdev><address type='pci' bus='0x0a'/></hostdev>"
     );
-    for (leaves, free) in [(vec![], 0), (vec!["vdb"], 0), (vec!["vda"], 1), (vec!["vda", "52:00:00:00:00:01"], 2)] {
-        let leaves = leaves.into_iter().map(str::to_owned).collect();
-        assert_eq!(free_ports(&doc("q35", &full), "virtio", &leaves).expect("reads"), free, "without {leaves:?}");
+    for (unplugged, free) in [(vec![], 0), (vec!["vdb"], 0), (vec!["vda"], 1), (vec!["vda", "52:00:00:00:00:01"], 2)] {
+        let unplugged = unplugged.into_iter().map(str::to_owned).collect();
+        assert_eq!(free_ports(&doc("q35", &full), "virtio", &unplugged).expect("reads"), free, "without {unplugged:?}");
+    }
+    // A disk on a bus of its own leaves no port, and two on one port leave it together.
+    let shared = format!(
+        "{PORTS}<disk><target dev='sda'/><address type='drive' bus='0'/></disk>\
+         <disk><target dev='vda'/><address type='pci' bus='0x01' function='0x0'/></disk>\
+         <disk><target dev='vdb'/><address type='pci' bus='0x01' function='0x1'/></disk>"
+    );
+    for (unplugged, free) in [(vec!["sda"], 2), (vec!["vda"], 2), (vec!["vda", "vdb"], 3)] {
+        let unplugged = unplugged.into_iter().map(str::to_owned).collect();
+        assert_eq!(free_ports(&doc("q35", &shared), "virtio", &unplugged).expect("reads"), free, "without {unplugged:?}");
     }
     let cpus = "<domain><vcpus><vcpu id='0' enabled='yes' hotpluggable='no'/><vcpu id='1' enabled='yes' hotpluggable='yes'/>\
         <vcpu id='2' enabled='yes' hotpluggable='yes'/><vcpu id='3' enabled='no' hotpluggable='yes'/></vcpus></domain>";
