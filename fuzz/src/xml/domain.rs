@@ -67,10 +67,13 @@ fn tells_alike(text: &str, doc: &DomainDoc) {
     let vnc = device(text, "/console/vnc").ok().flatten().is_some();
     assert_eq!(vnc, doc.vnc.is_some(), "{text}");
     assert_eq!(device(text, "/guestAgent").ok().flatten().is_some(), doc.spec.guest_agent == Some(true), "{text}");
-    let leaves = BTreeSet::new();
-    assert!(
-        free_ports(text, "virtio", &leaves).is_ok() && free_ports(text, "scsi", &leaves).is_ok() && pluggable_vcpus(text).is_ok()
-    );
+    let (Ok(free), Ok(more)) =
+        (free_ports(text, "virtio", &BTreeSet::new()), free_ports(text, "virtio", &["vda".to_owned()].into()))
+    else {
+        unreachable!("ports of\n{text}")
+    };
+    assert!(free <= more, "a disk that goes takes a port with it in\n{text}");
+    assert!(free_ports(text, "scsi", &BTreeSet::new()).is_ok() && pluggable_vcpus(text).is_ok());
     if let Ok(free) = disown(text) {
         let bare = project(&free).map(|free| DomainDoc { mark: doc.mark.clone(), ..free });
         assert_eq!(bare.as_ref(), Ok(doc), "a mark was more than a mark in\n{text}");

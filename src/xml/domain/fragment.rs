@@ -370,8 +370,13 @@ fn gather(
         let key = key(element, child)?;
         let child_path = format!("{path}/{}", segment(child, &key));
         if key != Key::List && !told.insert(child_path.clone()) {
-            let without = child.local() == "controller" && child.get("index").is_none();
-            let help = if without { "give each an `index`, without which it is 0" } else { "say all of it in one" };
+            let help = match child.local() {
+                "controller" if element.elements().any(|other| other.local() == "controller" && other.get("index").is_none()) => {
+                    "each needs an `index` of its own, which is 0 where none is written"
+                }
+                "controller" => "those of one index are written by hand (virsh edit)",
+                _ => "say all of it in one",
+            };
             let message = format!("this <{}> and one before it can't be told apart, both are {child_path}: {help}", child.name);
             return Err(XmlError::at(message, child.pos));
         }

@@ -35,12 +35,12 @@ fn what_a_fragment_may_not_say_is_refused_with_its_place() {
         (2, 1),
     );
     let twice = |what: &str| format!("<domain xmlns:jvp='https://jvp.dev/xml/1'><devices>{what}</devices></domain>");
-    refused(&twice("<controller type='pci' model='a'/>\n<controller type='pci' index='0'/>"), "without which it is 0", (2, 1));
+    refused(&twice("<controller type='pci' model='a'/>\n<controller type='pci' index='0'/>"), "0 where none", (2, 1));
     refused(&twice("<disk jvp:remove='true'><target dev='vda'/></disk>\n<disk><target dev='vda'/></disk>"), "disk[vda]", (2, 1));
     refused(&twice("<memballoon model='none'/>\n<memballoon/>"), "/xml/devices/memballoon", (2, 1));
     refused(
         &twice("<controller type='usb' index='0'/>\n<controller type='usb' index='0' model='ich9-uhci1'/>"),
-        "in one",
+        "by hand",
         (2, 1),
     );
     for name in ["devices", "os", "cpu", "memory"] {
