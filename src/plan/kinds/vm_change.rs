@@ -340,7 +340,7 @@ impl Bench<'_, '_> {
             "scsi" => live_ports(domain, "scsi", &self.unplugged) > 0,
             _ => false,
         };
-        if self.running() && running.is_none() && pluggable {
+        if self.running() && running.is_none() && pluggable && !self.holds_file(&wanted) {
             self.ports = self.ports.saturating_sub(usize::from(wanted.bus == "virtio"));
             self.show(unit, Some(&Effect::Live));
             let (plugged, later) = vm_boot::plugged(domain, path, &wanted);
@@ -379,6 +379,19 @@ impl Bench<'_, '_> {
         let left = self.limit_disk(path, &disk, limits, unit.inactive.is_empty(), running);
         // One that only runs keeps its target.
         self.define_disk(path, &disk, if left { whole } else { unit }, defined.or(running))
+    }
+
+    /// Whether the running domain has a disk's file open as another one, which isn't unplugged: one that `xml:` had brought.
+    fn holds_file(&self, wanted: &DiskWanted) -> bool {
+        let stays = |disk: &&DiskDoc| !self.unplugged.contains(&disk.target);
+        let mut disks = self.domain.live.iter().flat_map(|live| &live.disks).filter(stays);
+        wanted.path.is_some() && disks.any(|disk| disk.source == wanted.path && !(disk.read_only || disk.shareable))
+    }
+
+    /// Whether the running domain has an interface with this MAC that isn't unplugged.
+    fn holds_mac(&self, mac: MacAddr) -> bool {
+        let mut macs = self.domain.live.iter().flat_map(|live| &live.interfaces).filter_map(|nic| nic.mac);
+        macs.any(|other| other == mac) && !self.unplugged.contains(&mac.to_string())
     }
 
     fn define_disk(&mut self, path: &str, disk: &Disk, unit: &Unit, defined: Option<&DiskDoc>) -> Result<(), Stop> {
@@ -447,7 +460,7 @@ impl Bench<'_, '_> {
             self.all.needs.extend(plugged(self.p, &interface, network, self.node)?);
         }
         let wanted = self.nic_wanted(&interface, defined.or(running), unit);
-        if self.running() && running.is_none() && self.ports > 0 {
+        if self.running() && running.is_none() && self.ports > 0 && !self.holds_mac(wanted.mac) {
             self.ports -= 1;
             self.show(unit, Some(&Effect::Live));
             let config = defined.is_none();

@@ -13,7 +13,7 @@ use crate::plan::planner::Planner;
 use crate::plan::{Accepted, Entry};
 use crate::resolve::Wanted;
 use crate::xml;
-use crate::xml::domain::{Fragment, FragmentPatch, is_identity, parse_fragment, read, typed_elsewhere};
+use crate::xml::domain::{DomainDoc, Fragment, FragmentPatch, InterfaceDoc, is_identity, parse_fragment, read, typed_elsewhere};
 
 /// The fragment, checked; the outer error says that it was refused.
 pub(super) fn fragment(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec) -> Result<Option<Fragment>, ()> {
@@ -109,8 +109,7 @@ pub(super) fn compare(
         }
     }
     // What a typed field says by now is no longer the fragment's to take out, nor are the elements above it.
-    let typed: BTreeSet<String> = now.keys().cloned().collect();
-    let moved: BTreeSet<&String> = last.iter().filter(|path| typed_elsewhere(path, &typed)).collect();
+    let moved: BTreeSet<&String> = last.iter().filter(|path| typed_elsewhere(path, &typed_of(now, &domain.doc, path))).collect();
     let stays = |path: &String| {
         moved.contains(path)
             || path.strip_suffix("/+").is_some_and(|above| moved.iter().any(|leaf| leaf.starts_with(&format!("{above}/"))))
@@ -129,6 +128,25 @@ pub(super) fn compare(
         change.patch = Some(FragmentPatch { text: spec.xml.clone(), digest, drop: gone });
     }
     Ok(change)
+}
+
+/// The typed fields that may say what the fragment's leaf at a path says of this domain: of disks and interfaces those of the same device.
+/// What the fragment had brought, and the manifest has by now as another device, goes with the fragment's words for it.
+fn typed_of(now: &Leaves, doc: &DomainDoc, path: &str) -> BTreeSet<String> {
+    let key_in = |list: &str| path.strip_prefix(list)?.split_once(']').map(|(key, _)| key);
+    let (list, name) = if let Some(key) = key_in("/xml/devices/disk[") {
+        ("/disks/", doc.disks.iter().find(|disk| disk.target == key).and_then(|disk| disk.key.clone()))
+    } else if let Some(key) = key_in("/xml/devices/interface[") {
+        let has = |nic: &&InterfaceDoc| nic.mac.is_some_and(|mac| mac.to_string() == key);
+        ("/interfaces/", doc.interfaces.iter().find(has).and_then(|nic| nic.key.clone()))
+    } else {
+        return now.keys().cloned().collect();
+    };
+    let of_it = |path: &&String| {
+        let below = path.strip_prefix(list).map(|rest| rest.split('/').next().unwrap_or_default());
+        below.is_none_or(|below| name.as_ref().is_some_and(|name| name.as_str() == below))
+    };
+    now.keys().filter(of_it).cloned().collect()
 }
 
 fn hash(value: Option<&str>) -> String {
