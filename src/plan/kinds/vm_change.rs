@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::virtual_machine::{disk_object, lane};
 use super::vm_address::mac_of;
-use super::vm_create::{Stop, disk_wanted, plugged};
+use super::vm_create::{Stop, accelerator, disk_wanted, plugged};
 use super::vm_expect::{disk_expect, fields, nic_expect, source, unit};
 use super::{vm_boot, vm_limits};
-use crate::manifest::{Console, Cpu, Disk, Interface, LinkState, VirtualMachineSpec, Vnc};
+use crate::manifest::{Accelerator, Console, Cpu, Disk, Interface, LinkState, VirtualMachineSpec, Vnc};
 use crate::name::{Kind, MacAddr, Name};
 use crate::observe::DomainState;
 use crate::plan::diff::{Difference, Differences, shown};
@@ -102,6 +102,7 @@ pub(super) fn change(
     domain: &DomainState,
     sides: &Sides,
 ) -> Result<Change, Stop> {
+    can_start(p, spec, node, domain, sides)?;
     let runs_otherwise =
         sides.live.iter().flat_map(|live| &live.changed).map(|(_, difference)| difference.path.clone()).collect();
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
@@ -132,6 +133,16 @@ pub(super) fn change(
     let mut all = bench.all;
     all.fields.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(all)
+}
+
+/// Refuses what libvirt would take into the definition, and fail at when it starts.
+fn can_start(p: &Planner<'_>, spec: &VirtualMachineSpec, node: &Name, domain: &DomainState, sides: &Sides) -> Result<(), Stop> {
+    let mut changed = sides.inactive.changed.iter();
+    if !changed.any(|(_, difference)| matches!(difference.path.as_str(), "/cpu/model" | "/accelerator")) {
+        return Ok(());
+    }
+    let has = if domain.doc.virt_type == "kvm" { Accelerator::KVM } else { Accelerator::TCG };
+    accelerator(p, spec, node, Some(has)).map(|_| ()).map_err(|(message, help)| Stop::Refused(message, vec![help.into()]))
 }
 
 /// The note that a field is no longer jvp's and stays.

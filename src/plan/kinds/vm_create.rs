@@ -84,14 +84,15 @@ fn effective(spec: &VirtualMachineSpec, fragment: Option<&Fragment>) -> VirtualM
     spec
 }
 
-/// KVM or TCG, and why.
-fn accelerator(
+/// KVM or TCG, and why. `has` is what a VM that is there has, which stays where nobody says another one.
+pub(super) fn accelerator(
     p: &Planner<'_>,
     spec: &VirtualMachineSpec,
     node: &Name,
+    has: Option<Accelerator>,
 ) -> Result<(Accelerator, &'static str), (String, &'static str)> {
-    let wanted =
-        spec.accelerator.or_else(|| p.desired.nodes.get(node).and_then(|node| node.accelerator)).unwrap_or(Accelerator::Auto);
+    let of_node = || p.desired.nodes.get(node).and_then(|node| node.accelerator).filter(|_| has.is_none());
+    let wanted = spec.accelerator.or_else(of_node).unwrap_or(Accelerator::Auto);
     let kvm = p.node(node).is_some_and(|state| state.host.kvm);
     let (accelerator, why) = match wanted {
         Accelerator::TCG => (Accelerator::TCG, "as written"),
@@ -100,6 +101,7 @@ fn accelerator(
             let message = format!("Node/{node} offers no hardware virtualization");
             return Err((message, "set `accelerator: TCG`, or another node"));
         }
+        Accelerator::Auto if let Some(has) = has => (has, "as it is defined"),
         Accelerator::Auto if kvm => (Accelerator::KVM, "the node offers it"),
         Accelerator::Auto => (Accelerator::TCG, "the node offers no KVM"),
     };
@@ -376,7 +378,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     let Ok(fragment) = fragment(p, wanted, written) else { return };
     let spec = effective(written, fragment.as_ref());
     let mut fields = create_fields(wanted, written);
-    let (accelerator, why) = match accelerator(p, &spec, node) {
+    let (accelerator, why) = match accelerator(p, &spec, node, None) {
         Ok(found) => found,
         Err((message, help)) => return p.refuse(wanted, RefusalKind::Guard, message, &[help.into()]),
     };
