@@ -14,7 +14,7 @@ use crate::manifest::{
 use crate::name::{ByteSize, Kind, Name, ObjectRef};
 use crate::plan::model::{Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Hold, Planner, Row};
-use crate::plan::record::entry_of;
+use crate::plan::record::{entry_of, fresh_entry};
 use crate::plan::{ActionId, Entry, Expect, Lane, Op, Precondition, Record, SeedBytes, UploadSource, VolumeRecord};
 use crate::resolve::Wanted;
 use crate::seed::{Seed, SeedInput};
@@ -218,7 +218,8 @@ pub(super) fn disk_wanted(
 }
 
 fn volume_entry(p: &Planner<'_>, wanted: &Wanted, object: &ObjectRef, record: VolumeRecord) -> Entry {
-    let mut entry = entry_of(p, wanted, None).into_owned();
+    // Nothing of its VM's.
+    let mut entry = fresh_entry(wanted, p.sources, None);
     entry.object = object.clone();
     entry.uid = object.uid(p.desired.fleet);
     entry.libvirt_uuid = None;
@@ -227,7 +228,6 @@ fn volume_entry(p: &Planner<'_>, wanted: &Wanted, object: &ObjectRef, record: Vo
     entry.labels = BTreeMap::new();
     entry.values = BTreeMap::new();
     entry.secrets = BTreeMap::new();
-    entry.reservations = BTreeMap::new();
     entry.volume = Some(record);
     entry.created_at = p.entry(object).map(|entry| entry.created_at.clone()).unwrap_or_default();
     entry
@@ -471,6 +471,8 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
 
     let mut entry = entry_of(p, wanted, Some(wanted.uid)).into_owned();
     entry.reservations = reserved.settled;
+    // What was known of an earlier one says nothing of this one.
+    (entry.last_off_reason, entry.tried_vcpus, entry.fragment) = (None, None, BTreeMap::new());
     entry.seed_digest.clone_from(&new.mark.seed);
     entry.fragment_digest.clone_from(&new.mark.fragment);
     entry.last.extend(new.mark.paths.iter().filter(|path| path.starts_with("/xml/")).cloned());

@@ -303,7 +303,8 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
     p.commit(row);
 }
 
-/// The entry of a VM with no restart of it under way, whatever was begun before: a hand's word is the last.
+/// The entry of a VM with no restart of it under way, whatever was begun before, and off for no reason that is known: a hand's word is the
+/// last.
 fn restarted(p: &Planner<'_>, wanted: &Wanted) -> Option<Entry> {
-    p.entry(&wanted.object).map(|entry| Entry { restarting: false, ..entry.clone() })
+    p.entry(&wanted.object).map(|entry| Entry { restarting: false, last_off_reason: None, ..entry.clone() })
 }
