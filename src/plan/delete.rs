@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::delete_file::{came_with, file};
-use super::kinds::{is_kept, recorded_reservations, reserve, stop_drafts};
+use super::kinds::{is_kept, name_at, recorded_reservations, reserve, stop_drafts};
 use super::model::{Effect, RefusalKind, Verb};
 use super::planner::{Draft, Planner, Row};
 use super::policy::given;
@@ -281,7 +281,7 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
                     node,
                     &network,
                     (mac, ip),
-                    ip.is_ipv6().then(|| wanted.object.name.to_string()),
+                    ip.is_ipv6().then(|| name_at(p, wanted, node, &network, ip)),
                     false,
                 ));
             }

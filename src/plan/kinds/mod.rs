@@ -28,7 +28,7 @@ mod volume_made;
 pub(super) use network::defined_again as network_defined_again;
 pub use network_update::patched_network;
 pub(super) use virtual_machine::defined_again as domain_defined_again;
-pub(super) use vm_address::{is_kept, recorded_reservations, reserve};
+pub(super) use vm_address::{is_kept, name_at, recorded_reservations, reserve};
 pub(super) use vm_create::{fragment_digest, mark_volume};
 pub(super) use volume::{VolumeAt, source_word};
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::network::derived_mac;
 use super::network_update::subnets_after;
 use super::vm_create::Stop;
-use crate::manifest::{Interface, VirtualMachineSpec};
+use crate::manifest::{DhcpHost, Interface, VirtualMachineSpec};
 use crate::name::{Kind, MacAddr, Name, ObjectRef};
 use crate::observe::DomainState;
 use crate::plan::model::{FieldChange, Shown};
@@ -55,18 +55,29 @@ pub(super) fn reserved(
         let value = format!("{mac} {ip}");
         all.settled.insert(key, value);
         let state = p.network(network, node);
-        let there = state.is_some_and(|state| {
-            state.doc.hosts().any(|host| {
-                host.ip == ip
-                    && (host.mac == Some(mac) || (ip.is_ipv6() && host.name.as_deref() == Some(wanted.object.name.as_str())))
-            })
-        });
-        if there {
+        let is_it = |host: &DhcpHost| host.ip == ip && (host.mac == Some(mac) || (ip.is_ipv6() && is_named(p, wanted, host)));
+        if state.is_some_and(|state| state.doc.hosts().any(is_it)) {
             continue;
         }
         has_subnet(p, interface, node, network, ip)?;
         one_by_name(p, spec, interface, node, network, ip)?;
-        if let Some(holder) = holder(p, wanted, node, network, (mac, ip)) {
+        // libvirt takes no second entry of a MAC.
+        let moved = state.into_iter().flat_map(|state| state.doc.hosts()).find(|host| ip.is_ipv4() && host.mac == Some(mac));
+        if let Some(at) = moved.map(|host| host.ip).filter(|at| at.is_ipv4() && is_kept(p, node, network, (mac, *at))) {
+            let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
+            match own.into_iter().find(|(of, its, _)| of == network && *its == mac) {
+                // It goes with what is taken back below.
+                Some((.., recorded)) if recorded == at => {}
+                Some(_) => all.drafts.push(reserve(p, node, network, (mac, at), None, false)),
+                None => {
+                    let object = ObjectRef::on(Kind::Network, network.clone(), node);
+                    let message = format!("/interfaces/{}/ip: {object} keeps {at} for its MAC {mac}", interface.name);
+                    let help = format!("write that address, or take that entry out of the network: {mac}");
+                    return Err(Stop::Refused(message, vec![help]));
+                }
+            }
+        }
+        if let Some(holder) = holder(p, node, network, (mac, ip)) {
             let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
             if !own.into_iter().any(|(of, its, at)| of == *network && its == holder && at == ip) {
                 all.needs.extend(given_back(p, interface, node, network, (holder, ip))?);
@@ -90,7 +101,8 @@ pub(super) fn reserved(
     }
     let gone = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded).map(move |of| (key, of)));
     for (key, (network, mac, ip)) in gone {
-        if all.settled.get(key).is_some_and(|kept| *kept == format!("{mac} {ip}")) {
+        let value = format!("{mac} {ip}");
+        if all.settled.get(key).is_some_and(|kept| *kept == value) {
             continue;
         }
         all.fields.push(FieldChange {
@@ -98,13 +110,36 @@ pub(super) fn reserved(
             old: Some(Shown::Value(ip.to_string())),
             new: None,
         });
-        if !is_kept(p, node, &network, (mac, ip)) {
+        // An interface with a new name has the address of the old one.
+        let of_network = format!("{}/", ObjectRef::on(Kind::Network, network.clone(), node));
+        let is_it = |kept: &str| kept == value || (ip.is_ipv6() && kept.ends_with(&format!(" {ip}")));
+        let other = all.settled.iter().find(|(key, kept)| key.starts_with(&of_network) && is_it(kept)).map(|(key, _)| key);
+        all.fields.extend(other.map(|key| FieldChange {
+            path: format!("/interfaces/{}/ip", key.rsplit('/').next().unwrap_or_default()),
+            old: None,
+            new: Some(Shown::Value(ip.to_string())),
+        }));
+        if other.is_some() || !is_kept(p, node, &network, (mac, ip)) {
             continue;
         }
-        let host = ip.is_ipv6().then(|| wanted.object.name.to_string());
+        let host = ip.is_ipv6().then(|| name_at(p, wanted, node, &network, ip));
         all.drafts.insert(0, reserve(p, node, &network, (mac, ip), host, false));
     }
     Ok(all)
+}
+
+/// Whether an entry has a name that the VM has or had: a new name leaves its entries as they are.
+fn is_named(p: &Planner<'_>, wanted: &Wanted, host: &DhcpHost) -> bool {
+    let entry = p.entry(&wanted.object);
+    let before = wanted.lifecycle.renamed_from.as_ref().map(Name::as_str).or(entry.map(|entry| entry.libvirt_name.as_str()));
+    host.name.as_deref().is_some_and(|name| name == wanted.object.name.as_str() || Some(name) == before)
+}
+
+/// The name under which a network keeps an IPv6 address for a VM.
+pub(in crate::plan) fn name_at(p: &Planner<'_>, wanted: &Wanted, node: &Name, network: &Name, ip: IpAddr) -> String {
+    let mut hosts = p.network(network, node).into_iter().flat_map(|state| state.doc.hosts());
+    let named = hosts.find(|host| host.ip == ip && is_named(p, wanted, host)).and_then(|host| host.name.clone());
+    named.unwrap_or_else(|| wanted.object.name.to_string())
 }
 
 /// Looks whether another interface of the VM has an address in the same IPv6 subnet, which knows a host by its name alone.
@@ -151,10 +186,9 @@ fn has_subnet(p: &Planner<'_>, interface: &Interface, node: &Name, network: &Nam
 }
 
 /// Whom else a network keeps an address for, and will where nobody takes it back.
-fn holder(p: &Planner<'_>, wanted: &Wanted, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> Option<MacAddr> {
+fn holder(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> Option<MacAddr> {
     let state = p.network(network, node)?;
-    let theirs = state.doc.hosts().filter(|host| host.ip == ip && host.name.as_deref() != Some(wanted.object.name.as_str()));
-    let other = theirs.filter_map(|host| host.mac).find(|other| *other != mac)?;
+    let other = state.doc.hosts().filter(|host| host.ip == ip).filter_map(|host| host.mac).find(|other| *other != mac)?;
     is_kept(p, node, network, (other, ip)).then_some(other)
 }
 
