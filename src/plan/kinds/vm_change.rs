@@ -444,11 +444,15 @@ impl Bench<'_, '_> {
         if !unit.differs("/device") {
             new.device = old.device;
         }
-        if disk.read_only.is_none() && !unit.differs("/readOnly") {
+        // A tray can't be written to by nature; a disk in its place can.
+        let another = unit.differs("/device");
+        if disk.read_only.is_none() && !another && !unit.differs("/readOnly") {
             new.read_only = old.read_only;
         }
         new.boot_order = disk.boot_order.or(old.boot_order).filter(|_| disk.boot_order.is_some() || !unit.differs("/bootOrder"));
-        new.serial = old.serial;
+        if !another {
+            new.serial = old.serial;
+        }
         new.limits = vm_limits::wanted(disk, &old.limits, unit);
         // Where its source doesn't differ, it stays on what it is on: an overlay, too, that a snapshot put above the volume.
         let named = disk.volume.is_some() || disk.claim.is_some() || disk.image.is_some();
