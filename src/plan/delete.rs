@@ -193,11 +193,6 @@ pub(super) fn forget(wanted: &Wanted) -> Draft {
     Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::Remove(wanted.object.clone()))
 }
 
-/// Who wrote an object of ours last, where it wasn't us.
-fn other_writer(p: &Planner<'_>, mark: Option<&crate::xml::Mark>) -> Option<uuid::Uuid> {
-    mark.map(|mark| mark.writer).filter(|writer| *writer != p.policy.writer && !writer.is_nil())
-}
-
 fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>, with_data: bool) {
     let spec = match &*wanted.spec {
         Spec::VirtualMachine(spec) => (**spec).clone(),
@@ -225,7 +220,7 @@ fn virtual_machine(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionI
     let mut row = Row::new(wanted, Verb::Delete, "asked for");
     row.needs = needs;
     if let Some(domain) = domain {
-        if p.refuse_writer(wanted, other_writer(p, domain.doc.mark.as_ref())) {
+        if p.refuse_writer(wanted, p.other_writer(domain.doc.mark.as_ref())) {
             return;
         }
         if domain.has_snapshots {
@@ -315,7 +310,7 @@ fn network(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<ActionId>) {
         return release(p, wanted, needs, "it stays defined and running (reclaimPolicy: Retain)");
     }
     let Some(network) = state.networks.values().find(|network| network.uuid == uuid) else { return };
-    if p.refuse_writer(wanted, other_writer(p, network.doc.mark.as_ref())) {
+    if p.refuse_writer(wanted, p.other_writer(network.doc.mark.as_ref())) {
         return;
     }
     let guests = staying(p, Some(&node), p.guests_of_network(&node, &network.name).into_iter().map(|(name, _)| name));

@@ -426,6 +426,11 @@ impl<'a> Planner<'a> {
         )
     }
 
+    /// Who wrote an object of ours last, where it wasn't us.
+    pub(super) fn other_writer(&self, mark: Option<&Mark>) -> Option<uuid::Uuid> {
+        mark.map(|mark| mark.writer).filter(|writer| *writer != self.policy.writer && !writer.is_nil())
+    }
+
     /// Whether a UUID or mark says that it is the wanted object, whatever its name.
     fn is_ours(&self, wanted: &Wanted, uuid: uuid::Uuid, mark: Option<&Mark>) -> bool {
         let recorded = self.entry(&wanted.object).and_then(|entry| entry.libvirt_uuid);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::model::{Change, Refusal, RefusalKind, Verb};
 use super::planner::Planner;
 use super::{ActionId, Entry, Op};
-use crate::manifest::{Management, Spec, VirtualMachineSpec, VolumeFormat};
+use crate::manifest::{Spec, VirtualMachineSpec, VolumeFormat};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::resolve::Wanted;
 
@@ -82,15 +82,15 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     for change in p.plan.changes.iter_mut().skip(changes) {
         change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
     }
-    // What stays would be left without what it names, or looks at.
+    // What stays would be left without what it names, or has.
     for change in p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete) {
         let object = change.object.clone();
         let named = |wanted: &&Arc<Wanted>| wanted.references.iter().any(|reference| reference.object == object);
         if let Some(by) = p.desired.objects.values().find(named).map(|wanted| wanted.object.clone()) {
             let message = format!("it is no longer in the manifests, and {by}, which is, still names it");
             refusals.push((object, message, vec![format!("give it a manifest again, or take it out of {by}")]));
-        } else if let Some(by) = looked_at(p, change) {
-            let message = format!("it is no longer in the manifests, and {by}, which is, looks at what this would take away");
+        } else if let Some(by) = has_another(p, change) {
+            let message = format!("it is no longer in the manifests, and {by}, which is, has what this would take away");
             let help = vec![
                 format!("if it is to stay: give {by} the name that this one has, {}", object.name),
                 format!("if it may go: take {by} out first"),
@@ -120,8 +120,8 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     }
 }
 
-/// A declared object that only looks at what the deletion of another one would take away: of its name in libvirt, in the same place.
-fn looked_at(p: &Planner<'_>, change: &Change) -> Option<ObjectRef> {
+/// A declared object that has, or looks at, what the deletion of another one would take away: of its name in libvirt, in the same place.
+fn has_another(p: &Planner<'_>, change: &Change) -> Option<ObjectRef> {
     let takes = |id: &ActionId| match &p.plan.actions.get(id.0)?.op {
         Op::DomainUndefine { name, .. } | Op::NetworkUndefine { name } | Op::PoolUndefine { name } => Some((None, name)),
         Op::VolumeDelete { pool, name } => Some((Some(pool), name)),
@@ -132,14 +132,13 @@ fn looked_at(p: &Planner<'_>, change: &Change) -> Option<ObjectRef> {
         Spec::Volume(spec) => Some(p.libvirt_name(Kind::StoragePool, spec.pool.as_ref()?, wanted.node.as_ref()?)),
         _ => None,
     };
-    let looks = |wanted: &&Arc<Wanted>| {
-        wanted.lifecycle.management() == Management::Observe
-            && wanted.object.kind == change.object.kind
+    let has = |wanted: &&Arc<Wanted>| {
+        wanted.object.kind == change.object.kind
             && wanted.node == change.node
             && wanted.libvirt_name == *name
             && pool_of(wanted).as_ref() == pool
     };
-    p.desired.objects.values().find(looks).map(|wanted| wanted.object.clone())
+    p.desired.objects.values().find(has).map(|wanted| wanted.object.clone())
 }
 
 fn refuse(p: &mut Planner<'_>, object: Option<&ObjectRef>, message: String, help: String) {

@@ -39,6 +39,10 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         },
         Verdict::Undefined { uuid } => {
             let Some(network) = state.networks.get(&wanted.libvirt_name) else { return };
+            let other_writer = p.other_writer(network.doc.mark.as_ref());
+            if p.refuse_writer(wanted, other_writer) {
+                return;
+            }
             let autostart = spec.autostart.unwrap_or(true);
             let (name, lane) = (wanted.libvirt_name.clone(), Lane::Object(format!("network/{}", wanted.libvirt_name)));
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
@@ -51,7 +55,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             p.commit(row);
             // What else is to be done, as its stop, is done to what is defined then.
             let defined = NetworkState { persistent: true, autostart, ..network.clone() };
-            super::network_update::update(p, wanted, spec, &defined, None);
+            super::network_update::update(p, wanted, spec, &defined, other_writer);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
     }

@@ -81,8 +81,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
                     .when(Precondition::Domain { uuid, running: false })
                     .expect(Expect::Matches { uuid, leaves: Leaves::new(), disks: BTreeMap::new() }),
             );
-            let other_writer = domain.doc.mark.as_ref().map(|mark| mark.writer);
-            let other_writer = other_writer.filter(|other| *other != p.policy.writer && !other.is_nil());
+            let other_writer = p.other_writer(domain.doc.mark.as_ref());
             if p.refuse_writer(wanted, other_writer) {
                 return;
             }
@@ -96,6 +95,10 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         }
         Verdict::Undefined { uuid } => {
             let Some(domain) = p.index.domain(node, uuid) else { return };
+            let other_writer = p.other_writer(domain.doc.mark.as_ref());
+            if p.refuse_writer(wanted, other_writer) {
+                return;
+            }
             let mut row = Row::new(wanted, Verb::Update, "its definition was removed by hand");
             row.fields = vec![undefined()];
             row.drafts.push(defined_again(wanted, domain).unfinished());
@@ -107,7 +110,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
             p.commit(row);
             // What else is to be done, as its stop, is done to what is defined then.
             let defined = DomainState { persistent: true, autostart, ..domain.clone() };
-            update(p, wanted, spec, node, &defined, None);
+            update(p, wanted, spec, node, &defined, other_writer);
         }
         Verdict::Foreign { .. } | Verdict::Transient => {}
     }

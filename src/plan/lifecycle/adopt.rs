@@ -36,6 +36,13 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
             // A creation that broke off is decided by its intent.
             let begun = all.owned.intents.iter().any(|intent| intent.object == object && intent.op.starts_with("volume-"));
             if let Some((pool, found)) = there {
+                let is_it = |entry: &Entry| {
+                    entry.volume.as_ref().is_some_and(|record| record.pool == pool.name && record.file == found.name)
+                };
+                if let Some(other) = known_as(all, wanted, &is_it).filter(|_| asked && !known) {
+                    all.refused.insert(object, other);
+                    continue;
+                }
                 if (asked || watched) && !known && !begun {
                     let (record, pool) = (record(wanted, state, pool, found), pool.name.clone());
                     let wanted = wanted.clone();
@@ -75,6 +82,11 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
             Some(mark) => watched || policy.consents.take_from.contains(&mark.fleet),
         };
         if !free || (object.kind == Kind::VirtualMachine && stands_elsewhere(all, wanted)) {
+            continue;
+        }
+        let is_it = |entry: &Entry| entry.libvirt_uuid == Some(found.uuid);
+        if let Some(other) = known_as(all, wanted, &is_it).filter(|_| found.mark.is_none() && !watched) {
+            all.refused.insert(object, other);
             continue;
         }
         let (uuid, name, wanted) = (found.uuid, found.name.to_owned(), wanted.clone());
@@ -139,6 +151,16 @@ pub(in crate::plan) fn adopt_alone(
         };
         p.refuse(wanted, RefusalKind::Guard, message, &[help]);
     }
+}
+
+/// Why what is found can't be adopted, and what to do: the inventory has it as another object.
+fn known_as(all: &Prepared<'_>, wanted: &Wanted, is_it: &dyn Fn(&Entry) -> bool) -> Option<(String, String)> {
+    let of_node = |entry: &&Arc<Entry>| {
+        entry.object != wanted.object && entry.object.kind == wanted.object.kind && entry.node == wanted.node && !entry.released
+    };
+    let other = all.owned.entries.values().filter(of_node).find(|entry| is_it(entry))?;
+    let help = format!("if it was renamed: `lifecycle: {{renamedFrom: {}}}`", other.object.name);
+    Some((format!("what is there is {} of this fleet", other.object), help))
 }
 
 /// Whether a VM of ours is, or was when last seen, on another node.
