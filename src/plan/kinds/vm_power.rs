@@ -137,12 +137,22 @@ pub(in crate::plan) fn stop_drafts(
     ]
 }
 
+/// A fragment's path with its elements' own names, as what waits for a start is told by: without prefixes, and with its keys.
+fn without_prefixes(path: &str) -> String {
+    let local = |step: &str| match step.split_once(':') {
+        Some((prefix, name)) if !prefix.contains('[') => name.to_owned(),
+        _ => step.to_owned(),
+    };
+    path.split('/').map(local).collect::<Vec<_>>().join("/")
+}
+
 /// Whether a path in which the next start differs is one that the manifest is about.
 fn managed(domain: &DomainState, now: &Leaves, path: &str) -> bool {
     if let Some(part) = path.strip_prefix("xml:") {
         return now.contains_key("/xml")
             && domain.doc.mark.as_ref().is_some_and(|mark| {
-                mark.paths.iter().any(|managed| managed.strip_prefix("/xml").is_some_and(|managed| managed.starts_with(part)))
+                let plain = mark.paths.iter().filter_map(|managed| managed.strip_prefix("/xml")).map(without_prefixes);
+                plain.into_iter().any(|managed| managed.starts_with(part))
             });
     }
     // libvirt always has a maximum: where none is written, it goes with what is.

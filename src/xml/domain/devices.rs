@@ -187,5 +187,7 @@ mod tests {
         assert_eq!(free_target("vd", &["vdaz"]), "vdba");
         assert_eq!(next_target(DiskBus::Virtio, &["vda", "vdc"]), "vdb");
         assert_eq!(next_target(DiskBus::Scsi, &["vda"]), "sda");
+        assert_eq!(free_target("vd", &["vd"]), "vda");
+        assert_eq!(free_target("sd", &["sdaaaa"]), "sdaaab");
     }
 }

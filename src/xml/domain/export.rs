@@ -47,10 +47,14 @@ pub fn beside(document: &str, typed: &BTreeSet<String>) -> Result<Beside, XmlErr
         };
         let path = format!("{path}/{}", segment(&part, &known));
         let mut secrets = Vec::new();
-        if !less(&mut part, &path, typed, &mut secrets) {
+        let is_port = is_device && matches!(&*part.name, "serial" | "console");
+        let is_left = less(&mut part, &path, typed, &mut secrets);
+        out.unsaid.extend(secrets.into_iter().map(|name| format!("{words}: {name} (sensitive)")));
+        if !is_left {
+            // The field stands for the first of them only.
+            out.unsaid.extend(is_port.then_some(words));
             continue;
         }
-        out.unsaid.extend(secrets.into_iter().map(|name| format!("{words}: {name} (sensitive)")));
         let mut with = fragment.clone();
         if is_device {
             with.ensure("devices").push(part);
@@ -58,11 +62,15 @@ pub fn beside(document: &str, typed: &BTreeSet<String>) -> Result<Beside, XmlErr
             with.push(part);
         }
         let text = with.to_xml();
-        let good = parse_fragment(&text).is_ok_and(|parsed| parsed.conflicts(typed).is_empty() && holds(document, &parsed));
-        if good {
-            fragment = with;
-        } else {
-            out.unsaid.push(words);
+        let parsed = parse_fragment(&text).ok();
+        let parsed = parsed.filter(|parsed| parsed.conflicts(typed).is_empty() && holds(document, parsed));
+        match parsed {
+            // Its key or its list tells that, not a name of its own.
+            Some(parsed) if parsed.leaves().values().any(|leaf| leaf.sensitive) => {
+                out.unsaid.push(format!("{words} (sensitive)"))
+            }
+            Some(_) => fragment = with,
+            None => out.unsaid.push(words),
         }
     }
     if fragment.elements().next().is_some() {
@@ -112,7 +120,10 @@ fn implied(devices: &Element, device: &Element, typed: &BTreeSet<String>) -> boo
         "watchdog" => is("model", "itco"),
         "memballoon" => is("model", "virtio") && device.elements().all(|child| child.name == "address"),
         "serial" => typed.contains("/console/serial") && first("serial"),
-        "console" => typed.contains("/console/serial") && first("console"),
+        "console" => {
+            let of_serial = device.child("target").and_then(|target| target.get("type")).is_none_or(|kind| kind == "serial");
+            typed.contains("/console/serial") && of_serial && first("console")
+        }
         "graphics" => is("type", "vnc") && typed.contains("/console/vnc"),
         "channel" => device.child("target").and_then(|target| target.get("name")) == Some(AGENT_CHANNEL),
         _ => false,

@@ -126,3 +126,74 @@ fn a_namespace_is_declared_where_something_uses_it() {
     let (fragment, _) = said(document, &["/accelerator"]);
     assert!(fragment.contains("xmlns:qemu=") && !fragment.contains("urn:o") && fragment.contains("value=\"-x\""), "{fragment}");
 }
+
+#[test]
+fn what_fields_say_in_full_leaves_nothing_behind() {
+    let typed = ["/disks/vda/bus", "/interfaces/52-54-00-00-00-01/model", "/cpu/model", "/memory"];
+    for inside in [
+        "<devices><disk type='file' device='disk'><source file='/a'/><target dev='vda' bus='virtio'/></disk></devices>",
+        "<devices><interface type='network'><mac address='52:54:00:00:00:01'/><source network='lan'/><model type='virtio'/></interface></devices>",
+        "<devices><controller type='usb'/></devices>",
+        "<cpu mode='host-model'/>",
+    ] {
+        assert_eq!(said(&format!("<domain type='kvm'>{inside}</domain>"), &typed), (String::new(), Vec::new()), "{inside}");
+    }
+}
+
+#[test]
+fn what_no_field_says_is_said_whole() {
+    let devices = |inside: &str| format!("<devices>{inside}</devices>");
+    let same = |inside: &str| (inside.to_owned(), inside.to_owned());
+    for (inside, kept) in [
+        same(&devices("<serial type='file'><source path='/l'/><alias name='ua-s'/></serial>")),
+        same(&devices("<console type='pty'><target type='virtio'/><alias name='ua-c'/></console>")),
+        same(&devices("<graphics type='vnc' port='-1'><alias name='ua-v'/></graphics>")),
+        // Where a device lies on the host, which is no address of its own.
+        same(&devices(
+            "<hostdev mode='subsystem' type='pci'><source><address domain='0x0000' bus='0x01' slot='0x00' function='0x0'/></source><alias name='ua-h'/></hostdev>",
+        )),
+        // Without the name that jvp would give it.
+        (
+            devices(
+                "<interface type='bridge'><mac address='52:54:00:00:00:01'/><mtu size='1400'/><alias name='ua-nic-lan'/></interface>",
+            ),
+            devices("<interface type='bridge'><mac address='52:54:00:00:00:01'/><mtu size='1400'/></interface>"),
+        ),
+        same("<cpu mode='host-model'/>"),
+    ] {
+        let found = said(&format!("<domain type='kvm'>{inside}</domain>"), &["/memory"]);
+        assert_eq!(found, (one_line(&format!("<domain>{kept}</domain>")), Vec::new()), "{inside}");
+    }
+}
+
+#[test]
+fn a_list_that_holds_a_secret_is_told_in_words() {
+    let list = "<foo><bar password='x'/><bar password='y'/></foo>";
+    let (fragment, unsaid) = said(&format!("<domain type='kvm'>{list}<devices/></domain>"), &["/memory"]);
+    assert_eq!((fragment.as_str(), unsaid), ("", vec!["foo".to_owned(), "foo: password (sensitive)".to_owned()]));
+}
+
+#[test]
+fn a_secret_that_its_key_or_its_list_tells_is_never_said() {
+    let qemu = "xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'";
+    for inside in [
+        "<qemu:commandline><qemu:env name='DB_PASSWORD' value='canary'/></qemu:commandline>",
+        "<qemu:commandline><qemu:arg value='-object'/><qemu:arg value='secret,id=s0,data=canary'/></qemu:commandline>",
+        "<sysinfo type='fwcfg'><entry name='opt/password'>canary</entry></sysinfo>",
+        "<sysinfo type='smbios'><oemStrings><entry>password=canary</entry></oemStrings></sysinfo>",
+    ] {
+        let (fragment, unsaid) = said(&format!("<domain type='kvm' {qemu}>{inside}<devices/></domain>"), &["/memory"]);
+        assert!(!fragment.contains("canary") && !unsaid.is_empty(), "{inside}: {fragment} {unsaid:?}");
+    }
+}
+
+#[test]
+fn a_port_that_the_field_does_not_stand_for_is_said_or_told() {
+    for devices in [
+        "<console type='pty'><target type='virtio'/><alias name='ua-c'/></console>",
+        "<serial type='pty'/><serial type='file'><source path='/l'/><alias name='ua-s'/></serial>",
+    ] {
+        let (fragment, unsaid) = said(&format!("<domain type='kvm'><devices>{devices}</devices></domain>"), &["/console/serial"]);
+        assert!(!fragment.is_empty() || !unsaid.is_empty(), "{devices}");
+    }
+}

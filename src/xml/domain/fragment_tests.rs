@@ -322,3 +322,16 @@ fn a_typed_field_of_one_interface_says_nothing_of_another() {
     );
     assert!(!conflicts("/disks/sda/bus") && !conflicts("/disks/xvdb/bus"));
 }
+
+#[test]
+fn a_namespace_that_the_place_has_already_is_not_declared_again() {
+    let f = fragment("<domain><metadata><x xmlns='urn:o'><y/></x></metadata></domain>");
+    let merged = merge("<domain><metadata><x xmlns='urn:o'/></metadata></domain>", &f).expect("merges");
+    assert!(merged.matches("urn:o").count() == 1 && merged.contains("<y/>"), "{merged}");
+}
+
+#[test]
+fn only_jvps_own_prefix_is_to_be_declared_as_jvps() {
+    let error = parse_fragment("<domain><q:x/></domain>").expect_err("refused");
+    assert!(error.message.contains("'q'") && !error.message.contains("declare"), "{error}");
+}

@@ -342,3 +342,19 @@ fn a_topology_brings_as_many_processors_as_it_has() {
         assert_eq!(vcpu(&text), vcpu(&doc), "{before} {count:?} {max:?}");
     }
 }
+
+#[test]
+fn limits_that_stay_are_left_as_they_stand_and_so_is_their_group() {
+    for iotune in [
+        "<iotune><total_iops_sec>5</total_iops_sec><group_name>g</group_name></iotune>",
+        "<iotune><group_name>g</group_name></iotune>",
+    ] {
+        let inside = format!(
+            "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/d'/><target dev='vda' bus='virtio'/>{iotune}</disk>"
+        );
+        let doc = project(&devices(&inside)).expect("reads");
+        let same = DiskWanted::from_doc(&doc.disks[0]).expect("a disk");
+        let change = DomainPatch { disks: vec![same], ..DomainPatch::default() };
+        assert_eq!(changed(&inside, &change), written(&devices(&inside)), "{iotune}");
+    }
+}

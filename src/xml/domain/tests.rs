@@ -552,3 +552,35 @@ fn what_cannot_be_read_is_told_with_its_place_and_secrets_never() {
     assert!(!text.contains("canary") && text.contains("d1") && text.contains("/xml/x"), "{text}");
     assert_eq!(crate::xml::escape("a<b>&\"c'"), "a&lt;b&gt;&amp;&quot;c&apos;");
 }
+
+#[test]
+fn a_domain_boots_by_kinds_of_devices_only_where_it_says_so_and_no_device_has_a_place() {
+    let disk = "<devices><disk><target dev='vda'/><boot order='1'/></disk></devices>";
+    for (inside, by_kind) in [
+        ("<os><boot dev='hd'/></os>".to_owned(), true),
+        ("<os/>".to_owned(), false),
+        (String::new(), false),
+        (disk.to_owned(), false),
+        (format!("<os><boot dev='hd'/></os>{disk}"), false),
+    ] {
+        let doc = project(&format!("<domain>{inside}</domain>")).expect("reads");
+        assert_eq!(doc.boots_by_kind, by_kind, "{inside}");
+    }
+}
+
+#[test]
+fn nothing_is_no_memory_and_no_limit() {
+    let text = "<domain><memory>0</memory><devices><disk><target dev='vda'/><iotune><total_iops_sec>0</total_iops_sec></iotune></disk></devices></domain>";
+    let doc = project(text).expect("reads");
+    assert_eq!(doc.spec.memory, None);
+    assert_eq!(doc.disks[0].limits, crate::manifest::DiskLimits::default());
+}
+
+#[test]
+fn a_document_that_is_yet_to_be_written_is_the_one_that_it_will_be() {
+    let spec = spec(serde_json::json!({"memory": "1Gi"}));
+    let text = render(&wanted(&spec, &mark()));
+    let new = Definition::from(wanted(&spec, &mark()));
+    assert_eq!(new, Definition::from(text.clone()));
+    assert_ne!(new, Definition::from(format!("{text} ")));
+}
