@@ -14,6 +14,7 @@ pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, there: bool
     p.marks.watch();
     let standing = p.standing.get(&wanted.object).cloned();
     plan_kind(p, wanted);
+    let blocked = p.standing.get(&wanted.object) == Some(&Standing::Blocked);
     let changes = p.plan.changes.split_off(changes);
     let deferred = p.plan.deferred.split_off(deferred);
     let refusals = p.plan.refusals.split_off(refusals);
@@ -26,9 +27,11 @@ pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, there: bool
         Management::CreateOnly => "it is left as it is (lifecycle.management: CreateOnly)",
         Management::Full | Management::Observe => "it is only looked at (lifecycle.management: Observe)",
     };
-    // A file that was there and is gone is refused, and nothing can be put on it either.
-    let gone = wanted.object.kind == Kind::Volume && !there && !refusals.is_empty();
-    let missing = gone || changes.iter().any(|change| change.verb == Verb::Create);
+    // What isn't there and can't be made is refused, and what waits for what nobody makes is blocked: nothing can be put on either.
+    let is_looked_for = matches!(wanted.object.kind, Kind::StoragePool | Kind::Network | Kind::Volume | Kind::VirtualMachine);
+    let gone = is_looked_for && !there && !refusals.is_empty();
+    let waits = !there && blocked && refusals.is_empty();
+    let missing = gone || waits || changes.iter().any(|change| change.verb == Verb::Create);
     for change in &changes {
         let (condition, what) = told(change);
         p.note(&change.object, condition, format!("{why}, but {what}"));
