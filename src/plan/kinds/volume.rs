@@ -128,7 +128,10 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
     let open = p.owned.intents.iter().find(|intent| {
         intent.object == wanted.object && intent.details.get("path").and_then(|v| v.as_str()) == Some(found.path.as_str())
     });
-    let Some(entry) = p.entry(&wanted.object) else {
+    let elsewhere = |record: &VolumeRecord| record.path != found.path && record.path != pool.path_of(&found.name);
+    // What was begun elsewhere tells nothing of a file here.
+    let begun = |entry: &&crate::plan::Entry| entry.unfinished && open.is_none() && entry.volume.as_ref().is_some_and(elsewhere);
+    let Some(entry) = p.entry(&wanted.object).filter(|entry| !begun(entry)) else {
         if let Some(intent) = open {
             return resume(p, wanted, spec, pool, found, node, &intent.details.clone(), intent.absent_before);
         }
@@ -237,12 +240,13 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
         }
     }
     let mut settled = entry_of(p, wanted, None);
-    // Also where a run broke off once it had grown.
+    // Also where a run broke off once it had grown, or somebody moved it here.
     let is_behind = |volume: &VolumeRecord| volume.format == found.format && volume.capacity != capacity;
-    if settled.volume.as_ref().is_some_and(is_behind)
+    if settled.volume.as_ref().is_some_and(|volume| is_behind(volume) || elsewhere(volume))
         && let Some(volume) = &mut settled.to_mut().volume
     {
-        volume.capacity = capacity;
+        volume.capacity = if volume.format == found.format { capacity } else { volume.capacity };
+        (volume.pool, volume.file, volume.path) = (pool.name.clone(), found.name.clone(), found.path.clone());
     }
     if row.fields.is_empty() {
         p.ready(&wanted.object);
