@@ -65,16 +65,12 @@ pub(super) fn reserved(
         let moved = state.into_iter().flat_map(|state| state.doc.hosts()).find(|host| ip.is_ipv4() && host.mac == Some(mac));
         if let Some(at) = moved.map(|host| host.ip).filter(|at| at.is_ipv4() && is_kept(p, node, network, (mac, *at))) {
             let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
-            match own.into_iter().find(|(of, its, _)| of == network && *its == mac) {
+            let of_it: Vec<IpAddr> = own.filter(|(of, its, _)| of == network && *its == mac).map(|(.., ip)| ip).collect();
+            match of_it.first() {
                 // It goes with what is taken back below.
-                Some((.., recorded)) if recorded == at => {}
+                Some(_) if of_it.contains(&at) => {}
                 Some(_) => all.drafts.push(reserve(p, node, network, (mac, at), None, false)),
-                None => {
-                    let object = ObjectRef::on(Kind::Network, network.clone(), node);
-                    let message = format!("/interfaces/{}/ip: {object} keeps {at} for its MAC {mac}", interface.name);
-                    let help = format!("write that address, or take that entry out of the network: {mac}");
-                    return Err(Stop::Refused(message, vec![help]));
-                }
+                None => all.needs.extend(given_back(p, interface, node, network, (mac, at))?),
             }
         }
         if let Some(holder) = holder(p, node, network, (mac, ip)) {
