@@ -257,7 +257,7 @@ impl<'a> Planner<'a> {
     pub(super) fn commit(&mut self, row: Row<'_>) -> Vec<ActionId> {
         let object = row.wanted.object.clone();
         let mut needs = row.needs;
-        if object.kind == Kind::VirtualMachine && matches!(self.policy.mode, super::Mode::Apply) {
+        if object.kind == Kind::VirtualMachine && !matches!(self.policy.mode, super::Mode::Delete { .. }) {
             // A network that is restarted, or gets another subnet, comes before what is done for its guests.
             for reference in row.wanted.references.iter().filter(|reference| reference.path.starts_with("/interfaces/")) {
                 needs.extend(self.standing_of(&reference.object).unwrap_or_default());

@@ -43,6 +43,25 @@ pub(super) fn refuse_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMac
     true
 }
 
+/// Refuses a start by hand on a network that is off, and that the same command doesn't start. True where it was refused.
+pub(super) fn refuse_left_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec) -> bool {
+    let Some(node) = &wanted.node else { return false };
+    let mut named = spec.interfaces.iter().filter_map(|interface| Some((interface, interface.network.as_ref()?)));
+    let off = named.find_map(|(interface, network)| {
+        let object = ObjectRef::on(Kind::Network, network.clone(), node);
+        let named = p.libvirt_name(Kind::Network, network, node);
+        let starts = p.plan.actions.iter().any(|action| {
+            action.node.as_ref() == Some(node) && matches!(&action.op, Op::NetworkStart { name } if *name == named)
+        });
+        let off = p.network(network, node).is_some_and(|state| !state.active) && !starts;
+        off.then_some((interface.name.clone(), object))
+    });
+    let Some((interface, object)) = off else { return false };
+    let message = format!("/interfaces/{interface}/network: it can't start on {object}, which is off");
+    p.refuse(wanted, RefusalKind::Guard, message, &[format!("start it first: jvp network start {object}")]);
+    true
+}
+
 /// Why a network won't run, and what to do.
 fn why_off(p: &Planner<'_>, network: &Name, node: &Name, starts: bool) -> Option<(&'static str, String)> {
     let off = p.network(network, node).is_some_and(|state| !state.active);

@@ -305,6 +305,9 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| draft.restarting(restarting)));
     }
     if !matches!(verb, Verb::Stop) {
+        if super::vm_network::refuse_left_off(p, wanted, spec) {
+            return;
+        }
         row.drafts.extend(start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once));
     }
     if let (Some(entry), Some(last)) = (restarted(p, wanted), row.drafts.last_mut()) {
