@@ -187,7 +187,8 @@ impl<'a> Planner<'a> {
         plan.notes.sort();
         plan.notes.dedup();
         // What was found to be as wanted, and the ledger doesn't know or knows otherwise.
-        let acted: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).collect();
+        let recorded = plan.actions.iter().filter_map(|action| action.record.object());
+        let acted: BTreeSet<&ObjectRef> = plan.changes.iter().map(|change| &change.object).chain(recorded).collect();
         plan.settled = self
             .made
             .into_all()

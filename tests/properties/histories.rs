@@ -157,7 +157,9 @@ fn said(plan: &Plan) -> String {
             }
         };
         let (when, then) = (looked("when", &action.precondition), looked("then", &action.expect));
-        let _ = writeln!(text, "  {} {} of {}{operands}{when}{then}{after}", action.id.0, action.op.word(), action.object);
+        let secrets: String = action.secrets.keys().map(|token| format!(" with {token}")).collect();
+        let _ =
+            writeln!(text, "  {} {} of {}{operands}{secrets}{when}{then}{after}", action.id.0, action.op.word(), action.object);
     }
     text.replace(place, "…")
 }
