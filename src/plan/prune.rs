@@ -63,8 +63,9 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     let mut taken = orphans.clone();
     for object in &orphans {
         let Some(entry) = p.entry(object) else { continue };
-        // What a change of name left behind is known under its new one.
-        let moved = p.owned.entries.values().any(|other| other.uid == entry.uid && other.object != *object);
+        // What a change of name left behind is known under its new one; where both are to go, under the first.
+        let is_known = |other: &ObjectRef| other != object && (!orphans.contains(other) || other < object);
+        let moved = p.owned.entries.values().any(|other| other.uid == entry.uid && is_known(&other.object));
         if moved {
             super::delete::forget_alone(p, object, "it has another name by now; the inventory forgets this one");
             taken.remove(object);
