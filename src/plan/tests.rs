@@ -220,3 +220,18 @@ fn a_suspension_and_a_date_are_told_as_they_were() {
         assert_eq!(entry.created_at, date, "{own:?} {known:?}");
     }
 }
+
+#[test]
+fn what_a_step_records_and_where_it_runs_is_told_by_itself() {
+    let entry = || {
+        let text =
+            r#"{"object": "Volume/v", "uid": "00000000-0000-0000-0000-000000000000", "libvirtName": "v", "createdAt": ""}"#;
+        Box::new(serde_json::from_str::<Entry>(text).expect("an entry"))
+    };
+    assert_eq!(Record::Nothing.object(), None);
+    assert_eq!(Record::Put(entry()).object(), Some(&object("Volume/v")));
+    assert_eq!(Record::Settle(entry()).object(), Some(&object("Volume/v")));
+    assert_eq!(Record::Remove(object("Volume/w")).object(), Some(&object("Volume/w")));
+    assert!(Op::Fetch { template: name("t") }.is_local());
+    assert!(!Op::VolumeDelete { pool: "p".into(), name: "v".into() }.is_local());
+}

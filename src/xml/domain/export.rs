@@ -67,7 +67,7 @@ pub fn beside(document: &str, typed: &BTreeSet<String>) -> Result<Beside, XmlErr
         match parsed {
             // Its key or its list tells that, not a name of its own.
             Some(parsed) if parsed.leaves().values().any(|leaf| leaf.sensitive) => {
-                out.unsaid.push(format!("{words} (sensitive)"))
+                out.unsaid.push(format!("{words} (sensitive)"));
             }
             Some(_) => fragment = with,
             None => out.unsaid.push(words),
