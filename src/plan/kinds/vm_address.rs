@@ -55,7 +55,11 @@ pub(super) fn reserved(
         let value = format!("{mac} {ip}");
         all.settled.insert(key, value);
         let state = p.network(network, node);
-        let is_it = |host: &DhcpHost| host.ip == ip && (host.mac == Some(mac) || (ip.is_ipv6() && is_named(p, wanted, host)));
+        // A new name leaves its entries as they are.
+        let recorded =
+            was.iter().any(|(key, recorded)| recorded_reservations(key, recorded).any(|(of, _, at)| of == *network && at == ip));
+        let is_named = |host: &DhcpHost| recorded || host.name.as_deref() == Some(wanted.object.name.as_str());
+        let is_it = |host: &DhcpHost| host.ip == ip && (host.mac == Some(mac) || (ip.is_ipv6() && is_named(host)));
         if state.is_some_and(|state| state.doc.hosts().any(is_it)) {
             continue;
         }
@@ -124,17 +128,10 @@ pub(super) fn reserved(
     Ok(all)
 }
 
-/// Whether an entry has a name that the VM has or had: a new name leaves its entries as they are.
-fn is_named(p: &Planner<'_>, wanted: &Wanted, host: &DhcpHost) -> bool {
-    let entry = p.entry(&wanted.object);
-    let before = wanted.lifecycle.renamed_from.as_ref().map(Name::as_str).or(entry.map(|entry| entry.libvirt_name.as_str()));
-    host.name.as_deref().is_some_and(|name| name == wanted.object.name.as_str() || Some(name) == before)
-}
-
-/// The name under which a network keeps an IPv6 address for a VM.
+/// The name under which a network keeps an IPv6 address that is on record as a VM's: it may have had another name then.
 pub(in crate::plan) fn name_at(p: &Planner<'_>, wanted: &Wanted, node: &Name, network: &Name, ip: IpAddr) -> String {
     let mut hosts = p.network(network, node).into_iter().flat_map(|state| state.doc.hosts());
-    let named = hosts.find(|host| host.ip == ip && is_named(p, wanted, host)).and_then(|host| host.name.clone());
+    let named = hosts.find(|host| host.ip == ip).and_then(|host| host.name.clone());
     named.unwrap_or_else(|| wanted.object.name.to_string())
 }
 

@@ -95,7 +95,8 @@ fn password(
     };
     let recorded = entry.and_then(|entry| entry.secrets.get(PASSWORD));
     // One that somebody else had set gives way to the first that is written; of one that only the mark tells nothing more is known.
-    let moved = !was || recorded.is_some_and(|recorded| recorded.mac != secret.mac);
+    let looks = wanted.lifecycle.management() == Management::Observe;
+    let moved = (!was && !looks) || recorded.is_some_and(|recorded| recorded.mac != secret.mac);
     // QEMU takes a password at once only on a screen that asks for one.
     let (config, live) = (moved || !has(&domain.doc), running.is_some_and(|doc| moved && has(doc)));
     if !config && !live {

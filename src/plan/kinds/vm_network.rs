@@ -4,6 +4,7 @@
 
 use crate::manifest::{Interface, Management, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
+use crate::observe::DomainState;
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::{Draft, Planner};
 use crate::plan::{Op, Plug, suspension};
@@ -44,21 +45,17 @@ pub(super) fn refuse_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMac
 }
 
 /// Refuses a start by hand on a network that is off, and that the same command doesn't start. True where it was refused.
-pub(super) fn refuse_left_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec) -> bool {
-    let Some(node) = &wanted.node else { return false };
-    let mut named = spec.interfaces.iter().filter_map(|interface| Some((interface, interface.network.as_ref()?)));
-    let off = named.find_map(|(interface, network)| {
-        let object = ObjectRef::on(Kind::Network, network.clone(), node);
-        let named = p.libvirt_name(Kind::Network, network, node);
-        let starts = p.plan.actions.iter().any(|action| {
-            action.node.as_ref() == Some(node) && matches!(&action.op, Op::NetworkStart { name } if *name == named)
-        });
-        let off = p.network(network, node).is_some_and(|state| !state.active) && !starts;
-        off.then_some((interface.name.clone(), object))
-    });
-    let Some((interface, object)) = off else { return false };
-    let message = format!("/interfaces/{interface}/network: it can't start on {object}, which is off");
-    p.refuse(wanted, RefusalKind::Guard, message, &[format!("start it first: jvp network start {object}")]);
+pub(super) fn refuse_left_off(p: &mut Planner<'_>, wanted: &Wanted, domain: &DomainState) -> bool {
+    let Some((node, state)) = wanted.node.as_ref().and_then(|node| Some((node, p.node(node)?))) else { return false };
+    let starts = |network: &str| {
+        let mut of_node = p.plan.actions.iter().filter(|action| action.node.as_ref() == Some(node));
+        of_node.any(|action| matches!(&action.op, Op::NetworkStart { name } if *name == network))
+    };
+    let mut networks = domain.doc.interfaces.iter().filter_map(|interface| interface.network.as_deref());
+    let off = |network: &&str| state.networks.get(*network).is_some_and(|state| !state.active) && !starts(network);
+    let Some(network) = networks.find(off) else { return false };
+    let message = format!("it can't start on the network `{network}`, which is off");
+    p.refuse(wanted, RefusalKind::Guard, message, &[format!("start it first: jvp network start, or virsh net-start {network}")]);
     true
 }
 

@@ -280,7 +280,7 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         PowerAct::Restart if running => (Verb::Restart, Effect::Restart, "asked for"),
         PowerAct::Restart => (Verb::Start, Effect::Start, "asked for; it is off"),
         PowerAct::Start | PowerAct::Stop | PowerAct::Refresh => {
-            if let Some(entry) = restarted(p, wanted) {
+            if let Some(entry) = restarted(p, wanted, what) {
                 p.will_be(Cow::Owned(entry));
             }
             return p.ready(&wanted.object);
@@ -305,19 +305,21 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| draft.restarting(restarting)));
     }
     if !matches!(verb, Verb::Stop) {
-        if super::vm_network::refuse_left_off(p, wanted, spec) {
+        if super::vm_network::refuse_left_off(p, wanted, domain) {
             return;
         }
         row.drafts.extend(start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once));
     }
-    if let (Some(entry), Some(last)) = (restarted(p, wanted), row.drafts.last_mut()) {
+    if let (Some(entry), Some(last)) = (restarted(p, wanted, what), row.drafts.last_mut()) {
         last.record = Record::Put(Box::new(entry));
     }
     p.commit(row);
 }
 
-/// The entry of a VM with no restart of it under way, whatever was begun before, and off for no reason that is known: a hand's word is the
-/// last.
-fn restarted(p: &Planner<'_>, wanted: &Wanted) -> Option<Entry> {
-    p.entry(&wanted.object).map(|entry| Entry { restarting: false, last_off_reason: None, ..entry.clone() })
+/// The entry of a VM with no restart of it under way, whatever was begun before: a hand's word is the last. What it was off for before a start
+/// says nothing any more.
+fn restarted(p: &Planner<'_>, wanted: &Wanted, what: PowerAct) -> Option<Entry> {
+    let entry = p.entry(&wanted.object)?;
+    let last_off_reason = entry.last_off_reason.clone().filter(|_| !matches!(what, PowerAct::Start | PowerAct::Restart));
+    Some(Entry { restarting: false, last_off_reason, ..entry.clone() })
 }

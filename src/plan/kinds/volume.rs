@@ -56,7 +56,7 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         }
         return super::closed_pool::say(p, wanted, &pool_ref, node, known, expected());
     };
-    if refuse_elsewhere(p, wanted, pool, node) {
+    if super::volume_made::refuse_elsewhere(p, wanted, pool, node) {
         return;
     }
     match pool.volumes.as_ref().and_then(|volumes| volumes.get(&wanted.libvirt_name)) {
@@ -74,30 +74,6 @@ fn refuse_new_pool(p: &mut Planner<'_>, wanted: &Wanted, pool: &Name, node: &Nam
         return false;
     }
     p.refuse_new_value(wanted, "/pool", &record.pool, &new);
-    true
-}
-
-/// Refuses another pool or file for a volume that is there: a second one would be made, and the first forgotten with its data. One that
-/// somebody moved by hand is found where it is now. True where it was refused.
-fn refuse_elsewhere(p: &mut Planner<'_>, wanted: &Wanted, pool: &PoolState, node: &Name) -> bool {
-    let Some(entry) = p.entry(&wanted.object) else { return false };
-    let (Some(record), unfinished) = (&entry.volume, entry.unfinished) else { return false };
-    if record.path == pool.path_of(&wanted.libvirt_name) {
-        return false;
-    }
-    let there = p.index.volume_at(node, &record.path).is_some();
-    let moved = pool.volumes.as_ref().is_some_and(|volumes| volumes.contains_key(&wanted.libvirt_name));
-    if !there && (unfinished || moved) {
-        return false;
-    }
-    if record.file != wanted.libvirt_name {
-        p.refuse_new_value(wanted, "/libvirtName", &record.file, &wanted.libvirt_name);
-    } else if record.pool != pool.name {
-        p.refuse_new_value(wanted, "/pool", &record.pool, &pool.name);
-    } else {
-        let message = format!("its file {} is not in the pool `{}` any more, whose folder changed", record.path, pool.name);
-        p.refuse(wanted, RefusalKind::Guard, message, &["set the pool's `spec.target.path` back, or move the file there".into()]);
-    }
     true
 }
 
@@ -238,6 +214,9 @@ fn existing(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &Pool
                     }),
             );
         }
+    }
+    if let Some(record) = record.filter(|record| elsewhere(record)) {
+        p.note(&wanted.object, "Moved", format!("it was at {}, and is at {} now", record.path, found.path));
     }
     let mut settled = entry_of(p, wanted, None);
     // Also where a run broke off once it had grown, or somebody moved it here.

@@ -37,7 +37,7 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
             let begun = all.owned.intents.iter().any(|intent| intent.object == object && intent.op.starts_with("volume-"));
             if let Some((pool, found)) = there {
                 let is_it = |entry: &Entry| {
-                    entry.volume.as_ref().is_some_and(|record| record.pool == pool.name && record.file == found.name)
+                    entry.volume.as_ref().is_some_and(|record| record.owner.is_none() && record.path == found.path)
                 };
                 if let Some(other) = known_as(all, wanted, &is_it).filter(|_| asked && !known) {
                     all.refused.insert(object, other);
@@ -156,7 +156,10 @@ pub(in crate::plan) fn adopt_alone(
 /// Why what is found can't be adopted, and what to do: the inventory has it as another object.
 fn known_as(all: &Prepared<'_>, wanted: &Wanted, is_it: &dyn Fn(&Entry) -> bool) -> Option<(String, String)> {
     let of_node = |entry: &&Arc<Entry>| {
-        entry.object != wanted.object && entry.object.kind == wanted.object.kind && entry.node == wanted.node && !entry.released
+        entry.object != wanted.object
+            && entry.object.kind == wanted.object.kind
+            && entry.node == wanted.node
+            && !(entry.released || entry.unfinished)
     };
     let other = all.owned.entries.values().filter(of_node).find(|entry| is_it(entry))?;
     let help = format!("if it was renamed: `lifecycle: {{renamedFrom: {}}}`", other.object.name);

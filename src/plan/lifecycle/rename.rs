@@ -108,6 +108,8 @@ fn recorded(object: &ObjectRef, record: Record) -> Draft {
 
 /// Puts the entry of `from` under `to`.
 fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &ObjectRef) {
+    // One that has a manifest of its own by now came with nobody.
+    let by_itself = all.desired.objects.get(to).is_some_and(|wanted| wanted.implied_by.is_none());
     let owned = all.owned.to_mut();
     let Some(old) = owned.entries.remove(from) else { return };
     // A run that broke off may have put it there already; what only a mark tells is less than what the inventory knows.
@@ -116,7 +118,7 @@ fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &Object
     if let Some(volume) = entry.volume.as_mut()
         && volume.owner.is_some()
     {
-        volume.owner = Some(owner_of(to, owner));
+        volume.owner = (!by_itself).then(|| owner_of(to, owner));
     }
     owned.entries.insert(to.clone(), Arc::new(entry));
 }

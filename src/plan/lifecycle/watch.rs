@@ -1,5 +1,6 @@
 //! Objects that are looked at and not changed: what would be done for them is planned, told, and left out of the plan.
 
+use super::super::identity::named;
 use super::super::model::{Change, Verb};
 use super::super::planner::{Planner, Standing};
 use crate::manifest::Management;
@@ -28,8 +29,16 @@ pub(in crate::plan) fn watched(p: &mut Planner<'_>, wanted: &Wanted, there: bool
         Management::Full | Management::Observe => "it is only looked at (lifecycle.management: Observe)",
     };
     // What isn't there and can't be made is refused, and what waits for what nobody makes is blocked: nothing can be put on either.
-    let is_looked_for = matches!(wanted.object.kind, Kind::StoragePool | Kind::Network | Kind::Volume | Kind::VirtualMachine);
-    let gone = is_looked_for && !there && !refusals.is_empty();
+    let state = wanted.node.as_ref().and_then(|node| p.node(node));
+    let absent = match wanted.object.kind {
+        Kind::Volume => !there,
+        // Somebody else's that vanishes when it stops is there, too.
+        Kind::StoragePool | Kind::Network => {
+            state.is_some_and(|state| named(wanted.object.kind, state, &wanted.libvirt_name).is_none())
+        }
+        _ => false,
+    };
+    let gone = absent && !refusals.is_empty();
     let waits = !there && blocked && refusals.is_empty();
     let missing = gone || waits || changes.iter().any(|change| change.verb == Verb::Create);
     for change in &changes {
