@@ -275,7 +275,7 @@ fn tidy(element: &mut Element) -> Result<(), XmlError> {
     }
     // A leaf's value is its text without what surrounds it.
     let text = element.text_content();
-    if has_elements {
+    if has_elements || text.trim().is_empty() {
         element.nodes.retain(|node| !matches!(node, Node::Text(_)));
     } else if text.trim() != text {
         element.set_text(text.trim());

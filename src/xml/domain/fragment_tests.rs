@@ -156,6 +156,13 @@ fn secrets_in_a_fragment_do_not_show() {
 }
 
 #[test]
+fn an_element_with_layout_alone_is_an_empty_one() {
+    let f = fragment("<domain><metadata><o:x xmlns:o='urn:o' a='1'> \n </o:x></metadata></domain>");
+    let merged = merge("<domain/>", &f).expect("merges");
+    assert_eq!(merge(&merged, &f).as_deref(), Ok(merged.as_str()));
+}
+
+#[test]
 fn a_key_may_hold_a_slash() {
     let f = fragment("<domain><devices><channel><target name='a/b[c]'/><address port='1'/></channel></devices></domain>");
     let document = "<domain><devices><channel type='unix'><target type='virtio' name='a/b[c]'/></channel></devices></domain>";
