@@ -309,9 +309,9 @@ impl<'a> Planner<'a> {
     /// Says that an object can't be planned before another is done.
     pub(super) fn defer(&mut self, wanted: &Wanted, awaits: ObjectRef, until: String, expected: Verb, fields: Vec<FieldChange>) {
         let moves = |change: &Change| change.object == awaits && change.fields.iter().any(|field| field.path == "/target/path");
-        let moves = self.plan.changes.iter().any(|change| change.verb == Verb::Update && moves(change));
-        let then = if moves { "it stays there, since its pool moves" } else { "then it is deleted and made again" };
         for path in self.half_made(&wanted.object) {
+            let moves = self.plan.changes.iter().any(|change| change.verb == Verb::Update && moves(change));
+            let then = if moves { "it stays there, since its pool moves" } else { "then it is deleted and made again" };
             let message = format!("a run that broke off may have left {path} half made: {then}");
             self.note(&wanted.object, "HalfMade", message);
         }

@@ -58,7 +58,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         for object in &orphans {
             p.note(object, "NotInManifests", "it is in the inventory and no longer in the manifests; it stays as it is");
         }
-        return refuse(p, orphans.first(), message, "if that is meant: --allow-empty-prune".into());
+        return refuse(p, orphans.first(), message, vec!["if that is meant: --allow-empty-prune".into()]);
     }
     let mut taken = orphans.clone();
     for object in &orphans {
@@ -73,7 +73,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
             // A seed has no word of its own to be kept by.
             taken.remove(object);
             let message = "only its mark tells of it, and whether it may be deleted is not known any more";
-            refuse(p, Some(object), message.into(), format!("delete it by its name: jvp delete {object}"));
+            refuse(p, Some(object), message.into(), vec![format!("delete it by its name: jvp delete {object}")]);
         }
     }
     let mut refusals = Vec::new();
@@ -100,7 +100,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         }
     }
     for (object, message, help) in refusals {
-        p.plan.refusals.push(Refusal { object, kind: RefusalKind::Guard, message, help, origin: None });
+        refuse(p, Some(&object), message, help);
     }
     // What comes with a VM goes with it, and counts with it.
     let gone = |change: &&Change| change.verb == Verb::Delete && change.implied_by.is_none();
@@ -113,7 +113,7 @@ pub(super) fn finish(p: &mut Planner<'_>) {
             "a prune would delete {deletes} of {all} objects, and may delete {most} (--max-deletes {})",
             p.policy.consents.max_deletes
         );
-        return refuse(p, taken.first(), message, format!("if that is meant: --max-deletes {deletes}"));
+        return refuse(p, taken.first(), message, vec![format!("if that is meant: --max-deletes {deletes}")]);
     }
     // Nothing goes before all else is done: what fails leaves everything there.
     for action in p.plan.actions.iter_mut().skip(actions) {
@@ -142,9 +142,9 @@ fn has_another(p: &Planner<'_>, change: &Change) -> Option<ObjectRef> {
     p.desired.objects.values().find(has).map(|wanted| wanted.object.clone())
 }
 
-fn refuse(p: &mut Planner<'_>, object: Option<&ObjectRef>, message: String, help: String) {
+fn refuse(p: &mut Planner<'_>, object: Option<&ObjectRef>, message: String, help: Vec<String>) {
     let Some(object) = object.cloned() else { return };
-    p.plan.refusals.push(Refusal { object, kind: RefusalKind::Guard, message, help: vec![help], origin: None });
+    p.plan.refusals.push(Refusal { object, kind: RefusalKind::Guard, message, help, origin: None });
 }
 
 /// The last action of each object so far.

@@ -171,11 +171,10 @@ impl Daemon {
         let mut left: Vec<ObjectRef> = left.collect();
         let orphan = |object: &ObjectRef| self.current.as_ref().is_some_and(|current| !current.declares(object));
         let refused: Vec<&Refusal> = plan.refusals.iter().filter(|refusal| orphan(&refusal.object)).collect();
-        let more = plan.pruned().chain(refused.iter().map(|refusal| &refusal.object)).filter(|_| !refused.is_empty());
-        for object in more {
-            if !left.contains(object) {
-                left.push(object.clone());
-            }
+        if !refused.is_empty() {
+            let mut listed: BTreeSet<ObjectRef> = left.iter().cloned().collect();
+            let more = plan.pruned().chain(refused.iter().map(|refusal| &refusal.object));
+            left.extend(more.filter(|object| listed.insert((*object).clone())).cloned());
         }
         if !left.is_empty() && self.shared.view().unwanted != left {
             let names: Vec<String> = left.iter().map(ToString::to_string).collect();

@@ -48,6 +48,8 @@ pub(super) fn reserved(
         .map(|entry| entry.reservations.clone())
         .or_else(|| domain.and_then(|domain| domain.doc.mark.as_ref()).map(|mark| mark.reservations.clone()))
         .unwrap_or_default();
+    let own: Vec<_> =
+        was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded).map(move |of| (key, of))).collect();
     for interface in &spec.interfaces {
         let (Some(network), Some(ip)) = (&interface.network, interface.ip) else { continue };
         let mac = mac_of(wanted, interface, domain);
@@ -56,9 +58,8 @@ pub(super) fn reserved(
         all.settled.insert(key, value);
         let state = p.network(network, node);
         // A new name leaves its entries as they are.
-        let recorded =
-            was.iter().any(|(key, recorded)| recorded_reservations(key, recorded).any(|(of, _, at)| of == *network && at == ip));
-        let is_named = |host: &DhcpHost| recorded || host.name.as_deref() == Some(wanted.object.name.as_str());
+        let recorded = || own.iter().any(|(_, (of, _, at))| of == network && *at == ip);
+        let is_named = |host: &DhcpHost| recorded() || host.name.as_deref() == Some(wanted.object.name.as_str());
         let is_it = |host: &DhcpHost| host.ip == ip && (host.mac == Some(mac) || (ip.is_ipv6() && is_named(host)));
         if state.is_some_and(|state| state.doc.hosts().any(is_it)) {
             continue;
@@ -68,8 +69,8 @@ pub(super) fn reserved(
         // libvirt takes no second entry of a MAC.
         let moved = state.into_iter().flat_map(|state| state.doc.hosts()).find(|host| ip.is_ipv4() && host.mac == Some(mac));
         if let Some(at) = moved.map(|host| host.ip).filter(|at| at.is_ipv4() && is_kept(p, node, network, (mac, *at))) {
-            let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
-            let of_it: Vec<IpAddr> = own.filter(|(of, its, _)| of == network && *its == mac).map(|(.., ip)| ip).collect();
+            let of_it = own.iter().map(|(_, of)| of).filter(|(of, its, _)| of == network && *its == mac);
+            let of_it: Vec<IpAddr> = of_it.map(|(.., ip)| *ip).collect();
             match of_it.first() {
                 // It goes with what is taken back below.
                 Some(_) if of_it.contains(&at) => {}
@@ -77,11 +78,10 @@ pub(super) fn reserved(
                 None => all.needs.extend(given_back(p, interface, node, network, (mac, at))?),
             }
         }
-        if let Some(holder) = holder(p, node, network, (mac, ip)) {
-            let own = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
-            if !own.into_iter().any(|(of, its, at)| of == *network && its == holder && at == ip) {
-                all.needs.extend(given_back(p, interface, node, network, (holder, ip))?);
-            }
+        if let Some(holder) = holder(p, node, network, (mac, ip))
+            && !own.iter().any(|(_, (of, its, at))| of == network && *its == holder && *at == ip)
+        {
+            all.needs.extend(given_back(p, interface, node, network, (holder, ip))?);
         }
         all.fields.push(FieldChange {
             path: format!("/interfaces/{}/ip", interface.name),
@@ -99,8 +99,7 @@ pub(super) fn reserved(
         let host = named.then(|| wanted.object.name.to_string());
         all.drafts.push(reserve(p, node, network, (mac, ip), host, true));
     }
-    let gone = was.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded).map(move |of| (key, of)));
-    for (key, (network, mac, ip)) in gone {
+    for (key, (network, mac, ip)) in own {
         let value = format!("{mac} {ip}");
         if all.settled.get(key).is_some_and(|kept| *kept == value) {
             continue;

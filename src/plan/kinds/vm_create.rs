@@ -222,7 +222,6 @@ fn volume_entry(p: &Planner<'_>, wanted: &Wanted, object: &ObjectRef, record: Vo
     let mut entry = fresh_entry(wanted, p.sources, None);
     entry.object = object.clone();
     entry.uid = object.uid(p.desired.fleet);
-    entry.libvirt_uuid = None;
     entry.libvirt_name.clone_from(&record.file);
     entry.last = BTreeSet::new();
     entry.labels = BTreeMap::new();

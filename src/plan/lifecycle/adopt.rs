@@ -39,7 +39,8 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
                 let is_it = |entry: &Entry| {
                     entry.volume.as_ref().is_some_and(|record| record.owner.is_none() && record.path == found.path)
                 };
-                if let Some(other) = known_as(all, wanted, &is_it).filter(|_| asked && !known) {
+                // It looks through the whole inventory, so it is asked of what is to be adopted alone.
+                if let Some(other) = (asked && !known).then(|| known_as(all, wanted, &is_it)).flatten() {
                     all.refused.insert(object, other);
                     continue;
                 }
@@ -85,7 +86,7 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
             continue;
         }
         let is_it = |entry: &Entry| entry.libvirt_uuid == Some(found.uuid);
-        if let Some(other) = known_as(all, wanted, &is_it).filter(|_| found.mark.is_none() && !watched) {
+        if let Some(other) = (found.mark.is_none() && !watched).then(|| known_as(all, wanted, &is_it)).flatten() {
             all.refused.insert(object, other);
             continue;
         }
