@@ -23,9 +23,10 @@ impl Planner<'_> {
         self.entry_planned(object)?.template.clone().filter(|record| record.ready)
     }
 
-    /// Where a volume is, or will be, with its pool and file; foreign ones are found by the object's name.
+    /// Where a volume is on a node, or will be, with its pool and file; foreign ones are found by the object's name.
     pub(super) fn volume_at(&self, object: &ObjectRef, node: &Name) -> Option<(VolumeAt, String, String)> {
-        if let Some(record) = self.entry_planned(object).and_then(|entry| entry.volume.as_ref()) {
+        let here = self.entry_planned(object).filter(|entry| entry.node.as_ref() == Some(node));
+        if let Some(record) = here.and_then(|entry| entry.volume.as_ref()) {
             let backing = record
                 .backing
                 .as_ref()
@@ -143,8 +144,18 @@ impl Planner<'_> {
         if !closed.is_empty() {
             help.push(format!("or start the pool that it lies in: what is in {} can't be read", closed.join(", ")));
         }
-        let message =
-            format!("its field {path} names {object}, which is not in the manifests, not in the inventory and not on the node");
+        let elsewhere =
+            self.entry(object).and_then(|entry| entry.node.as_ref()).filter(|node| wanted.node.as_ref() != Some(*node));
+        let why = match elsewhere {
+            Some(node) => {
+                help = vec![format!(
+                    "a volume is on one node only: place what needs it on {node}, or make one here from a Template"
+                )];
+                format!("which is in no manifest, and stands on Node/{node}")
+            }
+            None => "which is not in the manifests, not in the inventory and not on the node".into(),
+        };
+        let message = format!("its field {path} names {object}, {why}");
         self.refuse(wanted, RefusalKind::Invalid, message, &help);
     }
 
