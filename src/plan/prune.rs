@@ -9,7 +9,7 @@ use super::model::{Change, Refusal, RefusalKind, Verb};
 use super::planner::Planner;
 use super::{ActionId, Entry, Op};
 use crate::manifest::{Spec, VirtualMachineSpec, VolumeFormat};
-use crate::name::{Kind, Name, ObjectRef};
+use crate::name::{Kind, Name, ObjectRef, Uid};
 use crate::resolve::Wanted;
 
 /// What of the inventory no manifest declares any more: not what comes with something declared, nor what was let go before.
@@ -61,12 +61,15 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         return refuse(p, orphans.first(), message, vec!["if that is meant: --allow-empty-prune".into()]);
     }
     let mut taken = orphans.clone();
+    let mut known_as: BTreeMap<Uid, Vec<&ObjectRef>> = BTreeMap::new();
+    for entry in p.owned.entries.values() {
+        known_as.entry(entry.uid).or_default().push(&entry.object);
+    }
     for object in &orphans {
         let Some(entry) = p.entry(object) else { continue };
         // What a change of name left behind is known under its new one; where both are to go, under the first.
         let is_known = |other: &ObjectRef| other != object && (!orphans.contains(other) || other < object);
-        let moved = p.owned.entries.values().any(|other| other.uid == entry.uid && is_known(&other.object));
-        if moved {
+        if known_as.get(&entry.uid).is_some_and(|others| others.iter().any(|other| is_known(other))) {
             super::delete::forget_alone(p, object, "it has another name by now; the inventory forgets this one");
             taken.remove(object);
         } else if entry.rebuilt && super::delete_file::seed_of(entry).is_none() {
@@ -84,13 +87,13 @@ pub(super) fn finish(p: &mut Planner<'_>) {
         change.reason = change.reason.replacen("asked for", "it is no longer in the manifests", 1);
     }
     // What stays would be left without what it names, or has.
+    let stays = Stays::of(p);
     for change in p.plan.changes.iter().skip(changes).filter(|change| change.verb == Verb::Delete) {
         let object = change.object.clone();
-        let named = |wanted: &&Arc<Wanted>| wanted.references.iter().any(|reference| reference.object == object);
-        if let Some(by) = p.desired.objects.values().find(named).map(|wanted| wanted.object.clone()) {
+        if let Some(by) = stays.naming.get(&object) {
             let message = format!("it is no longer in the manifests, and {by}, which is, still names it");
             refusals.push((object, message, vec![format!("give it a manifest again, or take it out of {by}")]));
-        } else if let Some(by) = has_another(p, change) {
+        } else if let Some(by) = stays.with_what_goes(p, change) {
             let message = format!("it is no longer in the manifests, and {by}, which is, has what this would take away");
             let help = vec![
                 format!("if it is to stay: give {by} the name that this one has, {}", object.name),
@@ -121,25 +124,45 @@ pub(super) fn finish(p: &mut Planner<'_>) {
     }
 }
 
-/// A declared object that has, or looks at, what the deletion of another one would take away: of its name in libvirt, in the same place.
-fn has_another(p: &Planner<'_>, change: &Change) -> Option<ObjectRef> {
-    let takes = |id: &ActionId| match &p.plan.actions.get(id.0)?.op {
-        Op::DomainUndefine { name, .. } | Op::NetworkUndefine { name } | Op::PoolUndefine { name } => Some((None, name)),
-        Op::VolumeDelete { pool, name } => Some((Some(pool), name)),
-        _ => None,
-    };
-    let (pool, name) = change.actions.iter().find_map(takes)?;
-    let pool_of = |wanted: &Wanted| match &*wanted.spec {
-        Spec::Volume(spec) => Some(p.libvirt_name(Kind::StoragePool, spec.pool.as_ref()?, wanted.node.as_ref()?)),
-        _ => None,
-    };
-    let has = |wanted: &&Arc<Wanted>| {
-        wanted.object.kind == change.object.kind
-            && wanted.node == change.node
-            && wanted.libvirt_name == *name
-            && pool_of(wanted).as_ref() == pool
-    };
-    p.desired.objects.values().find(has).map(|wanted| wanted.object.clone())
+/// A place in libvirt: kind, node, pool and name there.
+type Place<'a> = (Kind, Option<&'a Name>, Option<String>, &'a str);
+
+/// What declared objects name, and have or look at; with the first of them that does.
+struct Stays<'a> {
+    naming: BTreeMap<&'a ObjectRef, &'a ObjectRef>,
+    places: BTreeMap<Place<'a>, &'a ObjectRef>,
+}
+
+impl<'a> Stays<'a> {
+    fn of(p: &Planner<'a>) -> Self {
+        let (mut naming, mut places) = (BTreeMap::new(), BTreeMap::new());
+        for wanted in p.desired.objects.values() {
+            for reference in &wanted.references {
+                naming.entry(&reference.object).or_insert(&wanted.object);
+            }
+            let pool = match &*wanted.spec {
+                Spec::Volume(spec) => {
+                    let place = spec.pool.as_ref().zip(wanted.node.as_ref());
+                    place.map(|(pool, node)| p.libvirt_name(Kind::StoragePool, pool, node))
+                }
+                _ => None,
+            };
+            let place = (wanted.object.kind, wanted.node.as_ref(), pool, wanted.libvirt_name.as_str());
+            places.entry(place).or_insert(&wanted.object);
+        }
+        Self { naming, places }
+    }
+
+    /// The object that has, or looks at, what the deletion of another one would take away: of its name in libvirt, in the same place.
+    fn with_what_goes(&self, p: &Planner<'_>, change: &Change) -> Option<&'a ObjectRef> {
+        let takes = |id: &ActionId| match &p.plan.actions.get(id.0)?.op {
+            Op::DomainUndefine { name, .. } | Op::NetworkUndefine { name } | Op::PoolUndefine { name } => Some((None, name)),
+            Op::VolumeDelete { pool, name } => Some((Some(pool), name)),
+            _ => None,
+        };
+        let (pool, name) = change.actions.iter().find_map(takes)?;
+        self.places.get(&(change.object.kind, change.node.as_ref(), pool.cloned(), name.as_str())).copied()
+    }
 }
 
 fn refuse(p: &mut Planner<'_>, object: Option<&ObjectRef>, message: String, help: Vec<String>) {
@@ -160,16 +183,17 @@ fn ask(p: &mut Planner<'_>, orphans: &BTreeSet<ObjectRef>) -> BTreeSet<ObjectRef
     if old.is_empty() {
         return asked;
     }
-    let made = |object: &ObjectRef| {
-        p.plan.changes.iter().any(|change| change.object == *object && change.verb == Verb::Create)
-            || p.plan.deferred.iter().any(|deferred| deferred.object == *object && deferred.expected == Verb::Create)
-            || p.plan.refusals.iter().any(|refusal| refusal.object == *object)
-    };
+    let changes = p.plan.changes.iter().filter(|change| change.verb == Verb::Create).map(|change| &change.object);
+    let deferred = p.plan.deferred.iter().filter(|deferred| deferred.expected == Verb::Create).map(|deferred| &deferred.object);
+    let made: BTreeSet<&ObjectRef> =
+        changes.chain(deferred).chain(p.plan.refusals.iter().map(|refusal| &refusal.object)).collect();
     let new: Vec<Arc<Wanted>> = p
         .desired
         .objects
         .values()
-        .filter(|wanted| wanted.object.kind == Kind::VirtualMachine && p.entry(&wanted.object).is_none() && made(&wanted.object))
+        .filter(|wanted| {
+            wanted.object.kind == Kind::VirtualMachine && p.entry(&wanted.object).is_none() && made.contains(&wanted.object)
+        })
         .filter(|wanted| !p.policy.consents.replace.contains(&wanted.object))
         .cloned()
         .collect();
