@@ -80,6 +80,8 @@ mod networks;
 mod nodes;
 #[path = "lab_suite/proxy.rs"]
 mod proxy;
+#[path = "lab_suite/saved.rs"]
+mod saved;
 #[path = "lab_suite/scenarios.rs"]
 mod scenarios;
 #[path = "lab_suite/ssh.rs"]

@@ -4,5 +4,5 @@ mod node;
 mod raw;
 mod renew;
 
-pub use node::{DomainState, HostState, NetworkState, NodeState, NodeView, Observed, PoolState, User};
+pub use node::{DomainState, HostState, NetworkState, NodeState, NodeView, Observed, PoolState, Saved, User};
 pub use raw::{OffReason, PowerState, RawDomain, RawHost, RawLease, RawNetwork, RawNode, RawPool, RawVolume, Scope, Target};

@@ -117,6 +117,8 @@ pub struct DomainState {
     pub persistent: bool,
     /// Whether a managed save image waits for its next start.
     pub managed_save: bool,
+    /// What that start brings back, where the image tells.
+    pub saved: Option<Arc<Saved>>,
     /// Whether it has snapshots.
     pub has_snapshots: bool,
     /// What the document says that its next start uses; `autostart` of its spec is as above.
@@ -131,6 +133,17 @@ pub struct DomainState {
     pub pending: BTreeSet<String>,
     /// Addresses that its agent told.
     pub agent_addresses: Option<Vec<String>>,
+}
+
+/// What a managed save image brings back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saved {
+    /// What its document says that the domain runs with then.
+    pub doc: Arc<DomainDoc>,
+    /// The document.
+    pub xml: Document,
+    /// The paths in which the start after that will differ from it.
+    pub pending: BTreeSet<String>,
 }
 
 impl PoolState {
@@ -151,9 +164,15 @@ impl DomainState {
         self.state != PowerState::Off
     }
 
+    /// All that documents say of it: what its next start uses, what runs, and what a managed save image brings back.
+    pub fn docs(&self) -> impl Iterator<Item = &DomainDoc> {
+        let saved = self.saved.iter().map(|saved| &saved.doc);
+        std::iter::once(&self.doc).chain(&self.live).chain(saved).map(AsRef::as_ref)
+    }
+
     /// Every path that it uses, live or at its next start.
     pub fn uses(&self) -> impl Iterator<Item = &String> {
-        self.doc.uses.iter().chain(self.live.iter().flat_map(|live| &live.uses))
+        self.docs().flat_map(|doc| &doc.uses)
     }
 }
 
@@ -243,7 +262,7 @@ impl NodeState {
         let mut paths: BTreeSet<&str> = [path].into();
         paths.extend(self.children_of(path).into_iter().map(|volume| volume.path.as_str()));
         let uses = |doc: &DomainDoc| self.files(doc).any(|used| paths.contains(used.as_ref()));
-        self.domains.values().filter(|domain| uses(&domain.doc) || domain.live.as_deref().is_some_and(uses)).collect()
+        self.domains.values().filter(|domain| domain.docs().any(uses)).collect()
     }
 
     /// Every path that a document names, also by a pool and the name of a volume in it.
@@ -329,10 +348,11 @@ struct Documents {
     inactive_xml: Document,
     live_xml: Option<Document>,
     pending: BTreeSet<String>,
+    saved: Option<Arc<Saved>>,
 }
 
 impl Documents {
-    fn read(inactive: Document, live: Option<Document>, autostart: bool) -> Result<Self, XmlError> {
+    fn read(inactive: Document, live: Option<Document>, saved: Option<Document>, autostart: bool) -> Result<Self, XmlError> {
         let (mut doc, live_doc, pending) = match &live {
             Some(live) => {
                 let both = xml::domain::project_both(&live.text(), &inactive.text())?;
@@ -341,25 +361,33 @@ impl Documents {
             None => (xml::domain::project(&inactive.text())?, None, BTreeSet::new()),
         };
         doc.spec.autostart = Some(autostart);
-        Ok(Self { doc: Arc::new(doc), live: live_doc.map(Arc::new), inactive_xml: inactive, live_xml: live, pending })
+        // One that nobody can make sense of is as one that can't be read.
+        let saved = saved.and_then(|saved| {
+            let both = xml::domain::project_both(&saved.text(), &inactive.text()).ok()?;
+            Some(Arc::new(Saved { doc: Arc::new(both.live), xml: saved, pending: both.pending }))
+        });
+        Ok(Self { saved, doc: Arc::new(doc), live: live_doc.map(Arc::new), inactive_xml: inactive, live_xml: live, pending })
     }
 
     /// Those of a domain that was read before.
     fn of(known: &DomainState) -> Self {
-        let DomainState { doc, live, inactive_xml, live_xml, pending, .. } = known.clone();
-        Self { doc, live, inactive_xml, live_xml, pending }
+        let DomainState { doc, live, inactive_xml, live_xml, pending, saved, .. } = known.clone();
+        Self { doc, live, inactive_xml, live_xml, pending, saved }
     }
 }
 
 fn read_domain(known: Option<&DomainState>, raw: RawDomain) -> Result<DomainState, XmlError> {
     let same = |known: &&DomainState| {
-        known.inactive_xml == raw.inactive && known.live_xml == raw.live && known.autostart == raw.autostart
+        known.inactive_xml == raw.inactive
+            && known.live_xml == raw.live
+            && known.saved.as_ref().map(|saved| &saved.xml) == raw.saved.as_ref()
+            && known.autostart == raw.autostart
     };
     let documents = match known.filter(same) {
         Some(known) => Documents::of(known),
-        None => Documents::read(raw.inactive, raw.live, raw.autostart)?,
+        None => Documents::read(raw.inactive, raw.live, raw.saved, raw.autostart)?,
     };
-    let Documents { doc, live, inactive_xml, live_xml, pending } = documents;
+    let Documents { doc, live, inactive_xml, live_xml, pending, saved } = documents;
     Ok(DomainState {
         uuid: raw.uuid,
         name: raw.name,
@@ -368,6 +396,7 @@ fn read_domain(known: Option<&DomainState>, raw: RawDomain) -> Result<DomainStat
         autostart: raw.autostart,
         persistent: raw.persistent,
         managed_save: raw.managed_save,
+        saved,
         has_snapshots: raw.has_snapshots,
         doc,
         live,

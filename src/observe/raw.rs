@@ -196,6 +196,8 @@ pub struct RawDomain {
     pub persistent: bool,
     /// Whether a managed save image waits for its next start.
     pub managed_save: bool,
+    /// The document that its next start brings back from that image, where it can be read.
+    pub saved: Option<Document>,
     /// Whether it has snapshots.
     pub has_snapshots: bool,
     /// The document that its next start uses, with secrets.
@@ -218,6 +220,7 @@ impl RawDomain {
             autostart: false,
             persistent: true,
             managed_save: false,
+            saved: None,
             has_snapshots: false,
             inactive: inactive.into(),
             live: live.map(Into::into),

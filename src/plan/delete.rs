@@ -81,7 +81,7 @@ fn is_on(p: &Planner<'_>, vm: &ObjectRef, network: &ObjectRef) -> bool {
     }
     let name = p.libvirt_name(Kind::Network, &network.name, node);
     let domain = p.index.domain(node, entry.libvirt_uuid.unwrap_or(entry.uid));
-    let docs = domain.into_iter().flat_map(|domain| std::iter::once(&domain.doc).chain(&domain.live));
+    let docs = domain.into_iter().flat_map(crate::observe::DomainState::docs);
     let plugged = docs.flat_map(|doc| doc.interfaces.iter()).any(|nic| nic.network.as_deref() == Some(name.as_str()));
     let mut kept = entry.reservations.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
     plugged || kept.any(|(of, ..)| of == network.name)

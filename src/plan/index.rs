@@ -142,7 +142,7 @@ fn first<K: Ord, V>(all: impl Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
 /// Every file that something on a node names.
 fn in_use(state: &NodeState) -> BTreeSet<Cow<'_, str>> {
     let mut all: BTreeSet<Cow<'_, str>> = BTreeSet::new();
-    for doc in state.domains.values().flat_map(|domain| std::iter::once(&domain.doc).chain(&domain.live)) {
+    for doc in state.domains.values().flat_map(DomainState::docs) {
         all.extend(state.files(doc));
         for disk in &doc.disks {
             all.extend(disk.source.iter().chain(&disk.chain).map(|path| Cow::Borrowed(path.as_str())));

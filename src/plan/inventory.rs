@@ -77,8 +77,7 @@ pub fn complete(owned: Owned, observed: &Observed, fleet: Uid) -> (Owned, Vec<En
 /// Whether a domain has a volume that its mark names.
 fn has_volume(domain: &DomainState, volume: &MarkVolume) -> bool {
     let named = (volume.pool.clone(), volume.file.clone());
-    let docs = std::iter::once(&domain.doc).chain(&domain.live);
-    docs.into_iter().any(|doc| doc.uses.contains(&volume.path) || doc.uses_volumes.contains(&named))
+    domain.docs().any(|doc| doc.uses.contains(&volume.path) || doc.uses_volumes.contains(&named))
 }
 
 /// Whether a volume's pool tells that there is no such file. What a domain still has isn't held against it: its file may be out of sight

@@ -113,15 +113,14 @@ impl Planner<'_> {
         self.index.volume_at(node, path)?.backing.clone()
     }
 
-    /// The domains that have a file as a writable disk, live or inactive.
+    /// The domains that have a file as a writable disk, in what runs, in what starts next, or in what was saved.
     pub(super) fn writers(&self, node: &Name, path: &str) -> Vec<String> {
         let Some(state) = self.index.where_used(node, path) else { return Vec::new() };
         state
             .domains
             .values()
             .filter(|domain| {
-                let live = domain.live.iter().flat_map(|live| live.disks.iter());
-                domain.doc.disks.iter().chain(live).any(|disk| {
+                domain.docs().flat_map(|doc| &doc.disks).any(|disk| {
                     let named = || disk.source_volume.as_ref().and_then(|(pool, name)| state.volume_path(pool, name));
                     !disk.read_only && disk.source.clone().or_else(named).as_deref() == Some(path)
                 })
@@ -256,10 +255,7 @@ impl Planner<'_> {
         state
             .domains
             .values()
-            .filter(|domain| {
-                let live = domain.live.iter().flat_map(|live| live.interfaces.iter());
-                domain.doc.interfaces.iter().chain(live).any(|nic| nic.network.as_deref() == Some(network))
-            })
+            .filter(|domain| domain.docs().flat_map(|doc| &doc.interfaces).any(|nic| nic.network.as_deref() == Some(network)))
             .map(|domain| {
                 let ours = domain.doc.mark.as_ref().is_some_and(|mark| mark.fleet == self.desired.fleet);
                 (domain.name.clone(), ours)

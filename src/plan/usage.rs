@@ -111,20 +111,14 @@ pub fn pool_users(state: &NodeState, pool: &PoolState) -> Vec<String> {
     let above: BTreeSet<&str> =
         here.flat_map(|volume| state.children_of(&volume.path)).map(|volume| volume.path.as_str()).collect();
     let lies_there = |doc: &DomainDoc| state.files(doc).any(|path| path.starts_with(&folder) || above.contains(path.as_ref()));
-    state
-        .domains
-        .values()
-        .filter(|domain| lies_there(&domain.doc) || domain.live.as_deref().is_some_and(lies_there))
-        .map(|domain| domain.name.clone())
-        .collect()
+    state.domains.values().filter(|domain| domain.docs().any(lies_there)).map(|domain| domain.name.clone()).collect()
 }
 
 /// What is built on a file: volumes, and domains with an overlay on it, such as a snapshot's, that may lie in no pool.
 fn built_on(state: &NodeState, path: &str) -> Vec<String> {
     let mut above: Vec<String> = users(state, path).into_iter().filter(|user| user.starts_with("volume ")).collect();
     above.extend(state.domains.values().flat_map(|domain| {
-        let live = domain.live.iter().flat_map(|live| live.disks.iter());
-        let disks = domain.doc.disks.iter().chain(live).filter(|disk| disk.chain.iter().any(|below| below == path));
+        let disks = domain.docs().flat_map(|doc| &doc.disks).filter(|disk| disk.chain.iter().any(|below| below == path));
         disks.map(|disk| format!("the disk {} of {}", disk.target, domain.name))
     }));
     above.dedup();

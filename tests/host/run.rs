@@ -246,6 +246,12 @@ async fn document(world: &World, what: &str) -> String {
             .pop()
             .and_then(|domain| domain.live)
             .map_or_else(none, |live| live.text()),
+        ["saved", "domain", name] => read(world, Target::Domain(name.to_owned()))
+            .await
+            .domains
+            .pop()
+            .and_then(|domain| domain.saved)
+            .map_or_else(none, |saved| saved.text()),
         ["network", name] => {
             read(world, Target::Network(name.to_owned())).await.networks.pop().map_or_else(none, |network| network.inactive)
         }

@@ -611,20 +611,7 @@ pub fn by_hand(state: &mut State, act: HandAct, name: &str) {
             let xml = text.replace(&format!(">{memory}<"), ">131072<");
             Op::DomainDefine { name, uuid, xml: xml.into(), validate: false }
         }
-        (HandAct::SaveDomain, Some(uuid)) => {
-            let domain = &state.domains[&name];
-            if domain.power.is_none() {
-                return;
-            }
-            let saved = domain.inactive.clone();
-            if state.perform(&Op::DomainDestroy { name: name.clone(), uuid }).is_ok()
-                && let Some(domain) = state.domains.get_mut(&name)
-            {
-                domain.managed_save = Some(saved);
-                domain.off_reason = jvp::observe::OffReason::Saved;
-            }
-            return;
-        }
+        (HandAct::SaveDomain, Some(_)) => return state.managed_save(&name),
         (HandAct::DefineDomain, None) => {
             let xml = format!(
                 "<domain type='qemu'><name>{name}</name><uuid>{made}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>\

@@ -121,6 +121,7 @@ fn raw_domain(name: &str, domain: &Domain, guests: bool) -> RawDomain {
         autostart: domain.autostart,
         persistent: domain.persistent,
         managed_save: domain.managed_save.is_some(),
+        saved: domain.managed_save.as_deref().map(Into::into),
         has_snapshots: !domain.snapshots.is_empty(),
         // A transient domain has no other document than the one that it runs with.
         inactive: if domain.persistent { &*domain.inactive } else { domain.live.as_deref().unwrap_or_default() }.into(),

@@ -128,6 +128,7 @@ pub(super) fn describe(cx: &Cx<'_>, listed: &Listed, domain: &Domain) -> Result<
     };
     // Where it stopped between list and document, this is the persistent document once more, and the next read tells better.
     let live = if matches!(state, PowerState::Off) { None } else { document(domain, 0).map_err(|e| named(e, "domain", name))? };
+    let saved = if listed.managed_save { saved(domain).map_err(|e| named(e, "domain", name))? } else { None };
     Ok(Some(RawDomain {
         name: name.clone(),
         uuid: *uuid,
@@ -136,6 +137,7 @@ pub(super) fn describe(cx: &Cx<'_>, listed: &Listed, domain: &Domain) -> Result<
         autostart: listed.autostart,
         persistent: listed.persistent,
         managed_save: listed.managed_save,
+        saved: saved.map(|saved| cx.texts().kept(*uuid, Which::Saved, &saved)),
         has_snapshots: listed.has_snapshots,
         inactive: cx.texts().kept(*uuid, Which::Inactive, &inactive),
         live: live.map(|live| cx.texts().kept(*uuid, Which::Live, &live)),
@@ -148,6 +150,15 @@ fn document(domain: &Domain, flags: sys::virDomainXMLFlags) -> Result<Option<Str
     match if_there(domain.xml_desc(flags | sys::VIR_DOMAIN_XML_SECURE)) {
         Err(error) if error.kind == ErrorKind::Denied => if_there(domain.xml_desc(flags)),
         other => other,
+    }
+}
+
+/// The document in a managed save image; none where the image is gone, is broken or is not for us.
+fn saved(domain: &Domain) -> Result<Option<String>, HostError> {
+    match ffi::saved_document(domain).map_err(failed) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Unknown) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

@@ -75,6 +75,17 @@ pub(super) fn domain_state(domain: &Domain) -> Result<State, Error> {
     if result < 0 { Err(Error::last_error()) } else { Ok(State { state: number(state), reason: number(reason) }) }
 }
 
+/// The document that a domain's managed save image brings back, with its secrets.
+pub(super) fn saved_document(domain: &Domain) -> Result<String, Error> {
+    // SAFETY: the domain is valid; libvirt gives a C string that is ours to free, or null.
+    let chars = unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), sys::VIR_DOMAIN_SAVE_IMAGE_XML_SECURE) };
+    // SAFETY: as above.
+    let Some(document) = (unsafe { text(chars) }) else { return Err(Error::last_error()) };
+    // SAFETY: it comes from C's allocator, and was copied.
+    unsafe { free(chars.cast()) };
+    Ok(document)
+}
+
 /// Who has an address of a running network.
 pub(super) fn leases(network: &Network) -> Result<Vec<RawLease>, Error> {
     let mut list: *mut sys::virNetworkDHCPLeasePtr = ptr::null_mut();

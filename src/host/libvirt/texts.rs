@@ -15,6 +15,8 @@ pub(super) enum Which {
     Inactive,
     /// The one that it runs with.
     Live,
+    /// The one that its managed save image brings back.
+    Saved,
 }
 
 /// What is known to be held.

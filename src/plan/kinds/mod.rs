@@ -21,6 +21,7 @@ mod vm_network;
 mod vm_power;
 mod vm_rebuild;
 mod vm_restart;
+mod vm_saved;
 mod vm_size;
 mod volume;
 mod volume_made;

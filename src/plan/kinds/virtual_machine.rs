@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::vm_change::Sides;
-use super::{vm_address, vm_boot, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild};
+use super::{vm_address, vm_boot, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild, vm_saved};
 use crate::manifest::{Leaves, RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, OffReason, PowerState};
@@ -282,7 +282,9 @@ fn update(
     let seen = domain;
     let rebuilt = vm_rebuild::of_vm(p, &wanted.object).is_some();
     let off = rebuilt.then(|| vm_rebuild::stopped(seen));
-    let domain = off.as_ref().unwrap_or(seen);
+    let mut restored = if rebuilt { None } else { vm_saved::restored(p, wanted, spec, seen) };
+    let back = restored.as_ref().map(|restored| restored.domain.clone());
+    let domain = off.as_ref().or(back.as_ref()).unwrap_or(seen);
     let mark = domain.doc.mark.as_ref();
     let entry = p.entry(&wanted.object);
     let nothing = BTreeSet::new();
@@ -366,6 +368,10 @@ fn update(
     row.needs.extend(reservations.needs);
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
+    vm_power::discard(p, wanted, domain, &mut row);
+    if let Some(restored) = &mut restored {
+        restored.start(&mut row);
+    }
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
     if sides.inactive.changed.iter().any(|(field, _)| field.path == "/autostart") {
         row.drafts.push(autostarts(wanted, domain, vm_create::autostart(spec)));
@@ -389,6 +395,9 @@ fn update(
     let changed = row.drafts.len();
     vm_power::notes(p, wanted, spec, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);
+    if let Some(restored) = restored {
+        restored.tell(&mut row);
+    }
     if rebuilt {
         vm_rebuild::stop(p, &wanted.object);
         row.reason = "it is rebuilt, since what cloud-init is told changed (onChange: Rebuild)".into();

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::virtual_machine::lane;
 use super::vm_change::Change;
 use super::vm_create::{self, PASSWORD, PASSWORD_TOKEN};
-use super::vm_rebuild;
+use super::{vm_rebuild, vm_saved};
 use crate::manifest::{Management, OnChange, VirtualMachineSpec};
 use crate::name::Name;
 use crate::observe::DomainState;
@@ -206,7 +206,8 @@ fn seed(
 /// Removes the VM's earlier seeds, which only it ever used and nothing of it uses any more; `new` is the one that it gets.
 pub(super) fn old_seeds(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, new: Option<&str>) -> Vec<Draft> {
     let has = domain.doc.disks.iter().find(|disk| disk.seed).and_then(|disk| disk.source.as_deref());
-    let runs_on = |path: &str| domain.live.as_ref().is_some_and(|live| live.uses.contains(path));
+    let saved = vm_saved::kept(p, wanted, domain).map(|saved| &saved.doc);
+    let runs_on = |path: &str| domain.live.iter().chain(saved).any(|doc| doc.uses.contains(path));
     let state = wanted.node.as_ref().and_then(|node| p.node(node));
     let seeds = p.index.came_with(&wanted.object).iter().filter(|entry| seed_of(entry).is_some());
     let removed = seeds.filter_map(|entry| {

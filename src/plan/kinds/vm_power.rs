@@ -9,7 +9,7 @@ use crate::manifest::{self, Leaves, OnTimeout, RunStrategy, ShutdownMethod, Spec
 use crate::observe::{DomainState, OffReason, PowerState};
 use crate::plan::model::{Data, Effect, FieldChange, RefusalKind, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
-use crate::plan::policy::PowerAct;
+use crate::plan::policy::{PowerAct, given};
 use crate::plan::{Entry, Expect, Op, Precondition, Record};
 use crate::resolve::Wanted;
 
@@ -193,7 +193,7 @@ pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineS
         let message = format!("it runs with other values than its definition: {}{when}", fields.join(", "));
         p.note(&wanted.object, "RestartRequired", message);
     }
-    if domain.managed_save && !p.policy.consents.discard_saved_state.contains(&wanted.object) {
+    if domain.managed_save && !given(&p.policy.consents.discard_saved_state, &wanted.object) {
         let message = format!(
             "its next start restores a saved state with the configuration of that time; to drop the state: --discard-saved-state {}",
             wanted.object
@@ -208,6 +208,16 @@ pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineS
     }
 }
 
+/// Drops a saved state whose word was given: first of all, since what it names is in use until then.
+pub(super) fn discard(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, row: &mut Row<'_>) {
+    if domain.managed_save && given(&p.policy.consents.discard_saved_state, &wanted.object) {
+        row.fields.push(FieldChange { path: "/savedState".into(), old: Some(Shown::Value("kept".into())), new: None });
+        row.data = Data::Lost;
+        let op = Op::DomainDiscardSave { name: domain.name.clone(), uuid: domain.uuid };
+        row.drafts.push(Draft::new(op, lane(wanted)).when(Precondition::Domain { uuid: domain.uuid, running: false }));
+    }
+}
+
 /// The start, stop or restart that follows a change: what the strategy asks for, else a restart for what waits for one, where the
 /// manifest or a word on the command line has it so.
 pub(super) fn follow(
@@ -219,12 +229,6 @@ pub(super) fn follow(
     waits: bool,
     row: &mut Row<'_>,
 ) {
-    if domain.managed_save && p.policy.consents.discard_saved_state.contains(&wanted.object) {
-        row.fields.push(FieldChange { path: "/savedState".into(), old: Some(Shown::Value("kept".into())), new: None });
-        row.data = Data::Lost;
-        let op = Op::DomainDiscardSave { name: domain.name.clone(), uuid: domain.uuid };
-        row.drafts.push(Draft::new(op, lane(wanted)).when(Precondition::Domain { uuid: domain.uuid, running: false }));
-    }
     if let Some(power) = by_strategy(p, wanted, spec, domain) {
         if row.fields.is_empty() {
             row.verb = power.verb;

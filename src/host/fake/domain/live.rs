@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::super::schema::Schema;
 use super::super::state::State;
 use super::super::tree::Element;
+use super::devices::sort_controllers_of;
 
 /// Turns a definition into what runs.
 pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32, nvram: Option<&str>) {
@@ -49,6 +50,58 @@ pub(super) fn run(state: &mut State, document: &mut Element, name: &str, id: u32
     let label = label.with_child(Element::new("label").with_text("+0:+0"));
     document.push(label.with_child(Element::new("imagelabel").with_text("+0:+0")));
     Schema::Domain.settle(document);
+}
+
+/// What a running domain's document leaves in a managed save image: what runs, without what only a process has.
+pub(super) fn put_to_sleep(live: &str) -> Option<String> {
+    let mut document = Element::parse(live).ok()?;
+    document.unset("id");
+    document.retain(|child| child.name != "seclabel" || child.attr("type") != Some("dynamic"));
+    // The model as it was written, without what came with it.
+    if let Some(cpu) = document.child_mut("cpu").filter(|cpu| cpu.attr("mode") == Some("custom")) {
+        cpu.set("check", "none");
+        cpu.remove("feature");
+    }
+    if let Some(devices) = document.child_mut("devices") {
+        devices.children_mut().for_each(fall_asleep);
+    }
+    sort_controllers_of(&mut document);
+    Some(document.print())
+}
+
+fn fall_asleep(device: &mut Element) {
+    device.retain(|child| child.name != "alias" || child.attr("name").is_some_and(|name| name.starts_with("ua-")));
+    let pty = device.attr("type") == Some("pty");
+    match device.name.as_str() {
+        "disk" => {
+            match device.child_mut("source") {
+                Some(source) => source.unset("index"),
+                None => device.edit("driver", |driver| driver.set("type", "raw")),
+            }
+            // What libvirt found beneath it is looked for anew; that there is nothing is kept.
+            device.retain(|child| child.name != "backingStore" || child.children().next().is_none());
+        }
+        "interface" => {
+            device.edit("source", |source| {
+                source.unset("portid");
+                source.unset("bridge");
+            });
+            device.retain(|child| child.name != "target" || !child.attr("dev").is_some_and(|dev| dev.starts_with("vnet")));
+        }
+        "serial" | "console" if pty => {
+            device.unset("tty");
+            device.retain(|child| child.name != "source");
+        }
+        "channel" => {
+            device.edit("target", |target| target.unset("state"));
+            let own = |child: &Element| {
+                child.name == "source" && child.attr("path").is_some_and(|path| path.contains("/channel/target/domain-"))
+            };
+            device.retain(|child| !own(child));
+        }
+        "graphics" if device.attr("autoport") == Some("yes") => device.set("port", "-1"),
+        _ => {}
+    }
 }
 
 fn firmware(document: &mut Element, nvram: Option<&str>) {

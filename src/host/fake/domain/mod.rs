@@ -160,7 +160,7 @@ impl State {
     /// `virsh managedsave`.
     pub fn managed_save(&mut self, name: &str) {
         if let Some(domain) = self.domains.get_mut(name).filter(|domain| domain.power.is_some()) {
-            domain.managed_save.clone_from(&domain.live);
+            domain.managed_save = domain.live.as_deref().and_then(live::put_to_sleep);
         }
         self.turn_off(name, OffReason::Saved);
     }
