@@ -369,7 +369,10 @@ async fn precondition(action: &Action, host: &dyn Host) -> Result<Option<NodeSta
                 Err(moved) => conflict(moved),
             }
         }
-        held @ (Precondition::Fields(_) | Precondition::Process { .. } | Precondition::OffBy { .. }) => {
+        held @ (Precondition::Fields(_)
+        | Precondition::Process { .. }
+        | Precondition::Awake { .. }
+        | Precondition::OffBy { .. }) => {
             let state = read_target(host, target.clone()).await?;
             let Target::Domain(name) = &target else { return Ok(None) };
             let Some(domain) = state.domains.get(name) else { return conflict("it is not there any more".into()) };

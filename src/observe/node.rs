@@ -138,6 +138,8 @@ pub struct DomainState {
 /// What a managed save image brings back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Saved {
+    /// Whether it is to be dropped, and brings back nothing.
+    pub dropped: bool,
     /// What its document says that the domain runs with then.
     pub doc: Arc<DomainDoc>,
     /// The document.
@@ -166,8 +168,13 @@ impl DomainState {
 
     /// All that documents say of it: what its next start uses, what runs, and what a managed save image brings back.
     pub fn docs(&self) -> impl Iterator<Item = &DomainDoc> {
-        let saved = self.saved.iter().map(|saved| &saved.doc);
+        let saved = self.comes_back().map(|saved| &saved.doc);
         std::iter::once(&self.doc).chain(&self.live).chain(saved).map(AsRef::as_ref)
+    }
+
+    /// What its managed save image brings back, unless that is to be dropped.
+    pub fn comes_back(&self) -> Option<&Saved> {
+        self.saved.as_deref().filter(|saved| !saved.dropped)
     }
 
     /// Every path that it uses, live or at its next start.
@@ -364,7 +371,7 @@ impl Documents {
         // One that nobody can make sense of is as one that can't be read.
         let saved = saved.and_then(|saved| {
             let both = xml::domain::project_both(&saved.text(), &inactive.text()).ok()?;
-            Some(Arc::new(Saved { doc: Arc::new(both.live), xml: saved, pending: both.pending }))
+            Some(Arc::new(Saved { dropped: false, doc: Arc::new(both.live), xml: saved, pending: both.pending }))
         });
         Ok(Self { saved, doc: Arc::new(doc), live: live_doc.map(Arc::new), inactive_xml: inactive, live_xml: live, pending })
     }

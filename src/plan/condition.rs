@@ -60,6 +60,11 @@ pub enum Precondition {
         /// libvirt's number of the process.
         process: u32,
     },
+    /// The domain with this UUID, which runs and isn't paused.
+    Awake {
+        /// Its UUID.
+        uuid: Uuid,
+    },
     /// The domain with this UUID, which is off for this reason.
     OffBy {
         /// Its UUID.

@@ -6,7 +6,7 @@ use super::fields::NEW_OBJECT_WAY;
 use super::kinds::VolumeAt;
 use super::model::{FieldChange, RefusalKind, Shown};
 use super::planner::Planner;
-use super::{Entry, Intent, TemplateRecord};
+use super::{Entry, Intent, TemplateRecord, VolumeRecord};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::resolve::Wanted;
 use crate::xml::Mark;
@@ -23,10 +23,14 @@ impl Planner<'_> {
         self.entry_planned(object)?.template.clone().filter(|record| record.ready)
     }
 
+    /// What is, or will be, on record of a volume of a node.
+    pub(super) fn record_here(&self, object: &ObjectRef, node: &Name) -> Option<&VolumeRecord> {
+        self.entry_planned(object).filter(|entry| entry.node.as_ref() == Some(node))?.volume.as_ref()
+    }
+
     /// Where a volume is on a node, or will be, with its pool and file; foreign ones are found by the object's name.
     pub(super) fn volume_at(&self, object: &ObjectRef, node: &Name) -> Option<(VolumeAt, String, String)> {
-        let here = self.entry_planned(object).filter(|entry| entry.node.as_ref() == Some(node));
-        if let Some(record) = here.and_then(|entry| entry.volume.as_ref()) {
+        if let Some(record) = self.record_here(object, node) {
             let backing = record
                 .backing
                 .as_ref()

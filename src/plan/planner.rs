@@ -144,6 +144,8 @@ pub(super) struct Planner<'a> {
     pub(super) marks: Said<Mark>,
     /// VMs that are to be rebuilt.
     pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
+    /// The VMs whose saved state is dropped before their own turn, with what does that.
+    pub(super) dropped: BTreeMap<ObjectRef, BTreeSet<ActionId>>,
     /// Nodes on which nothing is done.
     pub(super) closed_nodes: BTreeSet<Name>,
     /// Pools that this plan stops, be it to move them: what is in them is out of sight from then on.
@@ -173,6 +175,7 @@ impl<'a> Planner<'a> {
             made: Made::default(),
             marks: Said::default(),
             rebuilds: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             closed_nodes: BTreeSet::new(),
             stopping: BTreeSet::new(),
             starting: BTreeSet::new(),

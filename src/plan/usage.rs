@@ -6,10 +6,10 @@ use super::Precondition;
 use super::model::RefusalKind;
 use super::planner::Planner;
 use crate::name::Name;
-use crate::observe::{NodeState, PoolState};
+use crate::observe::{DomainState, NodeState, PoolState};
 use crate::xml::domain::DomainDoc;
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     /// The domains, jvp's or not, that use a file directly or as a backing file, and the volumes built on it.
     pub(super) fn users(&self, node: Option<&Name>, path: &str) -> Vec<String> {
         node.and_then(|node| self.index.where_used(node, path)).map(|state| users(state, path)).unwrap_or_default()
@@ -33,6 +33,11 @@ impl Planner<'_> {
     /// The running domains that use a file directly, live.
     pub(super) fn running_users(&self, node: &Name, path: &str) -> Vec<String> {
         self.index.where_used(node, path).map(|state| running_users(state, path)).unwrap_or_default()
+    }
+
+    /// The domains whose saved state uses a file directly, also where it is to be dropped.
+    pub(super) fn saved_on(&self, node: &Name, path: &str) -> Vec<&'a DomainState> {
+        self.node(node).map(|state| saved_on(state, path).collect()).unwrap_or_default()
     }
 
     /// The domains that use any volume of a pool.
@@ -139,7 +144,9 @@ pub(super) fn unseen(state: &NodeState, known: impl Fn(&str) -> bool) -> Vec<Str
         }
     }
     for domain in state.domains.values() {
-        for disk in &domain.doc.disks {
+        // A saved state tells no chain, as a definition doesn't.
+        let saved = domain.comes_back().into_iter().flat_map(|saved| &saved.doc.disks);
+        for disk in domain.doc.disks.iter().chain(saved) {
             let Some(source) = &disk.source else { continue };
             let open = disk.chain.is_empty() && disk.format.as_deref() != Some("raw") && disk.source_kind == "file";
             let runs_on_it = domain.live.as_ref().is_some_and(|live| live.uses.contains(source));
@@ -147,7 +154,11 @@ pub(super) fn unseen(state: &NodeState, known: impl Fn(&str) -> bool) -> Vec<Str
                 all.push(format!("the disk {} of {} ({source} is in no pool that runs)", disk.target, domain.name));
             }
         }
+        if domain.managed_save && domain.saved.is_none() {
+            all.push(format!("the saved state of {}, which can't be read", domain.name));
+        }
     }
+    all.dedup();
     all
 }
 
@@ -164,6 +175,13 @@ pub fn running_disks(state: &NodeState, path: &str) -> Vec<(String, uuid::Uuid, 
         }
     }
     found
+}
+
+/// The domains whose saved state uses a file directly, also where it is to be dropped.
+fn saved_on<'a>(state: &'a NodeState, path: &str) -> impl Iterator<Item = &'a DomainState> {
+    let uses =
+        move |domain: &&DomainState| domain.saved.as_ref().is_some_and(|saved| state.files(&saved.doc).any(|used| used == path));
+    state.domains.values().filter(uses)
 }
 
 /// The running domains that use a file directly, live.

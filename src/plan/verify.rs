@@ -210,6 +210,11 @@ pub fn life_moved(was: &Precondition, domain: &DomainState) -> Result<(), String
             let same = domain.live.as_ref().and_then(|live| live.id) == Some(*process);
             is(same || !domain.is_active(), "it was started anew since the plan was made")
         }
+        Precondition::Awake { uuid } => {
+            fields_moved(&Fields { uuid: *uuid, running: true, ..Fields::default() }, domain)?;
+            let awake = matches!(domain.state, PowerState::Running | PowerState::ShuttingDown);
+            is(awake, "it runs, but paused, and nothing is done about that")
+        }
         Precondition::OffBy { uuid, reason } => {
             fields_moved(&Fields { uuid: *uuid, ..Fields::default() }, domain)?;
             is(domain.off_reason == *reason, "it ran since the plan was made, and is off for another reason")

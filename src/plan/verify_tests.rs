@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::verify::{fields_moved, life_moved, verify};
 use super::{DomainExpect, Expect, Fields, NetworkExpect, Op, Precondition, Side};
 use crate::manifest::Leaves;
-use crate::observe::{DomainState, NodeState, OffReason, RawDomain, RawNetwork, RawNode, RawPool, RawVolume};
+use crate::observe::{DomainState, NodeState, OffReason, PowerState, RawDomain, RawNetwork, RawNode, RawPool, RawVolume};
 use crate::xml::Mark;
 use crate::xml::domain::DomainPatch;
 use crate::xml::network::NetworkPatch;
@@ -326,12 +326,18 @@ fn what_somebody_did_since_the_plan_is_told() {
         assert!(said.contains(why) && said.is_empty() == why.is_empty(), "{said:?}, not {why:?}");
     }
     let process = |uuid, process| Precondition::Process { uuid, process };
+    let awake = |uuid| Precondition::Awake { uuid };
+    let paused = DomainState { state: PowerState::Paused, ..of(2, "/d", Some(2)) };
     let off_by = |uuid, reason| Precondition::OffBy { uuid, reason };
     for (was, now, why) in [
         (process(ID, 7), of(2, "/d", Some(2)), ""),
         (process(ID, 8), of(2, "/d", Some(2)), "started anew"),
         (process(ID, 8), of(2, "/d", None), ""),
         (process(OTHER, 7), of(2, "/d", Some(2)), "another domain"),
+        (awake(ID), of(2, "/d", Some(2)), ""),
+        (awake(ID), paused, "paused"),
+        (awake(ID), of(2, "/d", None), "it was stopped"),
+        (awake(OTHER), of(2, "/d", Some(2)), "another domain"),
         (off_by(ID, OffReason::Unknown), of(2, "/d", None), ""),
         (off_by(ID, OffReason::Crashed), of(2, "/d", None), "another reason"),
         (off_by(ID, OffReason::Unknown), of(2, "/d", Some(2)), "it was started"),

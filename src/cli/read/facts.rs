@@ -47,7 +47,7 @@ impl<'a> Index<'a> {
                 for path in domain.uses() {
                     index.files.entry((name, path)).or_default().insert(called.clone());
                 }
-                for nic in domain.doc.interfaces.iter().chain(domain.live.iter().flat_map(|live| &live.interfaces)) {
+                for nic in domain.docs().flat_map(|doc| &doc.interfaces) {
                     if let Some(network) = &nic.network {
                         index.guests.entry((name, network)).or_default().insert(called.clone());
                     }

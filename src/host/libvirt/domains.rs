@@ -155,7 +155,8 @@ fn document(domain: &Domain, flags: sys::virDomainXMLFlags) -> Result<Option<Str
 
 /// The document in a managed save image; none where the image is gone, is broken or is not for us.
 fn saved(domain: &Domain) -> Result<Option<String>, HostError> {
-    match ffi::saved_document(domain).map_err(failed) {
+    let read = |secure| ffi::saved_document(domain, secure).map_err(failed);
+    match read(true).or_else(|error| if error.kind == ErrorKind::Denied { read(false) } else { Err(error) }) {
         Ok(text) => Ok(Some(text)),
         Err(error) if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Unknown) => Err(error),
         Err(_) => Ok(None),

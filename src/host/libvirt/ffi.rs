@@ -75,10 +75,11 @@ pub(super) fn domain_state(domain: &Domain) -> Result<State, Error> {
     if result < 0 { Err(Error::last_error()) } else { Ok(State { state: number(state), reason: number(reason) }) }
 }
 
-/// The document that a domain's managed save image brings back, with its secrets.
-pub(super) fn saved_document(domain: &Domain) -> Result<String, Error> {
+/// The document that a domain's managed save image brings back, with its secrets or without.
+pub(super) fn saved_document(domain: &Domain, secure: bool) -> Result<String, Error> {
+    let flags = if secure { sys::VIR_DOMAIN_SAVE_IMAGE_XML_SECURE } else { 0 };
     // SAFETY: the domain is valid; libvirt gives a C string that is ours to free, or null.
-    let chars = unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), sys::VIR_DOMAIN_SAVE_IMAGE_XML_SECURE) };
+    let chars = unsafe { sys::virDomainManagedSaveGetXMLDesc(domain.as_ptr(), flags) };
     // SAFETY: as above.
     let Some(document) = (unsafe { text(chars) }) else { return Err(Error::last_error()) };
     // SAFETY: it comes from C's allocator, and was copied.

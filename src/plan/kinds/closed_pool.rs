@@ -62,7 +62,9 @@ pub(super) fn say(p: &mut Planner<'_>, wanted: &Wanted, pool: &ObjectRef, node: 
 /// What an object waits for that names a volume which is nowhere to be seen: a closed pool that is on the node, and will be open. That is said,
 /// as the next round refuses the object where the volume isn't in there, when part of the set is done.
 pub(super) fn awaits(p: &mut Planner<'_>, wanted: &Wanted, volume: &ObjectRef, node: &Name) -> Option<Hold> {
-    if volume.kind != Kind::Volume {
+    // One that is known to stand elsewhere isn't in there.
+    let elsewhere = p.entry(volume).and_then(|entry| entry.node.as_ref()).is_some_and(|other| other != node);
+    if volume.kind != Kind::Volume || elsewhere {
         return None;
     }
     let pools = p.desired.objects.keys().filter(|object| object.kind == Kind::StoragePool && object.node.as_ref() == Some(node));

@@ -20,6 +20,7 @@ mod vm_limits;
 mod vm_network;
 mod vm_power;
 mod vm_rebuild;
+mod vm_renamed;
 mod vm_restart;
 mod vm_saved;
 mod vm_size;

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::vm_change::Sides;
-use super::{vm_address, vm_boot, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_power, vm_rebuild, vm_saved};
+use super::{
+    vm_address, vm_boot, vm_change, vm_conduct, vm_create, vm_expect, vm_fragment, vm_network, vm_power, vm_rebuild, vm_renamed,
+    vm_saved,
+};
 use crate::manifest::{Leaves, RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, NodeView, OffReason, PowerState};
@@ -61,37 +64,9 @@ pub(in crate::plan) fn plan(p: &mut Planner<'_>, wanted: &Wanted) {
         }
         Verdict::Renamed { name, .. } if p.refuse_new_name(wanted, &name) => {}
         Verdict::Renamed { uuid, name } => {
-            let Some(domain) = p.index.domain(node, uuid) else { return };
-            if domain.state != PowerState::Off {
-                p.note(
-                    &wanted.object,
-                    "Renamed",
-                    format!("it was renamed to `{name}` by hand; it is renamed back once it is off"),
-                );
-                return p.ready(&wanted.object);
+            if let Some(domain) = p.index.domain(node, uuid) {
+                vm_renamed::renamed(p, wanted, spec, node, domain, name);
             }
-            let mut row = Row::new(wanted, Verb::Update, "it was renamed by hand");
-            row.fields = vec![FieldChange {
-                path: "/libvirtName".into(),
-                old: Some(Shown::Value(name.clone())),
-                new: Some(Shown::Value(wanted.libvirt_name.clone())),
-            }];
-            row.drafts.push(
-                Draft::new(Op::DomainRename { name, uuid, to: wanted.libvirt_name.clone() }, lane(wanted))
-                    .when(Precondition::Domain { uuid, running: false })
-                    .expect(Expect::Matches { uuid, leaves: Leaves::new(), disks: BTreeMap::new() }),
-            );
-            let other_writer = p.other_writer(domain.doc.mark.as_ref());
-            if p.refuse_writer(wanted, other_writer) {
-                return;
-            }
-            p.commit(row);
-            // What else is to be done, as its start, is done under its own name again.
-            if let Some(mark) = &domain.doc.mark {
-                p.marks.insert(wanted.object.clone(), mark.clone());
-            }
-            let renamed = DomainState { name: wanted.libvirt_name.clone(), ..domain.clone() };
-            update(p, wanted, spec, node, &renamed, other_writer);
         }
         Verdict::Undefined { uuid } => {
             let Some(domain) = p.index.domain(node, uuid) else { return };
@@ -188,7 +163,7 @@ pub(in crate::plan) fn seed_object(vm: &Name, digest: &str) -> Option<ObjectRef>
 fn wanted_path(p: &Planner<'_>, object: &ObjectRef, node: &Name) -> Option<String> {
     match object.kind {
         Kind::Template => p.entry_planned(object)?.template.as_ref().map(|template| template.path.clone()),
-        _ => match p.entry_planned(object).and_then(|entry| entry.volume.as_ref()) {
+        _ => match p.record_here(object, node) {
             Some(record) => Some(record.path.clone()),
             None => p.volume_at(object, node).map(|(at, ..)| at.path),
         },
@@ -266,7 +241,7 @@ fn with_claims<'w>(wanted: &'w Wanted, spec: &VirtualMachineSpec) -> Cow<'w, Lea
     now
 }
 
-fn update(
+pub(super) fn update(
     p: &mut Planner<'_>,
     wanted: &Wanted,
     spec: &VirtualMachineSpec,
@@ -368,9 +343,12 @@ fn update(
     row.needs.extend(reservations.needs);
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
-    vm_power::discard(p, wanted, domain, &mut row);
-    if let Some(restored) = &mut restored {
-        restored.start(&mut row);
+    if !rebuilt {
+        vm_saved::discard(p, wanted, domain, &mut row);
+    }
+    if let (Some(restored), Some(back)) = (&mut restored, domain.live.as_deref()) {
+        let Ok(needs) = vm_network::to_come_back_on(p, wanted, node, back) else { return };
+        restored.start(&mut row, needs);
     }
     let waits = row.effects.values().any(|effect| *effect == Effect::NextStart);
     if sides.inactive.changed.iter().any(|(field, _)| field.path == "/autostart") {
@@ -404,10 +382,10 @@ fn update(
         row.effect = Effect::Recreate;
         let starts = row.drafts.iter().any(|draft| matches!(draft.op, Op::DomainStart { .. }));
         if seen.is_active() && !starts && spec.run_strategy != Some(RunStrategy::Halted) {
-            row.drafts.extend(vm_power::start_drafts(p, wanted, domain.uuid, false));
+            row.drafts.extend(vm_power::start_drafts(p, wanted, &domain.name, domain.uuid, false));
         }
     }
-    if super::vm_network::refuse_off(p, wanted, spec, node, &row.drafts) {
+    if vm_network::refuse_off(p, wanted, spec, node, &row.drafts) {
         return;
     }
     // The mark tells of a new seed before the inventory does, which learns it once the old one is gone.
@@ -530,7 +508,7 @@ fn marked<'d>(
     for (object, record) in wanted
         .references
         .iter()
-        .filter_map(|reference| Some((reference.object.to_string(), p.entry_planned(&reference.object)?.volume.as_ref()?)))
+        .filter_map(|reference| Some((reference.object.to_string(), p.record_here(&reference.object, wanted.node.as_ref()?)?)))
     {
         let new = vm_create::mark_volume(object, record);
         if mark.volumes.contains(&new) {

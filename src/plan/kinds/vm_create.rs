@@ -518,7 +518,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     }
     if matches!(strategy, RunStrategy::Always | RunStrategy::RerunOnFailure | RunStrategy::Once) {
         row.effect = Effect::Start;
-        row.drafts.extend(start_drafts(p, wanted, uuid, strategy == RunStrategy::Once));
+        row.drafts.extend(start_drafts(p, wanted, &wanted.libvirt_name, uuid, strategy == RunStrategy::Once));
     }
     if super::vm_network::refuse_off(p, wanted, written, node, &row.drafts) {
         return;

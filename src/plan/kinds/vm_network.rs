@@ -2,13 +2,16 @@
 //!
 //! What is nowhere is refused elsewhere, with the three places that were looked at.
 
+use std::collections::BTreeSet;
+
 use crate::manifest::{Interface, Management, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::DomainState;
 use crate::plan::model::RefusalKind;
 use crate::plan::planner::{Draft, Planner};
-use crate::plan::{Op, Plug, suspension};
+use crate::plan::{ActionId, Op, Plug, suspension};
 use crate::resolve::Wanted;
+use crate::xml::domain::DomainDoc;
 
 /// Refuses these steps where they start a guest on a network that is off then, or plug one in. True where they were refused.
 pub(super) fn refuse_off(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, node: &Name, drafts: &[Draft]) -> bool {
@@ -51,12 +54,55 @@ pub(super) fn refuse_left_off(p: &mut Planner<'_>, wanted: &Wanted, domain: &Dom
         let mut of_node = p.plan.actions.iter().filter(|action| action.node.as_ref() == Some(node));
         of_node.any(|action| matches!(&action.op, Op::NetworkStart { name } if *name == network))
     };
-    let mut networks = domain.doc.interfaces.iter().filter_map(|interface| interface.network.as_deref());
+    // It comes back on what it was saved on.
+    let doc = super::vm_saved::kept(p, wanted, domain).map_or(&domain.doc, |saved| &saved.doc);
+    let mut networks = doc.interfaces.iter().filter_map(|interface| interface.network.as_deref());
     let off = |network: &&str| state.networks.get(*network).is_some_and(|state| !state.active) && !starts(network);
     let Some(network) = networks.find(off) else { return false };
     let message = format!("it can't start on the network `{network}`, which is off");
     p.refuse(wanted, RefusalKind::Guard, message, &[format!("start it first: jvp network start, or virsh net-start {network}")]);
     true
+}
+
+/// What a start from a saved state needs of the networks that it comes back on, whatever the manifest says by now; an error where it was
+/// refused, since one of them won't run.
+pub(super) fn to_come_back_on(
+    p: &mut Planner<'_>,
+    wanted: &Wanted,
+    node: &Name,
+    doc: &DomainDoc,
+) -> Result<BTreeSet<ActionId>, ()> {
+    let Some(state) = p.node(node) else { return Ok(BTreeSet::new()) };
+    let mut needs = BTreeSet::new();
+    for name in doc.interfaces.iter().filter_map(|interface| interface.network.as_ref()) {
+        let of_node =
+            p.desired.objects.keys().filter(|object| object.kind == Kind::Network && object.node.as_ref() == Some(node));
+        let declared = of_node.into_iter().find(|object| p.libvirt_name(Kind::Network, &object.name, node) == *name).cloned();
+        let off = state.networks.get(name).is_none_or(|network| !network.active);
+        let suspended =
+            |object: &ObjectRef| p.desired.objects.get(object).is_some_and(|wanted| suspension::is_suspended(p, wanted));
+        let why = match &declared {
+            Some(object) if off && suspended(object) => {
+                p.block(wanted, object);
+                return Err(());
+            }
+            Some(object) => why_off(p, &object.name, node, true),
+            None if !state.networks.contains_key(name) => {
+                Some(("is not there", format!("define and start it: virsh net-define, virsh net-start {name}")))
+            }
+            None => off.then(|| ("is off, and in no manifest that could start it", format!("start it: virsh net-start {name}"))),
+        };
+        if let Some((why, help)) = why {
+            let message = format!("its saved state brings it back on the network `{name}`, which {why}");
+            let drop = format!("or drop that state, with what the guest had in memory: --discard-saved-state {}", wanted.object);
+            p.refuse(wanted, RefusalKind::Guard, message, &[help, drop]);
+            return Err(());
+        }
+        if let Some(object) = &declared {
+            needs.extend(p.standing_of(object).unwrap_or_default());
+        }
+    }
+    Ok(needs)
 }
 
 /// Why a network won't run, and what to do.

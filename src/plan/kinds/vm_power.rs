@@ -7,7 +7,7 @@ use super::vm_rebuild::of_vm;
 use super::vm_restart::{Restart, restart};
 use crate::manifest::{self, Leaves, OnTimeout, RunStrategy, ShutdownMethod, Spec, VirtualMachineSpec};
 use crate::observe::{DomainState, OffReason, PowerState};
-use crate::plan::model::{Data, Effect, FieldChange, RefusalKind, Shown, Verb};
+use crate::plan::model::{Effect, RefusalKind, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::{PowerAct, given};
 use crate::plan::{Entry, Expect, Op, Precondition, Record};
@@ -53,7 +53,7 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
                     format!("it is off, and runStrategy is {strategy:?}")
                 },
                 effect: Effect::Start,
-                drafts: start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once && !ran)
+                drafts: start_drafts(p, wanted, &domain.name, domain.uuid, strategy == RunStrategy::Once && !ran)
                     .into_iter()
                     .map(|draft| match draft.op {
                         Op::DomainStart { .. } if is_found_off => draft.when(off_by.clone()),
@@ -73,8 +73,8 @@ pub(super) fn by_strategy(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachin
 }
 
 /// A start, preceded by the mark that it ran where it is to run once.
-pub(super) fn start_drafts(p: &Planner<'_>, wanted: &Wanted, uuid: uuid::Uuid, once: bool) -> Vec<Draft> {
-    let name = wanted.libvirt_name.clone();
+pub(super) fn start_drafts(p: &Planner<'_>, wanted: &Wanted, name: &str, uuid: uuid::Uuid, once: bool) -> Vec<Draft> {
+    let name = name.to_owned();
     let off = Precondition::Domain { uuid, running: false };
     let mut drafts = Vec::new();
     if once {
@@ -208,16 +208,6 @@ pub(super) fn notes(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineS
     }
 }
 
-/// Drops a saved state whose word was given: first of all, since what it names is in use until then.
-pub(super) fn discard(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, row: &mut Row<'_>) {
-    if domain.managed_save && given(&p.policy.consents.discard_saved_state, &wanted.object) {
-        row.fields.push(FieldChange { path: "/savedState".into(), old: Some(Shown::Value("kept".into())), new: None });
-        row.data = Data::Lost;
-        let op = Op::DomainDiscardSave { name: domain.name.clone(), uuid: domain.uuid };
-        row.drafts.push(Draft::new(op, lane(wanted)).when(Precondition::Domain { uuid: domain.uuid, running: false }));
-    }
-}
-
 /// The start, stop or restart that follows a change: what the strategy asks for, else a restart for what waits for one, where the
 /// manifest or a word on the command line has it so.
 pub(super) fn follow(
@@ -265,9 +255,10 @@ pub(super) fn follow(
     row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| match process {
         // Whoever starts it anew meanwhile has brought it what it waits for.
         Some(process) => draft.when(Precondition::Process { uuid: domain.uuid, process }).restarting(true),
-        None => draft.restarting(true),
+        // One that was saved while it was paused comes back so.
+        None => draft.when(Precondition::Awake { uuid: domain.uuid }).restarting(true),
     }));
-    row.drafts.extend(start_drafts(p, wanted, domain.uuid, false));
+    row.drafts.extend(start_drafts(p, wanted, &domain.name, domain.uuid, false));
 }
 
 /// Plans what `jvp vm start|stop|restart` asks for.
@@ -312,7 +303,7 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
         if super::vm_network::refuse_left_off(p, wanted, domain) {
             return;
         }
-        row.drafts.extend(start_drafts(p, wanted, domain.uuid, strategy == RunStrategy::Once));
+        row.drafts.extend(start_drafts(p, wanted, &domain.name, domain.uuid, strategy == RunStrategy::Once));
     }
     if let (Some(entry), Some(last)) = (restarted(p, wanted, what), row.drafts.last_mut()) {
         last.record = Record::Put(Box::new(entry));

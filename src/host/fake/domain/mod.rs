@@ -268,6 +268,9 @@ impl State {
         if !domain.persistent {
             return Err(invalid("cannot rename a transient domain"));
         }
+        if domain.managed_save.is_some() {
+            return Err(invalid("domain with a managed saved state can't be renamed"));
+        }
         if name == to {
             return Err(invalid("can't rename domain to itself"));
         }
