@@ -248,7 +248,7 @@ impl Planner<'_> {
     pub(super) fn mark(&self, wanted: &Wanted) -> Mark {
         Mark {
             uid: wanted.uid,
-            paths: wanted.now.keys().cloned().collect(),
+            paths: wanted.managed().cloned().collect(),
             ..Mark::new(self.desired.fleet, wanted.object.clone(), self.policy.writer)
         }
     }

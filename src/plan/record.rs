@@ -71,7 +71,7 @@ fn says_so(entry: &Entry, wanted: &Wanted, sources: &Sources, uuid: Option<Uuid>
         && *node == wanted.node
         && *libvirt_name == wanted.libvirt_name
         && *labels == wanted.metadata.labels
-        && last.iter().eq(wanted.now.keys())
+        && last.iter().eq(wanted.managed())
         && values.iter().eq(values_of(wanted))
         && secrets.iter().eq(secrets_of(wanted, sources))
 }
@@ -80,7 +80,9 @@ fn says_so(entry: &Entry, wanted: &Wanted, sources: &Sources, uuid: Option<Uuid>
 fn values_of(wanted: &Wanted) -> impl Iterator<Item = (&String, &Value)> {
     let kind = wanted.object.kind;
     let all = has_class(kind, Class::Inventory).then_some(&*wanted.now).into_iter().flatten();
-    all.filter(move |(path, _)| field(kind, path).is_some_and(|row| row.class == Class::Inventory))
+    all.filter(move |(path, _)| {
+        field(kind, path).is_some_and(|row| row.class == Class::Inventory) && !wanted.lifecycle.ignores(path)
+    })
 }
 
 /// Where the sensitive fields come from.
@@ -98,7 +100,7 @@ pub(super) fn fresh_entry(wanted: &Wanted, sources: &Sources, libvirt_uuid: Opti
         node: wanted.node.clone(),
         libvirt_uuid,
         libvirt_name: wanted.libvirt_name.clone(),
-        last: wanted.now.keys().cloned().collect(),
+        last: wanted.managed().cloned().collect(),
         labels: wanted.metadata.labels.clone(),
         reclaim: Some(wanted.reclaim),
         prevent_destroy: wanted.prevent_destroy,

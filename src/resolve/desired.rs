@@ -91,6 +91,11 @@ impl Wanted {
     pub fn reference(&self, path: &str) -> Option<&ObjectRef> {
         self.references.iter().find(|reference| reference.path == path).map(|reference| &reference.object)
     }
+
+    /// The paths of the fields that are jvp's once it is made: as written, but for those that are only used for that.
+    pub fn managed(&self) -> impl Iterator<Item = &String> {
+        self.now.keys().filter(|path| !self.lifecycle.ignores(path))
+    }
 }
 
 /// The name of the implied pool that keeps the templates of `pool`.

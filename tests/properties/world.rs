@@ -342,6 +342,8 @@ async fn applied(bench: &mut Bench, broken: Option<&Broken>, told: &mut Told) ->
         suspended.contains_key(object) || with.is_some_and(|with| suspended.contains_key(with))
     };
     open.retain(|intent| !rests(&intent.object));
+    // A delete looks at nothing but what it was told of.
+    open.retain(|intent| plan.has_judged(&intent.object));
     open.retain(|intent| !plan.deferred.iter().any(|deferred| deferred.object == intent.object));
     let watched = |object: &ObjectRef| {
         bench.desired.objects.get(object).is_some_and(|wanted| wanted.lifecycle.management() == Management::Observe)

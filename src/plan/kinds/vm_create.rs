@@ -302,8 +302,8 @@ pub(super) fn seed_plan(
         let known = p.entry(&object);
         let open =
             p.owned.intents.iter().any(|intent| intent.details.get("path").and_then(|v| v.as_str()) == Some(path.as_str()));
-        if known.is_some_and(|known| !known.unfinished && !known.rebuilt) && !open {
-            // It was told this before, and the image is there still.
+        if known.is_some_and(|known| !known.unfinished) && !open {
+            // It was told this before, and the image is there still. A mark names none before it is whole.
             return Ok(SeedPlan { object, path, digest: seed.digest, record, drafts: Vec::new() });
         }
         let ours = known.is_some() || open;

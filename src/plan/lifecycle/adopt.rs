@@ -222,7 +222,7 @@ fn marked(
     name.clone_into(&mut entry.libvirt_name);
     let mut mark = Mark {
         uid: wanted.uid,
-        paths: wanted.now.keys().cloned().collect(),
+        paths: wanted.managed().cloned().collect(),
         ..Mark::new(policy.fleet, wanted.object.clone(), policy.writer)
     };
     let marked = Expect::Marked { uuid, uid: wanted.uid, object: wanted.object.clone() };
