@@ -27,10 +27,16 @@ pub fn target(data: &[u8]) {
             return;
         }
     };
+    // What somebody also writes where nothing is secret shows there.
+    let stands_elsewhere = |value: &str| {
+        let mut open = fragment.leaves().values().filter(|leaf| !leaf.sensitive).filter_map(|leaf| leaf.value.as_ref());
+        open.any(|open| open.contains(value))
+    };
     for (path, leaf) in fragment.leaves() {
         assert!(path.starts_with("/xml"), "{path} in {written}");
         if leaf.sensitive
             && let Some(value) = leaf.value.as_ref().filter(|value| value.len() > 20)
+            && !stands_elsewhere(value)
         {
             assert!(!format!("{fragment:?}").contains(value.as_str()), "a secret shows: {path} in {written}");
         }
