@@ -381,6 +381,13 @@ fn gather(
             return Err(XmlError::at(message, child.pos));
         }
         if is_removal(child) {
+            if known_by.is_some_and(|(name, _)| *name == *child.name) {
+                let message = format!(
+                    "this <{0}> is known by its <{1}>, which can't go alone: to take it out, give jvp:remove='true' to the <{0}>",
+                    element.name, child.name
+                );
+                return Err(XmlError::at(message, child.pos));
+            }
             if key == Key::List {
                 return Err(XmlError::at(format!("one <{}> of a list can't be removed by itself", child.name), child.pos));
             }

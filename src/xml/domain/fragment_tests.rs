@@ -43,6 +43,9 @@ fn what_a_fragment_may_not_say_is_refused_with_its_place() {
         "by hand",
         (2, 1),
     );
+    for key in ["<target dev='vda' jvp:remove='true'/>", "<alias name='ua-x' jvp:remove='true'/>"] {
+        refused(&twice(&format!("<disk><driver/>\n{key}</disk>")), "known by its <", (2, 1));
+    }
     for name in ["devices", "os", "cpu", "memory"] {
         refused(&format!("<domain><{name}/>\n<{name}/></domain>"), "a domain has one", (2, 1));
     }
