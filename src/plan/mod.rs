@@ -84,17 +84,31 @@ fn definition_leaves(wanted: &Wanted, but: &[&str]) -> Leaves {
 /// `owned` is the inventory of `policy.fleet`, made whole by [`complete`].
 pub fn plan(desired: &Desired, observed: &Observed, owned: &Owned, sources: &Sources, policy: &Policy) -> Plan {
     let prepared = lifecycle::prepare(desired, observed, owned, sources, policy);
-    let lifecycle::Prepared { desired, observed, owned: shown, mut first, there, refused } = prepared;
+    let lifecycle::Prepared { desired, mut observed, owned: shown, mut first, there, refused } = prepared;
     let desired: &Desired = &desired;
+    let targets = policy.targets.as_ref().filter(|_| policy.mode == Mode::Apply).map(|targets| closure(desired, targets));
+    let dropped = if policy.drops_states() {
+        let p = Planner::new(desired, &observed, (&shown, owned), sources, policy);
+        kinds::dropped(&p, targets.as_ref(), &refused)
+    } else {
+        BTreeSet::new()
+    };
+    if !dropped.is_empty() {
+        kinds::show_dropped(observed.to_mut(), &dropped);
+    }
     let mut p = Planner::new(desired, &observed, (&shown, owned), sources, policy);
     nodes(&mut p);
     match &policy.mode {
         Mode::Apply => {
-            let targets = policy.targets.as_ref().map(|targets| closure(desired, targets));
             let part = policy.partial.then(|| desired.objects.keys().cloned().collect());
             // What is adopted is taken as it is.
             p.plan.judged = if policy.adopt.is_empty() { targets.clone().or(part) } else { Some(BTreeSet::new()) };
             if policy.adopt.is_empty() {
+                for wanted in dropped.iter().filter_map(|(vm, ..)| desired.objects.get(vm)) {
+                    if !out_of_reach(&mut p, wanted) && lifecycle::begin(&mut p, wanted, &mut first, &refused) {
+                        kinds::drop_state(&mut p, wanted);
+                    }
+                }
                 kinds::find_rebuilds(&mut p, targets.as_ref());
                 // They are stopped before their own turn, for their volumes, and what comes first for them comes before that.
                 let rebuilt: Vec<ObjectRef> = p.rebuilds.keys().filter(|vm| !refused.contains_key(*vm)).cloned().collect();

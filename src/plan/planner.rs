@@ -144,8 +144,8 @@ pub(super) struct Planner<'a> {
     pub(super) marks: Said<Mark>,
     /// VMs that are to be rebuilt.
     pub(super) rebuilds: BTreeMap<ObjectRef, super::kinds::Rebuild>,
-    /// The VMs whose saved state is dropped before their own turn, with what does that.
-    pub(super) dropped: BTreeMap<ObjectRef, BTreeSet<ActionId>>,
+    /// The domains whose saved state is dropped before all else, with what does that.
+    pub(super) dropped: BTreeMap<uuid::Uuid, BTreeSet<ActionId>>,
     /// Nodes on which nothing is done.
     pub(super) closed_nodes: BTreeSet<Name>,
     /// Pools that this plan stops, be it to move them: what is in them is out of sight from then on.

@@ -92,6 +92,13 @@ pub(super) fn given(words: &BTreeSet<ObjectRef>, object: &ObjectRef) -> bool {
     words.contains(object) || words.contains(&ObjectRef { node: None, ..object.clone() })
 }
 
+impl Policy {
+    /// Whether a plan may drop saved states before all else.
+    pub(super) fn drops_states(&self) -> bool {
+        self.mode == Mode::Apply && self.adopt.is_empty() && !self.consents.discard_saved_state.is_empty()
+    }
+}
+
 /// Words given beforehand, by object. `-y` implies none of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -92,7 +92,9 @@ pub(super) fn take_back(p: &mut Planner<'_>, wanted: &Wanted, actions: usize) {
     });
     let Some(touched) = touched else { return };
     p.plan.actions.truncate(actions);
-    p.plan.changes.retain(|change| change.object != wanted.object);
+    // What was planned for it before its own turn stays.
+    let before = |change: &super::Change| change.actions.last().is_some_and(|last| last.0 < actions);
+    p.plan.changes.retain(|change| change.object != wanted.object || before(change));
     p.made.remove(&wanted.object);
     p.marks.remove(&wanted.object);
     p.standing.insert(wanted.object.clone(), Standing::Blocked);

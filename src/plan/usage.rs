@@ -177,11 +177,13 @@ pub fn running_disks(state: &NodeState, path: &str) -> Vec<(String, uuid::Uuid, 
     found
 }
 
-/// The domains whose saved state uses a file directly, also where it is to be dropped.
+/// The domains whose saved state uses a file directly, also where it is to be dropped; one that can't be read has what its definition has.
 fn saved_on<'a>(state: &'a NodeState, path: &str) -> impl Iterator<Item = &'a DomainState> {
-    let uses =
-        move |domain: &&DomainState| domain.saved.as_ref().is_some_and(|saved| state.files(&saved.doc).any(|used| used == path));
-    state.domains.values().filter(uses)
+    let saved = state.domains.values().filter(|domain| domain.managed_save);
+    saved.filter(move |domain| {
+        let doc = domain.saved.as_ref().map_or(&domain.doc, |saved| &saved.doc);
+        state.files(doc).any(|used| used == path)
+    })
 }
 
 /// The running domains that use a file directly, live.

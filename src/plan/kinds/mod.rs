@@ -52,6 +52,7 @@ pub(super) const TABLE: &[(Kind, PlanKind)] = &[
 
 pub(super) use vm_power::stop_drafts;
 pub(super) use vm_rebuild::{Rebuild, find as find_rebuilds, finish as finish_rebuilds};
+pub(super) use vm_saved::{drop_state, dropped, show_dropped};
 
 /// Plans what is asked for by hand.
 pub(super) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: super::policy::PowerAct) {

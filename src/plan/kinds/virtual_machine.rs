@@ -343,9 +343,7 @@ pub(super) fn update(
     row.needs.extend(reservations.needs);
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
-    if !rebuilt {
-        vm_saved::discard(p, wanted, domain, &mut row);
-    }
+    vm_saved::discard(p, wanted, domain, &mut row);
     if let (Some(restored), Some(back)) = (&mut restored, domain.live.as_deref()) {
         let Ok(needs) = vm_network::to_come_back_on(p, wanted, node, back) else { return };
         restored.start(&mut row, needs);
@@ -390,10 +388,15 @@ pub(super) fn update(
     }
     // The mark tells of a new seed before the inventory does, which learns it once the old one is gone.
     let seeds_left = entry.is_some_and(|entry| entry.seed_digest != settled.seed_digest);
-    if !row.drafts.is_empty() || seeds_left {
+    let freed = p.dropped.contains_key(&domain.uuid);
+    if !row.drafts.is_empty() || seeds_left || freed {
         let old = vm_conduct::old_seeds(p, wanted, domain, conduct.seed_path.as_deref());
         if row.drafts.is_empty() && !old.is_empty() {
-            row.reason = "a run broke off before the seed that it had was deleted".into();
+            row.reason = if freed {
+                "the seed that its saved state had goes with that".into()
+            } else {
+                "a run broke off before the seed that it had was deleted".into()
+            };
         }
         row.drafts.splice(changed..changed, old);
     }

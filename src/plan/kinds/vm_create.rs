@@ -425,7 +425,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     mark.volumes = disks
         .volumes
         .iter()
-        .filter_map(|object| Some((object, p.entry_planned(object)?.volume.as_ref()?)))
+        .filter_map(|object| Some((object, p.record_here(object, node)?)))
         .chain(seed.as_ref().map(|seed| (&seed.object, &seed.record)))
         .map(|(object, record)| mark_volume(object.to_string(), record))
         .collect();

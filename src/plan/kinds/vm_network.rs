@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use crate::manifest::{Interface, Management, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::DomainState;
-use crate::plan::model::RefusalKind;
-use crate::plan::planner::{Draft, Planner};
+use crate::plan::model::{RefusalKind, Verb};
+use crate::plan::planner::{Draft, Hold, Planner, Standing};
 use crate::plan::{ActionId, Op, Plug, suspension};
 use crate::resolve::Wanted;
 use crate::xml::domain::DomainDoc;
@@ -98,8 +98,23 @@ pub(super) fn to_come_back_on(
             p.refuse(wanted, RefusalKind::Guard, message, &[help, drop]);
             return Err(());
         }
-        if let Some(object) = &declared {
-            needs.extend(p.standing_of(object).unwrap_or_default());
+        let Some(object) = declared else { continue };
+        match p.standing.get(&object) {
+            Some(Standing::Ready(ids)) if !off || !ids.is_empty() => needs.extend(ids.iter().copied()),
+            Some(Standing::Deferred) if off => {
+                p.hold(wanted, Hold::Deferred(object), Verb::Update, Vec::new());
+                return Err(());
+            }
+            Some(Standing::Blocked) if off => {
+                p.block(wanted, &object);
+                return Err(());
+            }
+            None | Some(Standing::Ready(_)) if off => {
+                let message = format!("its saved state brings it back on {object}, which is off, and not started by this plan");
+                p.refuse(wanted, RefusalKind::Guard, message, &[format!("start it with it: --target {object}")]);
+                return Err(());
+            }
+            _ => {}
         }
     }
     Ok(needs)

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::virtual_machine::disk_object;
+use super::vm_create;
 use super::vm_power::stop_drafts;
 use super::vm_restart::restart;
-use super::{vm_create, vm_saved};
 use crate::manifest::{Management, OnChange, RunStrategy, Spec, VirtualMachineSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{DomainState, OffReason, PowerState};
@@ -177,7 +177,7 @@ pub(super) fn stop(p: &mut Planner<'_>, vm: &ObjectRef) -> BTreeSet<ActionId> {
         row.drafts = drafts.map(|draft| draft.restarting(restarting)).collect();
         ids.extend(p.commit(row));
     }
-    ids.extend(vm_saved::drop_first(p, vm));
+    ids.extend(p.rebuilds.get(vm).and_then(|rebuild| p.dropped.get(&rebuild.uuid)).into_iter().flatten());
     if let Some(rebuild) = p.rebuilds.get_mut(vm) {
         rebuild.stop = Some(ids.clone());
     }

@@ -10,7 +10,7 @@ use crate::observe::{DomainState, PowerState};
 use crate::plan::model::{FieldChange, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::given;
-use crate::plan::{Expect, Op, Precondition};
+use crate::plan::{Entry, Expect, Op, Precondition, Record};
 use crate::resolve::Wanted;
 
 /// Plans the VM whose domain is called `name` by now.
@@ -78,5 +78,13 @@ fn start_as_found(
     row.effect = power.effect;
     row.needs = needs;
     row.drafts = power.drafts;
+    for reference in wanted.references.iter().filter(|reference| reference.path.starts_with("/disks/")) {
+        row.needs.extend(p.standing_of(&reference.object).unwrap_or_default());
+    }
+    // It runs again, and what it was off for says nothing any more.
+    let started = p.entry(&wanted.object).map(|entry| Entry { restarting: false, last_off_reason: None, ..entry.clone() });
+    if let (Some(entry), Some(last)) = (started, row.drafts.last_mut()) {
+        last.record = Record::Put(Box::new(entry));
+    }
     p.commit(row);
 }

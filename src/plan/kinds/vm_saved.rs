@@ -1,19 +1,19 @@
 //! A VM that is off and starts from a saved state: it comes back as it was when it was saved, whatever its definition says by now. So it
 //! is started first, and then changed as one that runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::virtual_machine::lane;
 use super::vm_power::{Power, by_strategy};
-use crate::manifest::{RunStrategy, VirtualMachineSpec};
-use crate::name::ObjectRef;
-use crate::observe::{DomainState, OffReason, PowerState, Saved};
+use crate::manifest::{Management, RunStrategy, VirtualMachineSpec};
+use crate::name::{Name, ObjectRef};
+use crate::observe::{DomainState, NodeView, Observed, OffReason, PowerState, Saved};
 use crate::plan::identity::Verdict;
 use crate::plan::model::{Data, Effect, FieldChange, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
 use crate::plan::policy::given;
-use crate::plan::{ActionId, Op, Precondition};
+use crate::plan::{ActionId, Op, Precondition, suspension};
 use crate::resolve::Wanted;
 
 /// A start from a saved state.
@@ -40,30 +40,60 @@ pub(super) fn without_a_disk(p: &Planner<'_>, domain: &DomainState) -> (String, 
     (message, format!("bring the file back, or drop that state: {drop}"))
 }
 
-/// The actions after which a VM's saved state is dropped, by its word; they are planned when first asked for.
-pub(super) fn drop_first(p: &mut Planner<'_>, vm: &ObjectRef) -> BTreeSet<ActionId> {
-    if let Some(planned) = p.dropped.get(vm) {
-        return planned.clone();
+/// The VMs whose saved state a plan drops, by its word, before all else; each with its domain. Where one of them rests or isn't ours, its
+/// state stays.
+pub(in crate::plan) fn dropped(
+    p: &Planner<'_>,
+    targets: Option<&BTreeSet<ObjectRef>>,
+    refused: &BTreeMap<ObjectRef, (String, String)>,
+) -> BTreeSet<(ObjectRef, Name, String)> {
+    let words = p.policy.consents.discard_saved_state.iter();
+    let wanted = words.filter(|vm| targets.is_none_or(|targets| targets.contains(*vm)) && !refused.contains_key(*vm));
+    let wanted = wanted.filter_map(|vm| p.desired.objects.get(vm));
+    let of = |wanted: &Arc<Wanted>| {
+        let node = wanted.node.as_ref()?;
+        let domain = saved_domain(p, wanted, node)?;
+        let here = p.index.nodes_with(wanted.uid).iter().all(|other| *other == node);
+        let rests = wanted.lifecycle.management() != Management::Full || suspension::is_suspended(p, wanted);
+        let other = p.other_writer(domain.doc.mark.as_ref()).filter(|_| !p.policy.consents.take_over);
+        (here && !rests && other.is_none()).then(|| (wanted.object.clone(), node.clone(), domain.name.clone()))
+    };
+    wanted.filter_map(of).collect()
+}
+
+/// The domain of a VM that has a saved state, if it is ours.
+fn saved_domain<'a>(p: &Planner<'a>, wanted: &Wanted, node: &Name) -> Option<&'a DomainState> {
+    let (Verdict::Ours { uuid, .. } | Verdict::Renamed { uuid, .. }) = p.verdict_domain(wanted, p.node(node)?) else {
+        return None;
+    };
+    p.index.domain(node, uuid).filter(|domain| domain.managed_save)
+}
+
+/// Shows the states that are dropped as what they are then: they bring back nothing, and what they name is free.
+pub(in crate::plan) fn show_dropped(observed: &mut Observed, dropped: &BTreeSet<(ObjectRef, Name, String)>) {
+    for (_, node, name) in dropped {
+        let Some(NodeView::Reached(state)) = observed.nodes.get_mut(node) else { continue };
+        let Some(domain) = state.domains.get_mut(name) else { continue };
+        let unread =
+            || Saved { dropped: true, doc: domain.doc.clone(), xml: domain.inactive_xml.clone(), pending: BTreeSet::new() };
+        domain.saved =
+            Some(Arc::new(domain.saved.as_deref().map_or_else(unread, |saved| Saved { dropped: true, ..saved.clone() })));
     }
-    let desired = p.desired;
-    let mut ids = BTreeSet::new();
-    if let Some(wanted) = desired.objects.get(vm)
-        && let Some((node, state)) = wanted.node.as_ref().and_then(|node| Some((node, p.node(node)?)))
-        && let Verdict::Ours { uuid, other_writer: None } = p.verdict_domain(wanted, state)
-        && let Some(domain) = p.index.domain(node, uuid).filter(|domain| domain.saved.as_ref().is_some_and(|saved| saved.dropped))
-    {
-        let mut row = Row::new(wanted, Verb::Update, "its saved state is dropped");
-        discard(p, wanted, domain, &mut row);
-        ids.extend(p.commit(row));
-        p.dropped.insert(vm.clone(), ids.clone());
-    }
-    ids
+}
+
+/// Drops a VM's saved state before all else.
+pub(in crate::plan) fn drop_state(p: &mut Planner<'_>, wanted: &Wanted) {
+    let Some(domain) = wanted.node.as_ref().and_then(|node| saved_domain(p, wanted, node)) else { return };
+    let mut row = Row::new(wanted, Verb::Update, "its saved state is dropped");
+    discard(p, wanted, domain, &mut row);
+    let ids = p.commit(row);
+    p.dropped.insert(domain.uuid, ids.into_iter().collect());
 }
 
 /// Drops a saved state whose word was given: first of all, since what it names is in use until then.
 pub(super) fn discard(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, row: &mut Row<'_>) {
     let is_word_given = given(&p.policy.consents.discard_saved_state, &wanted.object);
-    if domain.managed_save && is_word_given && !p.dropped.contains_key(&wanted.object) {
+    if domain.managed_save && is_word_given && !p.dropped.contains_key(&domain.uuid) {
         row.fields.push(FieldChange { path: "/savedState".into(), old: Some(Shown::Value("kept".into())), new: None });
         row.data = Data::Lost;
         let op = Op::DomainDiscardSave { name: domain.name.clone(), uuid: domain.uuid };

@@ -461,13 +461,17 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
             format!("its file is gone, but {} still runs on it: the data is lost when that guest stops", running.join(", "));
         return p.refuse(wanted, RefusalKind::Guard, message, &["save the data from inside the guest first".into()]);
     }
-    let saved = p.saved_on(node, &path);
-    if let Some(domain) = saved.iter().find(|domain| domain.comes_back().is_some()) {
-        let (message, help) = vm_saved::without_a_disk(p, domain);
-        return p.refuse(wanted, RefusalKind::Guard, message, &[help]);
+    // A state that is dropped is so before there is anything that it could come back onto.
+    let mut dropped = BTreeSet::new();
+    for domain in p.saved_on(node, &path) {
+        let Some(ids) = p.dropped.get(&domain.uuid) else {
+            let (message, help) = vm_saved::without_a_disk(p, domain);
+            return p.refuse(wanted, RefusalKind::Guard, message, &[help]);
+        };
+        dropped.extend(ids.iter().copied());
     }
     // A file that was there and isn't: more often a file system that isn't mounted than a disk that somebody wants anew.
-    let was = p.entry(&wanted.object).filter(|entry| !entry.unfinished).and_then(|entry| entry.volume.as_ref());
+    let was = p.entry(&wanted.object).filter(|entry| !entry.unfinished || entry.released).and_then(|entry| entry.volume.as_ref());
     if was.is_some_and(|record| record.path == path) && !p.policy.consents.allow_data_loss.contains(&wanted.object) {
         let message = format!("its file {path} was there and is gone; a new one would be empty, or as its source is");
         let help = [
@@ -544,10 +548,7 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
     if let Some(source) = &source {
         row.needs.extend(source.needs.iter().copied());
     }
-    // A state that is dropped is so before there is anything that it could come back onto.
-    for vm in saved.iter().filter_map(|domain| domain.doc.mark.as_ref()) {
-        row.needs.extend(vm_saved::drop_first(p, &vm.object));
-    }
+    row.needs.extend(dropped);
     match full {
         Some(source) => {
             let first = Expect::Volume { format: word(format).into(), capacity: source.at.capacity, backing: None };

@@ -2,13 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::super::model::{FieldChange, Verb};
 use super::super::planner::{Draft, Planner, Row};
 use super::super::{Mode, Owned, Policy, Sources};
 use super::{adopt, ignore, rename};
-use crate::manifest::Management;
 use crate::name::{Kind, ObjectRef};
 use crate::observe::{DomainState, NetworkState, NodeState, NodeView, Observed};
 use crate::resolve::{Desired, Wanted};
@@ -55,7 +53,6 @@ pub(in crate::plan) fn prepare<'a>(
         rename::prepare(&mut all, policy);
     }
     identities(&mut all);
-    drop_states(&mut all, policy);
     if applying {
         adopt::prepare(&mut all, sources, policy);
         ignore::prepare(&mut all);
@@ -102,38 +99,6 @@ fn identities(all: &mut Prepared<'_>) {
         if let Some(wanted) = all.desired.to_mut().object_mut(&object) {
             wanted.uid = uid;
             wanted.libvirt_name = name;
-        }
-    }
-}
-
-/// Shows a saved state that this plan drops, by its word, as one that brings nothing back: what it names is free once it was dropped.
-fn drop_states(all: &mut Prepared<'_>, policy: &Policy) {
-    let words = &policy.consents.discard_saved_state;
-    let is_planned = |object: &ObjectRef| match &policy.mode {
-        Mode::Apply => {
-            let targeted = policy.targets.as_ref().is_none_or(|targets| targets.contains(object));
-            let wanted = all.desired.objects.get(object).filter(|_| targeted && policy.adopt.is_empty());
-            let suspended = all.owned.suspended.contains_key(object);
-            wanted.is_some_and(|wanted| wanted.lifecycle.management() == Management::Full && !suspended)
-        }
-        Mode::Delete { objects, .. } => objects.contains(object),
-        Mode::Power { .. } => false,
-    };
-    let planned: Vec<&ObjectRef> = words.iter().filter(|object| is_planned(object)).collect();
-    let wanted = planned.iter().filter_map(|object| all.desired.objects.get(*object)).map(|wanted| wanted.uid);
-    let known = planned.iter().filter_map(|object| all.owned.entries.get(*object));
-    let uids: BTreeSet<_> = wanted.chain(known.flat_map(|entry| [Some(entry.uid), entry.libvirt_uuid]).flatten()).collect();
-    if uids.is_empty() {
-        return;
-    }
-    let states = all.observed.to_mut().nodes.values_mut().filter_map(|view| match view {
-        NodeView::Reached(state) => Some(state),
-        NodeView::Unreachable { .. } => None,
-    });
-    for domain in states.flat_map(|state| state.domains.values_mut()) {
-        let uid = domain.doc.mark.as_ref().map_or(domain.uuid, |mark| mark.uid);
-        if let Some(saved) = domain.saved.as_mut().filter(|_| uids.contains(&uid)) {
-            Arc::make_mut(saved).dropped = true;
         }
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
             all.refused.insert(wanted.object.clone(), (message, "take one of the two out".into()));
             continue;
         }
-        if let Some(other) = known.filter(|known| known.uid != entry.uid && !known.released) {
+        if let Some(other) = known.filter(|known| known.uid != entry.uid && !known.released && !is_same_file(known, entry)) {
             let message = format!("its `lifecycle.renamedFrom` names {old}, but {} is there, too", other.object);
             let help = format!("delete one of the two, or take the word out: jvp delete {old}");
             all.refused.insert(wanted.object.clone(), (message, help));
@@ -81,7 +81,9 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
             }
         }
         let mut drafts = mark(all, wanted, &entry, policy, &moved);
-        let settle = Record::Settle(Box::new(Arc::unwrap_or_clone(entry)));
+        // What was half made under its old name is so under its new one.
+        let record = if entry.unfinished { Record::Put } else { Record::Settle };
+        let settle = record(Box::new(Arc::unwrap_or_clone(entry)));
         match drafts.last_mut() {
             Some(last) => last.record = settle,
             None => drafts.push(recorded(&wanted.object, settle)),
@@ -93,6 +95,12 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
         let reason = format!("it was {old}: nothing of it is made anew");
         all.first.insert(wanted.object.clone(), First { verb: Verb::Rename, reason, fields, drafts });
     }
+}
+
+/// Whether two entries are of one file, of which a mark alone tells under one of its names: a run broke off between mark and inventory.
+fn is_same_file(one: &Entry, other: &Entry) -> bool {
+    let place = |entry: &Entry| entry.volume.as_ref().map(|volume| (entry.node.clone(), volume.path.clone()));
+    (one.rebuilt || other.rebuilt) && one.volume.is_some() && place(one) == place(other)
 }
 
 /// The reference that a renamed object had.
@@ -113,7 +121,7 @@ fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &Object
     let owned = all.owned.to_mut();
     let Some(old) = owned.entries.remove(from) else { return };
     // A run that broke off may have put it there already; what only a mark tells is less than what the inventory knows.
-    let known = owned.entries.remove(to).filter(|known| known.uid == old.uid && !known.rebuilt);
+    let known = owned.entries.remove(to).filter(|known| !known.rebuilt && (known.uid == old.uid || old.rebuilt));
     let mut entry = Entry { object: to.clone(), ..Arc::unwrap_or_clone(known.unwrap_or(old)) };
     if let Some(volume) = entry.volume.as_mut()
         && volume.owner.is_some()
