@@ -230,6 +230,10 @@ fn build(node: roxmltree::Node<'_, '_>, depth: usize) -> Result<Element, XmlErro
         let name = input.get(attribute.range_qname()).unwrap_or_else(|| attribute.name());
         element.attrs.push((name.to_owned().into(), attribute.value().to_owned()));
     }
+    // The parser bears `:name`, which is no name of XML's with namespaces, and takes it for `name`.
+    if element.name.starts_with(':') || element.attrs.iter().any(|(name, _)| name.starts_with(':')) {
+        return Err(XmlError::at("a name can't begin with a colon", at));
+    }
     let has_elements = node.children().any(|child| child.is_element());
     for child in node.children() {
         match child.node_type() {

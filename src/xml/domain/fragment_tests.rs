@@ -21,6 +21,8 @@ fn what_a_fragment_may_not_say_is_refused_with_its_place() {
     refused("<domain>\n  <uuid>x</uuid>\n</domain>", "identity", (2, 3));
     refused("<domain>\n  <name>x</name>\n</domain>", "identity", (2, 3));
     refused("<network/>", "not <domain>", (1, 1));
+    refused("<domain>\n<cpu :mode='x'/></domain>", "begin with a colon", (2, 1));
+    refused("<domain>\n<:cpu/></domain>", "begin with a colon", (2, 1));
     refused("<domain>\n<cpu></domain>", "", (2, 6));
     refused("<!DOCTYPE d [<!ENTITY e 'x'>]><domain>&e;</domain>", "DTD", (1, 1));
     refused("<domain><title>&e;</title></domain>", "entities", (1, 16));
