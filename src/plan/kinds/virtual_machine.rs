@@ -117,14 +117,16 @@ pub(super) fn lane(wanted: &Wanted) -> Lane {
     Lane::Object(format!("domain/{}", wanted.libvirt_name))
 }
 
+/// Another node that has a domain of ours with this uid. One that is this machine once more is said already.
+pub(super) fn other_node<'p>(p: &'p Planner<'_>, wanted: &Wanted, node: &Name) -> Option<&'p Name> {
+    let here = p.node(node).and_then(|state| state.host.uuid);
+    let mut others = p.index.nodes_with(wanted.uid).iter().copied();
+    others.find(|name| *name != node && p.node(name).is_some_and(|state| here.is_none() || state.host.uuid != here))
+}
+
 /// Whether a domain of ours with this uid stands on another node. Then nothing is done.
 fn elsewhere(p: &mut Planner<'_>, wanted: &Wanted, node: &Name) -> bool {
-    let here = p.node(node).and_then(|state| state.host.uuid);
-    let other = p.index.nodes_with(wanted.uid).iter().copied().find(|name| {
-        // A Node that is this machine once more is said already.
-        *name != node && p.node(name).is_some_and(|state| here.is_none() || state.host.uuid != here)
-    });
-    if let Some(other) = other {
+    if let Some(other) = other_node(p, wanted, node).cloned() {
         p.note(&wanted.object, "Elsewhere", format!("it stands on Node/{other}, not on Node/{node}: nothing is done"));
         p.standing.insert(wanted.object.clone(), Standing::Blocked);
         return true;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::virtual_machine::lane;
+use super::virtual_machine::{lane, other_node};
 use super::vm_power::{Power, by_strategy};
 use crate::manifest::{Management, RunStrategy, VirtualMachineSpec};
 use crate::name::{Name, ObjectRef};
@@ -53,7 +53,7 @@ pub(in crate::plan) fn dropped(
     let of = |wanted: &Arc<Wanted>| {
         let node = wanted.node.as_ref()?;
         let domain = saved_domain(p, wanted, node)?;
-        let here = p.index.nodes_with(wanted.uid).iter().all(|other| *other == node);
+        let here = other_node(p, wanted, node).is_none();
         let rests = wanted.lifecycle.management() != Management::Full || suspension::is_suspended(p, wanted);
         let other = p.other_writer(domain.doc.mark.as_ref()).filter(|_| !p.policy.consents.take_over);
         (here && !rests && other.is_none()).then(|| (wanted.object.clone(), node.clone(), domain.name.clone()))

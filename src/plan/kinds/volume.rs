@@ -471,7 +471,10 @@ fn create(p: &mut Planner<'_>, wanted: &Wanted, spec: &VolumeSpec, pool: &PoolSt
         dropped.extend(ids.iter().copied());
     }
     // A file that was there and isn't: more often a file system that isn't mounted than a disk that somebody wants anew.
-    let was = p.entry(&wanted.object).filter(|entry| !entry.unfinished || entry.released).and_then(|entry| entry.volume.as_ref());
+    // Who let one go that was half made may have used it since.
+    let lies_there = pool.volumes.as_ref().is_some_and(|volumes| volumes.contains_key(&file));
+    let made = |entry: &&crate::plan::Entry| !entry.unfinished || (entry.released && !lies_there);
+    let was = p.entry(&wanted.object).filter(made).and_then(|entry| entry.volume.as_ref());
     if was.is_some_and(|record| record.path == path) && !p.policy.consents.allow_data_loss.contains(&wanted.object) {
         let message = format!("its file {path} was there and is gone; a new one would be empty, or as its source is");
         let help = [

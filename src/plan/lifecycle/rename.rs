@@ -121,7 +121,7 @@ fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &Object
     let owned = all.owned.to_mut();
     let Some(old) = owned.entries.remove(from) else { return };
     // A run that broke off may have put it there already; what only a mark tells is less than what the inventory knows.
-    let known = owned.entries.remove(to).filter(|known| !known.rebuilt && (known.uid == old.uid || old.rebuilt));
+    let known = owned.entries.remove(to).filter(|known| !known.rebuilt && (known.uid == old.uid || is_same_file(known, &old)));
     let mut entry = Entry { object: to.clone(), ..Arc::unwrap_or_clone(known.unwrap_or(old)) };
     if let Some(volume) = entry.volume.as_mut()
         && volume.owner.is_some()
