@@ -32,13 +32,15 @@ struct OfNode<'a> {
     identities: OnceCell<BTreeMap<Uuid, Vec<&'a DomainState>>>,
     volumes: OnceCell<BTreeMap<&'a str, &'a VolumeDoc>>,
     in_use: OnceCell<BTreeSet<Cow<'a, str>>>,
+    saved: OnceCell<Vec<&'a DomainState>>,
 }
 
 impl<'a> Index<'a> {
     pub(super) fn new(observed: &'a Observed, owned: &'a Owned, fleet: Uid) -> Self {
         let of_node = |(name, state)| {
             let (domains, identities) = (OnceCell::new(), OnceCell::new());
-            (name, OfNode { state, domains, identities, volumes: OnceCell::new(), in_use: OnceCell::new() })
+            let (volumes, in_use, saved) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+            (name, OfNode { state, domains, identities, volumes, in_use, saved })
         };
         let nodes = observed.reached().map(of_node).collect();
         Self { owned, fleet, nodes, marked: OnceCell::new(), files: OnceCell::new(), owners: OnceCell::new() }
@@ -120,6 +122,12 @@ impl<'a> Index<'a> {
         let node = self.nodes.get(node)?;
         let all = node.volumes.get_or_init(|| first(node.state.volumes().map(|(_, volume)| (volume.path.as_str(), volume))));
         all.get(path).copied()
+    }
+
+    /// The domains of a node that have a saved state, also where it is to be dropped. Most often there are none.
+    pub(super) fn saved(&self, node: &Name) -> &[&'a DomainState] {
+        let Some(node) = self.nodes.get(node) else { return &[] };
+        node.saved.get_or_init(|| node.state.domains.values().filter(|domain| domain.managed_save).collect())
     }
 
     /// The state of a node, where anything there names a file: a domain, live or inactive, as its disk or beneath one, or a volume

@@ -35,9 +35,14 @@ impl<'a> Planner<'a> {
         self.index.where_used(node, path).map(|state| running_users(state, path)).unwrap_or_default()
     }
 
-    /// The domains whose saved state uses a file directly, also where it is to be dropped.
+    /// The domains whose saved state uses a file directly, also where it is to be dropped; one that can't be read has what its definition has.
     pub(super) fn saved_on(&self, node: &Name, path: &str) -> Vec<&'a DomainState> {
-        self.node(node).map(|state| saved_on(state, path).collect()).unwrap_or_default()
+        let Some(state) = self.node(node) else { return Vec::new() };
+        let uses = |domain: &&&DomainState| {
+            let doc = domain.saved.as_ref().map_or(&domain.doc, |saved| &saved.doc);
+            state.files(doc).any(|used| used == path)
+        };
+        self.index.saved(node).iter().filter(uses).copied().collect()
     }
 
     /// The domains that use any volume of a pool.
@@ -175,15 +180,6 @@ pub fn running_disks(state: &NodeState, path: &str) -> Vec<(String, uuid::Uuid, 
         }
     }
     found
-}
-
-/// The domains whose saved state uses a file directly, also where it is to be dropped; one that can't be read has what its definition has.
-fn saved_on<'a>(state: &'a NodeState, path: &str) -> impl Iterator<Item = &'a DomainState> {
-    let saved = state.domains.values().filter(|domain| domain.managed_save);
-    saved.filter(move |domain| {
-        let doc = domain.saved.as_ref().map_or(&domain.doc, |saved| &saved.doc);
-        state.files(doc).any(|used| used == path)
-    })
 }
 
 /// The running domains that use a file directly, live.
