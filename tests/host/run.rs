@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jvp::host::{Hint, Hints, HostError, NoProgress};
 use jvp::manifest::{OnTimeout, ShutdownMethod};
-use jvp::observe::{NodeState, RawNode, Scope, Target};
+use jvp::observe::{NodeState, RawDomain, RawNode, Scope, Target};
 use jvp::plan::{Edit, Op, Section, SeedBytes, Side, UploadSource, unplugged};
 use uuid::Uuid;
 
@@ -229,29 +229,25 @@ async fn read(world: &World, target: Target) -> RawNode {
     world.host().read(&Scope::Objects([target].into())).await.unwrap()
 }
 
+async fn domain(world: &World, name: &str) -> Option<RawDomain> {
+    read(world, Target::Domain(name.to_owned())).await.domains.pop()
+}
+
 async fn uuid(world: &World, name: &str) -> Uuid {
-    read(world, Target::Domain(name.to_owned())).await.domains.first().map_or(Uuid::nil(), |domain| domain.uuid)
+    domain(world, name).await.map_or(Uuid::nil(), |domain| domain.uuid)
 }
 
 async fn document(world: &World, what: &str) -> String {
     let words: Vec<&str> = what.split(' ').collect();
     let none = || "not there".to_owned();
     match words[..] {
-        ["domain", name] => {
-            read(world, Target::Domain(name.to_owned())).await.domains.pop().map_or_else(none, |domain| domain.inactive.text())
+        ["domain", name] => domain(world, name).await.map_or_else(none, |domain| domain.inactive.text()),
+        ["live", "domain", name] => {
+            domain(world, name).await.and_then(|domain| domain.live).map_or_else(none, |live| live.text())
         }
-        ["live", "domain", name] => read(world, Target::Domain(name.to_owned()))
-            .await
-            .domains
-            .pop()
-            .and_then(|domain| domain.live)
-            .map_or_else(none, |live| live.text()),
-        ["saved", "domain", name] => read(world, Target::Domain(name.to_owned()))
-            .await
-            .domains
-            .pop()
-            .and_then(|domain| domain.saved)
-            .map_or_else(none, |saved| saved.text()),
+        ["saved", "domain", name] => {
+            domain(world, name).await.and_then(|domain| domain.saved).map_or_else(none, |saved| saved.text())
+        }
         ["network", name] => {
             read(world, Target::Network(name.to_owned())).await.networks.pop().map_or_else(none, |network| network.inactive)
         }
@@ -275,7 +271,7 @@ async fn document(world: &World, what: &str) -> String {
 async fn facts(world: &World, what: &str) -> String {
     let words: Vec<&str> = what.split(' ').collect();
     match words[..] {
-        ["domain", name] => read(world, Target::Domain(name.to_owned())).await.domains.pop().map_or_else(
+        ["domain", name] => domain(world, name).await.map_or_else(
             || "not there".to_owned(),
             |d| {
                 format!(

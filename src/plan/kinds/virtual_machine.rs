@@ -259,8 +259,7 @@ pub(super) fn update(
     let seen = domain;
     let rebuilt = vm_rebuild::of_vm(p, &wanted.object).is_some();
     let off = rebuilt.then(|| vm_rebuild::stopped(seen));
-    let mut restored = if rebuilt { None } else { vm_saved::restored(p, wanted, spec, seen) };
-    let back = restored.as_ref().map(|restored| restored.domain.clone());
+    let (back, mut restored) = if rebuilt { None } else { vm_saved::restored(p, wanted, spec, seen) }.unzip();
     let domain = off.as_ref().or(back.as_ref()).unwrap_or(seen);
     let mark = domain.doc.mark.as_ref();
     let entry = p.entry(&wanted.object);

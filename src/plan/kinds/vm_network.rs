@@ -75,9 +75,9 @@ pub(super) fn to_come_back_on(
     let Some(state) = p.node(node) else { return Ok(BTreeSet::new()) };
     let mut needs = BTreeSet::new();
     for name in doc.interfaces.iter().filter_map(|interface| interface.network.as_ref()) {
-        let of_node =
+        let mut of_node =
             p.desired.objects.keys().filter(|object| object.kind == Kind::Network && object.node.as_ref() == Some(node));
-        let declared = of_node.into_iter().find(|object| p.libvirt_name(Kind::Network, &object.name, node) == *name).cloned();
+        let declared = of_node.find(|object| p.libvirt_name(Kind::Network, &object.name, node) == *name).cloned();
         let off = state.networks.get(name).is_none_or(|network| !network.active);
         let suspended =
             |object: &ObjectRef| p.desired.objects.get(object).is_some_and(|wanted| suspension::is_suspended(p, wanted));

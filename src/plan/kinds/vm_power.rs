@@ -313,7 +313,7 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
 
 /// The entry of a VM with no restart of it under way, whatever was begun before: a hand's word is the last. What it was off for before a start
 /// says nothing any more.
-fn restarted(p: &Planner<'_>, wanted: &Wanted, what: PowerAct) -> Option<Entry> {
+pub(super) fn restarted(p: &Planner<'_>, wanted: &Wanted, what: PowerAct) -> Option<Entry> {
     let entry = p.entry(&wanted.object)?;
     let last_off_reason = entry.last_off_reason.clone().filter(|_| !matches!(what, PowerAct::Start | PowerAct::Restart));
     Some(Entry { restarting: false, last_off_reason, ..entry.clone() })

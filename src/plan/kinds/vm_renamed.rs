@@ -9,8 +9,8 @@ use crate::name::Name;
 use crate::observe::{DomainState, PowerState};
 use crate::plan::model::{FieldChange, Shown, Verb};
 use crate::plan::planner::{Draft, Planner, Row};
-use crate::plan::policy::given;
-use crate::plan::{Entry, Expect, Op, Precondition, Record};
+use crate::plan::policy::{PowerAct, given};
+use crate::plan::{Expect, Op, Precondition, Record};
 use crate::resolve::Wanted;
 
 /// Plans the VM whose domain is called `name` by now.
@@ -81,9 +81,7 @@ fn start_as_found(
     for reference in wanted.references.iter().filter(|reference| reference.path.starts_with("/disks/")) {
         row.needs.extend(p.standing_of(&reference.object).unwrap_or_default());
     }
-    // It runs again, and what it was off for says nothing any more.
-    let started = p.entry(&wanted.object).map(|entry| Entry { restarting: false, last_off_reason: None, ..entry.clone() });
-    if let (Some(entry), Some(last)) = (started, row.drafts.last_mut()) {
+    if let (Some(entry), Some(last)) = (vm_power::restarted(p, wanted, PowerAct::Start), row.drafts.last_mut()) {
         last.record = Record::Put(Box::new(entry));
     }
     p.commit(row);

@@ -17,12 +17,7 @@ use crate::plan::{ActionId, Op, Precondition, suspension};
 use crate::resolve::Wanted;
 
 /// A start from a saved state.
-pub(super) struct Restored {
-    /// The domain as it is after it.
-    pub(super) domain: DomainState,
-    /// What starts it.
-    power: Power,
-}
+pub(super) struct Restored(Power);
 
 /// What a domain's saved state brings back; none where there is none, where it is to be dropped, or where nobody can tell.
 pub(super) fn kept<'d>(p: &Planner<'_>, wanted: &Wanted, domain: &'d DomainState) -> Option<&'d Saved> {
@@ -101,8 +96,14 @@ pub(super) fn discard(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, ro
     }
 }
 
-/// The start of a domain from its saved state; none where it isn't to be started, or nobody can tell what it brings back.
-pub(super) fn restored(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec, seen: &DomainState) -> Option<Restored> {
+/// The start of a domain from its saved state, and the domain as it is after that; none where it isn't to be started, or nobody can tell
+/// what it brings back.
+pub(super) fn restored(
+    p: &Planner<'_>,
+    wanted: &Wanted,
+    spec: &VirtualMachineSpec,
+    seen: &DomainState,
+) -> Option<(DomainState, Restored)> {
     let saved = kept(p, wanted, seen)?;
     let power = by_strategy(p, wanted, spec, seen).filter(|power| power.verb == Verb::Start)?;
     let mut doc = seen.doc.clone();
@@ -120,7 +121,7 @@ pub(super) fn restored(p: &Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSp
         pending: saved.pending.clone(),
         ..seen.clone()
     };
-    Some(Restored { domain, power })
+    Some((domain, Restored(power)))
 }
 
 impl Restored {
@@ -128,18 +129,18 @@ impl Restored {
     pub(super) fn start(&mut self, row: &mut Row<'_>, needs: BTreeSet<ActionId>) {
         row.needs.extend(needs);
         row.effect = row.effect.clone().max(Effect::Start);
-        row.drafts.append(&mut self.power.drafts);
+        row.drafts.append(&mut self.0.drafts);
     }
 
     /// Says of a row that is finished that it starts the domain.
     pub(super) fn tell(self, row: &mut Row<'_>) {
         if row.verb == Verb::Update && row.fields.is_empty() {
-            row.verb = self.power.verb;
-            row.reason = self.power.reason;
+            row.verb = self.0.verb;
+            row.reason = self.0.reason;
         } else if row.verb == Verb::Restart {
-            row.reason = format!("{}; once back from its saved state, {}", self.power.reason, row.reason);
+            row.reason = format!("{}; once back from its saved state, {}", self.0.reason, row.reason);
         } else {
-            row.reason = format!("{}, and {}", row.reason, self.power.reason);
+            row.reason = format!("{}, and {}", row.reason, self.0.reason);
         }
     }
 }
