@@ -569,6 +569,12 @@ pub enum Record {
 }
 
 impl Record {
+    /// An entry that changes in the inventory alone: what was half made stays that.
+    pub(super) fn kept(entry: Entry) -> Self {
+        let record = if entry.unfinished { Self::Put } else { Self::Settle };
+        record(Box::new(entry))
+    }
+
     /// The object whose entry it is about.
     pub fn object(&self) -> Option<&ObjectRef> {
         match self {

@@ -365,9 +365,7 @@ pub(super) fn release(p: &mut Planner<'_>, wanted: &Wanted, needs: BTreeSet<Acti
     row.needs = needs;
     let mut kept = entry;
     kept.released = true;
-    // What was half made stays that, for whoever has a manifest for it again.
-    let record = if kept.unfinished { Record::Put } else { Record::Settle };
-    row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(record(Box::new(kept))));
+    row.drafts.push(Draft::new(Op::Inventory, Lane::Local(wanted.object.to_string())).record(Record::kept(kept)));
     p.commit(row);
 }
 

@@ -76,14 +76,12 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
         let mut forgotten = Vec::new();
         for (from, to) in came_with {
             if let Some(entry) = all.owned.entries.get(&to).cloned() {
-                forgotten.push(recorded(&wanted.object, Record::Settle(Box::new(Arc::unwrap_or_clone(entry)))));
+                forgotten.push(recorded(&wanted.object, Record::kept(Arc::unwrap_or_clone(entry))));
                 forgotten.push(recorded(&wanted.object, Record::Remove(from)));
             }
         }
         let mut drafts = mark(all, wanted, &entry, policy, &moved);
-        // What was half made under its old name is so under its new one.
-        let record = if entry.unfinished { Record::Put } else { Record::Settle };
-        let settle = record(Box::new(Arc::unwrap_or_clone(entry)));
+        let settle = Record::kept(Arc::unwrap_or_clone(entry));
         match drafts.last_mut() {
             Some(last) => last.record = settle,
             None => drafts.push(recorded(&wanted.object, settle)),
