@@ -17,6 +17,7 @@ use crate::observe::{Observed, Scope};
 use crate::plan::{Mode, Owned, PowerAct, libvirt_name};
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum NetworkCommand {
     /// Start networks that are stopped; guests that they left are plugged in again
     Start(HandArgs),
@@ -27,6 +28,7 @@ pub(super) enum NetworkCommand {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(super) enum PoolCommand {
     /// Start pools that are stopped
     Start(HandArgs),
