@@ -83,7 +83,7 @@ pub(super) fn read_manifests(
 
 /// Checks and resolves a set; what is wrong is added to its diagnostics.
 pub(super) fn check(set: &mut ManifestSet, global: &Global, fleet: impl FnOnce() -> Option<Uid>) -> (Desired, bool) {
-    check_again(set, global, fleet, &mut Memo::default())
+    check_again(set, global, fleet, &mut Memo::none())
 }
 
 /// As [`check`], with what is known of the last time.

@@ -1,12 +1,13 @@
 //! Documents → Desired: expansion over nodes, implied objects, references, order.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};
 use super::memo::Memo;
 use crate::manifest::{
-    Accelerator, Disk, Document, Lifecycle, Metadata, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat,
+    Accelerator, Document, Lifecycle, Metadata, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat,
     VolumeSpec,
 };
 use crate::name::{Kind, Name, ObjectRef, Uid};
@@ -45,10 +46,12 @@ struct Expansion<'a> {
     out: Desired,
     problems: Vec<Problem>,
     memo: &'a mut Memo,
-    /// The objects that have a document of their own.
-    written: BTreeSet<&'a ObjectRef>,
+    /// The objects that have a document of their own, once somebody asks.
+    written: OnceCell<BTreeSet<&'a ObjectRef>>,
     /// Nodes that a template is used on.
     used_on: BTreeMap<Name, BTreeSet<Name>>,
+    /// Nodes of the VMs that use a volume or copy it by a claim, each once.
+    placed: BTreeMap<&'a Name, Vec<Name>>,
 }
 
 /// Expands the documents of a set. `fleet` is nil where none is known yet; `memo` is of the last time, if there was one.
@@ -60,8 +63,9 @@ pub fn expand(documents: &[Arc<Document>], fleet: Uid, implied: &Implied, memo: 
         out: Desired { fleet, ..Desired::default() },
         problems: Vec::new(),
         memo,
-        written: documents.iter().map(|document| &document.object).collect(),
+        written: OnceCell::new(),
         used_on: BTreeMap::new(),
+        placed: BTreeMap::new(),
     };
     x.nodes(implied);
     x.key_pairs();
@@ -74,7 +78,7 @@ pub fn expand(documents: &[Arc<Document>], fleet: Uid, implied: &Implied, memo: 
     (x.out, x.problems)
 }
 
-impl Expansion<'_> {
+impl<'a> Expansion<'a> {
     fn problem(&mut self, object: &ObjectRef, path: &str, message: impl Into<String>, help: &[&str]) {
         self.problems.push(Problem {
             object: object.clone(),
@@ -221,6 +225,10 @@ impl Expansion<'_> {
                 if let Some(image) = &disk.image {
                     self.used_on.entry(image.clone()).or_default().insert(node.clone());
                 }
+                let source = || disk.claim.as_ref()?.source.as_ref()?.volume.as_ref();
+                if let Some(volume) = disk.volume.as_ref().or_else(source) {
+                    place(&mut self.placed, volume, &node);
+                }
             }
             self.put(wanted);
         }
@@ -240,7 +248,8 @@ impl Expansion<'_> {
                 );
                 continue;
             };
-            if self.written.contains(&object) {
+            let written = || self.documents.iter().map(|document| &document.object).collect();
+            if self.written.get_or_init(written).contains(&object) {
                 let path = format!("/disks/{}/claim", disk.name);
                 self.problem(
                     &vm.object,
@@ -298,28 +307,17 @@ impl Expansion<'_> {
 
     fn volumes(&mut self) {
         // A volume follows the VM that uses it or copies it by a claim, and what is built on it.
-        let mut placed: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
-        for wanted in self.out.objects.values() {
-            if let (Spec::VirtualMachine(spec), Some(node)) = (&*wanted.spec, &wanted.node) {
-                let source = |disk: &Disk| disk.claim.as_ref()?.source.as_ref()?.volume.clone();
-                for volume in spec.disks.iter().filter_map(|disk| disk.volume.clone().or_else(|| source(disk))) {
-                    placed.entry(volume).or_default().insert(node.clone());
-                }
-            }
-        }
-        let sources: BTreeMap<Name, Name> = self
-            .documents
-            .iter()
-            .filter_map(|document| match &*document.spec {
-                Spec::Volume(spec) => Some((document.object.name.clone(), spec.source.as_ref()?.volume.clone()?)),
-                _ => None,
-            })
-            .collect();
+        let mut placed = std::mem::take(&mut self.placed);
+        let built_on = |document: &'a Arc<Document>| match &*document.spec {
+            Spec::Volume(spec) => Some((&document.object.name, spec.source.as_ref()?.volume.as_ref()?)),
+            _ => None,
+        };
+        let sources: BTreeMap<&Name, &Name> = self.documents.iter().filter_map(built_on).collect();
         for _ in 0..sources.len() {
             let mut more = false;
             for (user, source) in &sources {
                 for node in placed.get(user).cloned().unwrap_or_default() {
-                    more |= placed.entry(source.clone()).or_default().insert(node);
+                    more |= place(&mut placed, source, &node);
                 }
             }
             if !more {
@@ -329,12 +327,12 @@ impl Expansion<'_> {
         for document in self.documents {
             let Spec::Volume(spec) = &*document.spec else { continue };
             let object = &document.object;
-            let nodes = placed.get(&object.name).cloned().unwrap_or_default();
-            let node = match nodes.len() {
-                1 => nodes.into_iter().next(),
-                0 => self.pool_node(object, spec),
-                _ => {
-                    let names: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+            let node = match placed.get(&object.name).map(Vec::as_slice) {
+                Some([node]) => Some(node.clone()),
+                None | Some([]) => self.pool_node(object, spec),
+                Some(nodes) => {
+                    let mut names: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+                    names.sort();
                     self.problem(
                         object,
                         "",
@@ -389,10 +387,13 @@ impl Expansion<'_> {
             self.used_on.entry(template).or_default().insert(node);
         }
         // By name, since the first one that needs a pool's implied one is said to imply it.
-        let mut documents: Vec<&Arc<Document>> = self.documents.iter().collect();
-        documents.sort_by_key(|document| &document.object);
-        for document in documents {
-            let Spec::Template(spec) = &*document.spec else { continue };
+        let template = |document: &'a Arc<Document>| match &*document.spec {
+            Spec::Template(spec) => Some((document, spec)),
+            _ => None,
+        };
+        let mut documents: Vec<_> = self.documents.iter().filter_map(template).collect();
+        documents.sort_by_key(|(document, _)| &document.object);
+        for (document, spec) in documents {
             let mut nodes = if spec.nodes.is_empty() {
                 self.used_on.get(&document.object.name).cloned().unwrap_or_default().into_iter().collect()
             } else {
@@ -454,10 +455,23 @@ impl Expansion<'_> {
     /// Puts every object after those that it refers to; a cycle is a problem.
     fn order(&mut self) {
         let all: Vec<(&ObjectRef, &Arc<Wanted>)> = self.out.objects.iter().collect();
-        let place = |object: &ObjectRef| all.binary_search_by(|(other, _)| (*other).cmp(object)).ok();
+        // What one needs often stands beside what the one before needs, or is the same: in a large set a search is far more.
+        let mut near: Vec<usize> = Vec::new();
+        let mut place = |turn: usize, object: &ObjectRef| {
+            near.resize(near.len().max(turn + 1), 0);
+            let near = near.get_mut(turn)?;
+            let is_it = |at: &usize| all.get(*at).is_some_and(|(other, _)| *other == object);
+            let search = || all.binary_search_by(|(other, _)| (*other).cmp(object)).ok();
+            let found = [*near, *near + 1].into_iter().find(is_it).or_else(search)?;
+            *near = found;
+            Some(found)
+        };
         let needs: Vec<Vec<usize>> = all
             .iter()
-            .map(|(_, wanted)| wanted.references.iter().filter_map(|reference| place(&reference.object)).collect())
+            .map(|(_, wanted)| {
+                let references = wanted.references.iter().enumerate();
+                references.filter_map(|(turn, reference)| place(turn, &reference.object)).collect()
+            })
             .collect();
         // Each goes into the round after the last one of what it needs.
         let mut round: Vec<Option<usize>> = vec![None; all.len()];
@@ -482,7 +496,8 @@ impl Expansion<'_> {
         let last = |object: &ObjectRef| object.kind == Kind::VirtualMachine;
         let placed = all.iter().zip(&round);
         let mut order: Vec<_> = placed.map(|((object, _), round)| (last(object), round.unwrap_or(usize::MAX), *object)).collect();
-        order.sort();
+        // They stand by name already.
+        order.sort_by_key(|(last, round, _)| (*last, *round));
         let order: Vec<ObjectRef> = order.into_iter().map(|(.., object)| object.clone()).collect();
         let waiting: Vec<Arc<Wanted>> = left.iter().filter_map(|at| all.get(*at)).map(|(_, wanted)| Arc::clone(wanted)).collect();
         self.out.order = order;
@@ -499,6 +514,16 @@ impl Expansion<'_> {
             self.problem(&wanted.object, &path, message, &["take one of the references out"]);
         }
     }
+}
+
+/// A volume is needed on a node. Whether that is new.
+fn place<'a>(placed: &mut BTreeMap<&'a Name, Vec<Name>>, volume: &'a Name, node: &Name) -> bool {
+    let nodes = placed.entry(volume).or_default();
+    let new = !nodes.contains(node);
+    if new {
+        nodes.push(node.clone());
+    }
+    new
 }
 
 /// An object with what it refers to.

@@ -12,6 +12,8 @@ use crate::name::{Name, ObjectRef, Uid};
 /// What is known of the documents of a set.
 #[derive(Debug, Default)]
 pub struct Memo {
+    /// Nothing is kept.
+    forgets: bool,
     fleet: Uid,
     documents: BTreeMap<ObjectRef, Known>,
 }
@@ -27,6 +29,11 @@ struct Known {
 }
 
 impl Memo {
+    /// For a set that is resolved once: to keep all that comes of a large one takes a while.
+    pub fn none() -> Self {
+        Self { forgets: true, ..Self::default() }
+    }
+
     fn known(&self, document: &Arc<Document>) -> Option<&Known> {
         self.documents.get(&document.object).filter(|known| Arc::ptr_eq(&known.document, document))
     }
@@ -47,7 +54,9 @@ impl Memo {
 
     /// The document was found to be right.
     pub fn found_right(&mut self, document: &Arc<Document>) {
-        self.learn(document).right = true;
+        if !self.forgets {
+            self.learn(document).right = true;
+        }
     }
 
     /// What the document wants by this name, on this node.
@@ -58,7 +67,9 @@ impl Memo {
 
     /// The document wants this.
     pub(super) fn keep(&mut self, document: &Arc<Document>, wanted: &Arc<Wanted>) {
-        self.learn(document).wanted.push(Arc::clone(wanted));
+        if !self.forgets {
+            self.learn(document).wanted.push(Arc::clone(wanted));
+        }
     }
 
     /// A set of this fleet is resolved.

@@ -12,7 +12,7 @@ use super::super::planner::{Draft, Planner, libvirt_name};
 use super::super::record::fresh_entry;
 use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record, Sources, VolumeRecord};
 use super::prepare::{First, Prepared};
-use crate::manifest::{Management, Spec, VolumeFormat, VolumeSpec};
+use crate::manifest::{Lifecycle, Management, Spec, VolumeFormat, VolumeSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeState, PoolState, PowerState};
 use crate::resolve::Wanted;
@@ -20,7 +20,17 @@ use crate::xml::volume::VolumeDoc;
 use crate::xml::{self, Mark};
 
 pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy) {
-    let order = all.desired.order.clone();
+    // Of nearly all nobody asks whether they are there.
+    let everybody = !policy.adopt.is_empty() || !policy.consents.take_from.is_empty();
+    let concerned = |wanted: &Wanted| {
+        let Lifecycle { ignore_changes, .. } = &wanted.lifecycle;
+        everybody || wanted.lifecycle.adopts() || wanted.lifecycle.management() != Management::Full || !ignore_changes.is_empty()
+    };
+    if !all.desired.objects.values().any(|wanted| concerned(wanted)) {
+        return;
+    }
+    let is_concerned = |object: &&ObjectRef| all.desired.objects.get(*object).is_some_and(|wanted| concerned(wanted));
+    let order: Vec<ObjectRef> = all.desired.order.iter().filter(is_concerned).cloned().collect();
     let mut identities: BTreeMap<(Kind, Option<Name>), Identities> = BTreeMap::new();
     for object in order {
         let Some(wanted) = all.desired.objects.get(&object) else { continue };

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::model::{FieldChange, Verb};
 use super::super::planner::{Draft, Planner, Row};
-use super::super::{Mode, Owned, Policy, Sources};
+use super::super::{Entry, Mode, Owned, Policy, Sources};
 use super::{adopt, ignore, rename};
-use crate::name::{Kind, ObjectRef};
+use crate::name::{Kind, ObjectRef, Uid};
 use crate::observe::{DomainState, NetworkState, NodeState, NodeView, Observed};
 use crate::resolve::{Desired, Wanted};
 
@@ -62,20 +62,35 @@ pub(in crate::plan) fn prepare<'a>(
 
 /// Has objects keep the identity and the name in libvirt that the inventory knows them by: both stay where an object's name changes.
 fn identities(all: &mut Prepared<'_>) {
-    let owned = &all.owned;
     let fleet = all.desired.fleet;
-    let taken: BTreeMap<_, _> = owned
-        .entries
-        .values()
-        .filter(|entry| entry.uid != entry.object.uid(fleet))
-        .map(|entry| (entry.uid, &entry.object))
-        .collect();
-    let mut changed = Vec::new();
+    // Both stand by name, so they are gone through side by side.
+    let mut entries = all.owned.entries.values().peekable();
+    let mut taken = BTreeMap::new();
+    let mut take = |entry: &'_ Entry, own: Uid| {
+        if entry.uid != own {
+            taken.insert(entry.uid, entry.object.clone());
+        }
+    };
+    let mut known: Vec<(&Wanted, Option<&Entry>)> = Vec::with_capacity(all.desired.objects.len());
     for wanted in all.desired.objects.values() {
-        let Some(entry) = owned.entries.get(&wanted.object) else {
+        while let Some(entry) = entries.next_if(|entry| entry.object < wanted.object) {
+            take(entry, entry.object.uid(fleet));
+        }
+        let entry = entries.next_if(|entry| entry.object == wanted.object);
+        if let Some(entry) = entry {
+            take(entry, wanted.uid);
+        }
+        known.push((wanted, entry.map(|entry| &**entry)));
+    }
+    for entry in entries {
+        take(entry, entry.object.uid(fleet));
+    }
+    let mut changed = Vec::new();
+    for (wanted, entry) in known {
+        let Some(entry) = entry else {
             // Its identity may have gone to another name.
             let mut uid = wanted.uid;
-            while taken.get(&uid).is_some_and(|object| **object != wanted.object) {
+            while taken.get(&uid).is_some_and(|object| *object != wanted.object) {
                 uid = uuid::Uuid::new_v5(&uid, wanted.object.to_string().as_bytes());
             }
             if uid != wanted.uid {

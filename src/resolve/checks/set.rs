@@ -1,5 +1,6 @@
 //! Rules between the documents of a set: what two objects of one node can't both have.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -60,14 +61,23 @@ impl Set<'_> {
 
 type Of<'a, T> = Vec<(&'a Document, &'a T)>;
 
+/// A VM that a volume is a disk of.
+struct User<'a> {
+    document: &'a Document,
+    node: Option<&'a Name>,
+    /// Which of its disks.
+    index: usize,
+    writes: bool,
+}
+
 /// The documents by what they are.
 struct Set<'a> {
     documents: &'a [Arc<Document>],
     machines: Of<'a, VirtualMachineSpec>,
     networks: Of<'a, NetworkSpec>,
     pools: Of<'a, StoragePoolSpec>,
-    /// The Nodes of the VMs that use a volume.
-    volume_nodes: BTreeMap<&'a Name, BTreeSet<Name>>,
+    /// The VMs that a volume is a disk of.
+    users: BTreeMap<&'a Name, Vec<User<'a>>>,
     /// Volumes that a VM claims and that have a document of their own.
     claimed: BTreeSet<ObjectRef>,
 }
@@ -79,7 +89,7 @@ impl<'a> Set<'a> {
             machines: vec![],
             networks: vec![],
             pools: vec![],
-            volume_nodes: BTreeMap::new(),
+            users: BTreeMap::new(),
             claimed: BTreeSet::new(),
         };
         for document in documents {
@@ -90,9 +100,13 @@ impl<'a> Set<'a> {
                 Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::Template(_) | Spec::Volume(_) => {}
             }
         }
-        for (_, vm) in &set.machines {
-            for volume in vm.disks.iter().filter_map(|disk| disk.volume.as_ref()) {
-                set.volume_nodes.entry(volume).or_default().extend(vm.node.clone());
+        for (document, vm) in &set.machines {
+            for (index, disk) in vm.disks.iter().enumerate() {
+                if let Some(volume) = &disk.volume {
+                    let writes = disk.device != Some(DiskDevice::Cdrom) && disk.read_only != Some(true);
+                    let user = User { document, node: vm.node.as_ref(), index, writes };
+                    set.users.entry(volume).or_default().push(user);
+                }
             }
         }
         let claims = set.machines.iter().flat_map(|(document, vm)| {
@@ -120,12 +134,12 @@ impl<'a> Set<'a> {
                 Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::Template(_) | Spec::Volume(_) => continue,
             };
             let (name, pointer) = match written {
-                Some(name) => (name.to_string(), "/spec/libvirtName"),
-                None => (document.object.name.to_string(), "/metadata/name"),
+                Some(name) => (name.as_str(), "/spec/libvirtName"),
+                None => (document.object.name.as_str(), "/metadata/name"),
             };
             let taker = Taker { nodes, document, pointer: pointer.into() };
-            let key = format!("{}/{name}", document.object.kind);
-            found.extend(taken.take(&key, taker, |other| format!("it would be `{name}` in libvirt, and so would {other}")));
+            let key = (document.object.kind, name);
+            found.extend(taken.take(key, taker, |other| format!("it would be `{name}` in libvirt, and so would {other}")));
         }
         found
     }
@@ -147,14 +161,14 @@ impl<'a> Set<'a> {
             if let (Some(template), Some(path)) = (implied.get(&pool.object.name), path_of(spec)) {
                 let path = format!("{}/_templates_", clean_path(&path));
                 let taker = Taker { nodes: Nodes::of(&spec.nodes), document: template, pointer: "/spec/pool".into() };
-                found.extend(taken.take(&path, taker, |other| format!("its pool would lie at `{path}`, as {other} does")));
+                found.extend(taken.take(path.clone(), taker, |other| format!("its pool would lie at `{path}`, as {other} does")));
             }
         }
         for (document, spec) in &self.pools {
             let Some(path) = path_of(spec) else { continue };
             let taker = Taker { nodes: Nodes::of(&spec.nodes), document, pointer: "/spec/target/path".into() };
             found.extend(
-                taken.take(&clean_path(&path), taker, |other| format!("two pools can't lie at `{path}`, and {other} does")),
+                taken.take(clean_path(&path), taker, |other| format!("two pools can't lie at `{path}`, and {other} does")),
             );
         }
         found
@@ -163,9 +177,9 @@ impl<'a> Set<'a> {
     fn volume_files(&self) -> Vec<Diagnostic> {
         let mut taken = Occupied::new(Code::SameFile);
         let mut found = Vec::new();
-        let mut take = |pool: &Name, file: String, taker: Taker<'a>| {
-            let said = taken
-                .take(&format!("{pool}/{file}"), taker, |other| format!("its file `{file}` in pool `{pool}` is that of {other}"));
+        let mut take = |pool: &'a Name, file: Cow<'a, str>, taker: Taker<'a>| {
+            let said =
+                taken.take((pool, file.clone()), taker, |other| format!("its file `{file}` in pool `{pool}` is that of {other}"));
             found.extend(said);
         };
         for document in self.documents {
@@ -174,10 +188,11 @@ impl<'a> Set<'a> {
                     let Some(pool) = &spec.pool else { continue };
                     let raw = spec.format == Some(VolumeFormat::Raw);
                     let (file, pointer) = match &spec.libvirt_name {
-                        Some(name) => (name.to_string(), "/spec/libvirtName"),
-                        None => (volume_file(&document.object.name, raw), "/metadata/name"),
+                        Some(name) => (name.as_str().into(), "/spec/libvirtName"),
+                        None => (volume_file(&document.object.name, raw).into(), "/metadata/name"),
                     };
-                    let nodes = self.volume_nodes.get(&document.object.name).map_or(Nodes::Any, Nodes::of);
+                    let users = self.users.get(&document.object.name);
+                    let nodes = Nodes::of(users.into_iter().flatten().filter_map(|user| user.node));
                     take(pool, file, Taker { nodes, document, pointer: pointer.into() });
                 }
                 Spec::VirtualMachine(spec) => {
@@ -192,7 +207,7 @@ impl<'a> Set<'a> {
                         }
                         let file = volume_file(&volume.name, claimed.format == Some(VolumeFormat::Raw));
                         let pointer = format!("/spec/disks/{index}/claim").into();
-                        take(pool, file, Taker { nodes: Nodes::of(&spec.node), document, pointer });
+                        take(pool, file.into(), Taker { nodes: Nodes::of(&spec.node), document, pointer });
                     }
                 }
                 _ => {}
@@ -208,7 +223,7 @@ impl<'a> Set<'a> {
         for (document, spec) in self.networks.iter().filter(|(_, spec)| spec.mode != Some(NetworkMode::Bridge)) {
             let Some(bridge) = &spec.bridge else { continue };
             let taker = Taker { nodes: Nodes::of(&spec.nodes), document, pointer: "/spec/bridge".into() };
-            found.extend(taken.take(bridge, taker, |other| format!("the bridge `{bridge}` is that of {other}")));
+            found.extend(taken.take(bridge.as_str(), taker, |other| format!("the bridge `{bridge}` is that of {other}")));
         }
         found
     }
@@ -240,7 +255,7 @@ impl<'a> Set<'a> {
                 let Some(mac) = nic.mac else { continue };
                 let pointer = format!("/spec/interfaces/{index}/mac").into();
                 let taker = Taker { nodes: Nodes::Any, document, pointer };
-                found.extend(taken.take(&mac.to_string(), taker, |other| format!("the MAC address {mac} is that of {other}")));
+                found.extend(taken.take(mac, taker, |other| format!("the MAC address {mac} is that of {other}")));
             }
         }
         found
@@ -292,9 +307,9 @@ impl<'a> Set<'a> {
                     }
                 }
                 let taker = Taker { nodes: Nodes::of(&spec.node), document, pointer: pointer.into() };
-                found.extend(taken.take(&format!("{name}/{ip}"), taker, |other| {
-                    format!("the address {ip} on Network/{name} is that of {other}")
-                }));
+                found.extend(
+                    taken.take((name, ip), taker, |other| format!("the address {ip} on Network/{name} is that of {other}")),
+                );
             }
         }
         found
@@ -307,7 +322,7 @@ impl<'a> Set<'a> {
             let socket = spec.console.as_ref().and_then(|console| console.vnc.as_ref()).and_then(|vnc| vnc.socket.as_ref());
             let Some(socket) = socket else { continue };
             let taker = Taker { nodes: Nodes::of(&spec.node), document, pointer: "/spec/console/vnc/socket".into() };
-            found.extend(taken.take(&clean_path(socket), taker, |other| format!("the socket `{socket}` is that of {other}")));
+            found.extend(taken.take(clean_path(socket), taker, |other| format!("the socket `{socket}` is that of {other}")));
         }
         found
     }
@@ -315,21 +330,11 @@ impl<'a> Set<'a> {
     /// Volumes that two VMs could write to, and clones of volumes that somebody writes to.
     fn writers(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
-        let mut users: BTreeMap<&Name, Vec<(&Document, usize, bool)>> = BTreeMap::new();
-        for (document, spec) in &self.machines {
-            for (index, disk) in spec.disks.iter().enumerate() {
-                if let Some(volume) = &disk.volume {
-                    let writes = disk.device != Some(DiskDevice::Cdrom) && disk.read_only != Some(true);
-                    users.entry(volume).or_default().push((document, index, writes));
-                }
-            }
-        }
         let place = |document: &Document, index: usize| document.label(&format!("/spec/disks/{index}/volume"));
-        for (volume, users) in &users {
-            for (later, (document, index, writes)) in users.iter().enumerate() {
-                let before =
-                    users.iter().take(later).find(|(other, _, theirs)| other.object != document.object && (*writes || *theirs));
-                if let Some((other, there, _)) = before {
+        for (volume, users) in &self.users {
+            for (later, User { document, index, writes, .. }) in users.iter().enumerate() {
+                let clash = |other: &&User<'_>| other.document.object != document.object && (*writes || other.writes);
+                if let Some(User { document: other, index: there, .. }) = users.iter().take(later).find(clash) {
                     let message = format!("Volume/{volume} is a disk of {} too, and not of both read-only", other.object);
                     let diagnostic = Diagnostic::new(Code::InUse, message).about(&document.object).at(place(document, *index));
                     let diagnostic = diagnostic.and(place(other, *there).says(format!("{} has it", other.object)));
@@ -339,8 +344,8 @@ impl<'a> Set<'a> {
         }
         for (document, pointer, source) in self.linked() {
             let Some(volume) = &source.volume else { continue };
-            let writer = users.get(volume).and_then(|users| users.iter().find(|(_, _, writes)| *writes));
-            if let Some((other, index, _)) = writer {
+            let writer = self.users.get(volume).and_then(|users| users.iter().find(|user| user.writes));
+            if let Some(User { document: other, index, .. }) = writer {
                 let message =
                     format!("a linked clone of Volume/{volume} would be destroyed by {}, which writes to it", other.object);
                 let here = document.label(&format!("{pointer}/source/volume"));
