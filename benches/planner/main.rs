@@ -4,6 +4,10 @@
 //! there. Prints one line as the floor's `measure` does: the median, fastest and slowest time of `serde_yaml`, which reads each document
 //! into a value of its own, and of jvp, in microseconds; then the steps of jvp's last run. An image for the templates is put into `FOLDER`.
 //!
+//! `jvp-planner OBJECTS SETS same|new FOLDER once`: so many sets of so many objects, each planned once and kept. A small set that is
+//! planned again and again stays in the processor's caches and in memory that was touched before, as no large one can and as no command
+//! finds it; these are met as a command meets its only set, and as one large set of them all would be.
+//!
 //! A program of its own, beside the floor: whatever links libvirt alone has to stay small. No libvirt here, and nothing of the disk is
 //! measured. See `benches/README.md`.
 
@@ -36,8 +40,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        [objects, runs, what @ ("same" | "new"), folder] => measure(objects, runs, *what == "new", folder),
-        _ => Err("OBJECTS RUNS same|new FOLDER".into()),
+        [objects, runs, what @ ("same" | "new"), folder] => measure(objects, runs, *what == "new", folder, Sets::One),
+        [objects, runs, what @ ("same" | "new"), folder, "once"] => measure(objects, runs, *what == "new", folder, Sets::Many),
+        _ => Err("OBJECTS RUNS same|new FOLDER [once]".into()),
     };
     match done {
         Ok(line) => {
@@ -51,35 +56,60 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(objects: &str, runs: &str, new: bool, folder: &str) -> Fallible<String> {
-    let (objects, runs): (usize, usize) = (objects.parse()?, runs.parse()?);
-    let files = manifests::files(objects);
-    let mut sources = SourceMap::default();
-    for (name, text) in &files {
-        sources.add(name.clone(), text.clone());
-    }
-    let desired = read(&sources)?.2;
-    let mut world = World::new(&desired, folder.as_ref())?;
-    // What can't be looked into yet is only put off, which is less than planning it.
-    world.make(&desired, |kind| !(new && matches!(kind, Kind::Volume | Kind::VirtualMachine)))?;
-    drop(desired);
-    let (mut floors, mut times) = (Vec::new(), Vec::new());
-    let mut steps = [Duration::ZERO; 3];
-    let all = runs + WARM;
-    for run in 0..all {
-        let begun = Instant::now();
-        let values = yaml(&files)?;
-        let floor = begun.elapsed();
-        drop(values);
+/// What is planned in each run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sets {
+    /// The same one.
+    One,
+    /// Another one.
+    Many,
+}
 
+/// Manifests, and the nodes that they are planned for.
+struct Set {
+    files: Vec<(String, String)>,
+    sources: SourceMap,
+    world: World,
+}
+
+impl Set {
+    fn new(objects: usize, new: bool, folder: &str) -> Fallible<Self> {
+        let files = manifests::files(objects);
+        let mut sources = SourceMap::default();
+        for (name, text) in &files {
+            sources.add(name.clone(), text.clone());
+        }
+        let desired = read(&sources)?.2;
+        let mut world = World::new(&desired, folder.as_ref())?;
+        // What can't be looked into yet is only put off, which is less than planning it.
+        world.make(&desired, |kind| !(new && matches!(kind, Kind::Volume | Kind::VirtualMachine)))?;
+        Ok(Self { files, sources, world })
+    }
+}
+
+fn measure(objects: &str, runs: &str, new: bool, folder: &str, which: Sets) -> Fallible<String> {
+    let (objects, runs): (usize, usize) = (objects.parse()?, runs.parse()?);
+    let (count, warm) = if which == Sets::Many { (runs, 0) } else { (1, WARM) };
+    let sets = (0..count).map(|_| Set::new(objects, new, folder)).collect::<Fallible<Vec<_>>>()?;
+    let (mut floors, mut times, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    let mut steps = [Duration::ZERO; 3];
+    for (run, Set { files, sources, world }) in sets.iter().cycle().take(runs + warm).enumerate() {
+        let begun = Instant::now();
+        let values = yaml(files)?;
+        let floor = begun.elapsed();
+
+        let values = (which == Sets::Many).then_some(values);
         let owned = world.owned.clone();
-        let made = planned(&sources, owned, &world)?;
+        let made = planned(sources, owned, world)?;
         let [loaded, resolved, time] = made.times;
         steps = [loaded, resolved.saturating_sub(loaded), time.saturating_sub(resolved)];
         said(&made.plan, &made.desired, new)?;
-        if run >= WARM {
+        if run >= warm {
             floors.push(floor);
             times.push(time);
+        }
+        if which == Sets::Many {
+            kept.push((values, made));
         }
     }
     let line: Vec<String> = [&mut floors, &mut times]
@@ -123,7 +153,7 @@ fn read(sources: &SourceMap) -> Fallible<(Duration, ManifestSet, Desired)> {
     let time = begun.elapsed();
     let (documents, broken, diagnostics) = (loaded.documents, loaded.broken, loaded.diagnostics);
     let mut set = ManifestSet { sources, documents, broken, diagnostics, ..ManifestSet::default() };
-    let (desired, _) = check(&mut set, &Given { uri: "qemu:///system", allowed: &|_| false }, || None, &mut Memo::default());
+    let (desired, _) = check(&mut set, &Given { uri: "qemu:///system", allowed: &|_| false }, || None, &mut Memo::none());
     if diag::has_errors(&set.diagnostics) {
         return Err(format!("the manifests are wrong: {:?}", set.diagnostics.first()).into());
     }
