@@ -172,11 +172,12 @@ impl<'a> Reader<'a> {
             }
             Event::Alias(id) => self.alias(id, start, end),
             Event::Scalar(text, style, anchor, tag) => {
-                // The parser has a block of text end where the next thing begins.
-                let end = if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
-                    start + self.text.get(start..end).map_or(0, |block| block.trim_end().len())
-                } else {
-                    end
+                // The parser has a block of text end where the next thing begins, and a quoted one within brackets before the comma.
+                let written = self.text.get(start..end).unwrap_or_default();
+                let end = match style {
+                    ScalarStyle::Literal | ScalarStyle::Folded => start + written.trim_end().len(),
+                    ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => start + quoted(written).len(),
+                    ScalarStyle::Plain => end,
                 };
                 let weight = 1 + text.len() / 64;
                 self.count(weight, start, end)?;
@@ -438,6 +439,21 @@ fn short(text: &str) -> String {
     out
 }
 
+/// A quoted text without what is behind its closing quote.
+fn quoted(text: &str) -> &str {
+    let mut rest = text.char_indices().skip(1).peekable();
+    let double = text.starts_with('"');
+    while let Some((at, character)) = rest.next() {
+        match character {
+            '\\' if double => drop(rest.next()),
+            '"' if double => return text.get(..=at).unwrap_or(text),
+            '\'' if !double && rest.next_if(|(_, next)| *next == '\'').is_none() => return text.get(..=at).unwrap_or(text),
+            _ => {}
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -466,6 +482,18 @@ mod tests {
         assert_eq!(map.slice(file, raw.spans.value("/名/b/1").unwrap()), "\"zwölf\"");
         assert_eq!(map.slice(file, raw.spans.key("/名/b").unwrap()), "b");
         assert_eq!(map.slice(file, raw.spans.value("/名/b").unwrap()), "[1, \"zwölf\"]");
+    }
+
+    #[test]
+    fn a_quoted_text_ends_with_its_quote() {
+        for written in ["\"a\"", "'it''s'", "\"\\\"\\\\\"", "\"\"", "''", "\"zwölf\n  'x'\""] {
+            for after in ["", " ", "  # a comment\n ", "\t"] {
+                let (raw, file, map) = one(&format!("a: [{{x: {written}{after}, y: {written}{after}}}]\n"));
+                for pointer in ["/a/0/x", "/a/0/y"] {
+                    assert_eq!(map.slice(file, raw.spans.value(pointer).unwrap()), written);
+                }
+            }
+        }
     }
 
     #[test]
