@@ -12,7 +12,7 @@ use crate::resolve::Wanted;
 
 /// The volumes that came with a VM: claims are kept unless data goes too, the seed always goes.
 pub(super) fn came_with(p: &mut Planner<'_>, vm: &Wanted, after: Option<ActionId>, with_data: bool) {
-    for entry in p.index.came_with(&vm.object).to_vec() {
+    for entry in p.index.came_with(&vm.object).collect::<Vec<_>>() {
         if p.standing.contains_key(&entry.object) {
             continue;
         }

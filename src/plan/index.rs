@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,19 +21,44 @@ pub(super) struct Index<'a> {
     owned: &'a Owned,
     fleet: Uid,
     nodes: BTreeMap<&'a Name, OfNode<'a>>,
-    marked: OnceCell<BTreeMap<Uid, Vec<&'a Name>>>,
-    files: OnceCell<BTreeMap<&'a Name, BTreeMap<&'a str, Vec<&'a Entry>>>>,
-    owners: OnceCell<BTreeMap<&'a ObjectRef, Vec<&'a Entry>>>,
+    marked: OnceCell<Sorted<Uid, &'a Name>>,
+    files: OnceCell<BTreeMap<&'a Name, Sorted<&'a str, &'a Entry>>>,
+    owners: OnceCell<Sorted<&'a ObjectRef, &'a Entry>>,
 }
 
 /// Of one node.
 struct OfNode<'a> {
     state: &'a NodeState,
-    domains: OnceCell<BTreeMap<Uuid, &'a DomainState>>,
-    identities: OnceCell<BTreeMap<Uuid, Vec<&'a DomainState>>>,
-    volumes: OnceCell<BTreeMap<&'a str, &'a VolumeDoc>>,
+    domains: OnceCell<Sorted<Uuid, &'a DomainState>>,
+    identities: OnceCell<Sorted<Uuid, &'a DomainState>>,
+    volumes: OnceCell<Sorted<&'a str, &'a VolumeDoc>>,
     in_use: OnceCell<BTreeSet<Cow<'a, str>>>,
     saved: OnceCell<Vec<&'a DomainState>>,
+}
+
+/// What keys lead to, one or several each, in the order in which it was met. One piece of memory: a tree of many random keys is in none of
+/// the processor's caches, neither while it is made nor when something is looked up.
+struct Sorted<K, V>(Vec<(K, V)>);
+
+impl<K: Ord, V: Copy> Sorted<K, V> {
+    fn new(all: impl Iterator<Item = (K, V)>) -> Self {
+        let mut all: Vec<(K, V)> = all.collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self(all)
+    }
+
+    /// All that the key leads to that compares as equal.
+    fn all(&self, to: impl Fn(&K) -> Ordering) -> &[(K, V)] {
+        let from = self.0.partition_point(|(key, _)| to(key).is_lt());
+        let rest = self.0.get(from..).unwrap_or_default();
+        let count = rest.iter().take_while(|(key, _)| to(key).is_eq()).count();
+        rest.get(..count).unwrap_or_default()
+    }
+
+    /// The first of these.
+    fn first(&self, to: impl Fn(&K) -> Ordering) -> Option<V> {
+        self.all(to).first().map(|(_, value)| *value)
+    }
 }
 
 impl<'a> Index<'a> {
@@ -47,47 +73,37 @@ impl<'a> Index<'a> {
     }
 
     /// The nodes that have a domain with this fleet's mark of a VM.
-    pub(super) fn nodes_with(&self, uid: Uid) -> &[&'a Name] {
+    pub(super) fn nodes_with<'s>(&'s self, uid: Uid) -> impl Iterator<Item = &'a Name> + use<'a, 's> {
         let all = self.marked.get_or_init(|| {
-            let mut all: BTreeMap<Uid, Vec<&'a Name>> = BTreeMap::new();
-            for (name, node) in &self.nodes {
+            Sorted::new(self.nodes.iter().flat_map(|(name, node)| {
                 let marks = node.state.domains.values().filter_map(|domain| domain.doc.mark.as_ref());
-                for mark in marks.filter(|mark| mark.fleet == self.fleet) {
-                    all.entry(mark.uid).or_default().push(name);
-                }
-            }
-            all
+                marks.filter(|mark| mark.fleet == self.fleet).map(|mark| (mark.uid, *name))
+            }))
         });
-        all.get(&uid).map_or(&[], Vec::as_slice)
+        values(all.all(|key| key.cmp(&uid)))
     }
 
     /// The volumes and templates that the inventory has at a path of a node, in its order.
-    pub(super) fn recorded_at(&self, node: &Name, path: &str) -> &[&'a Entry] {
+    pub(super) fn recorded_at<'s>(&'s self, node: &Name, path: &str) -> impl Iterator<Item = &'s Entry> + use<'a, 's> {
         let all = self.files.get_or_init(|| {
-            let mut all: BTreeMap<&'a Name, BTreeMap<&'a str, Vec<&'a Entry>>> = BTreeMap::new();
+            let mut all: BTreeMap<&'a Name, Vec<(&'a str, &'a Entry)>> = BTreeMap::new();
             for entry in self.entries() {
                 let Some(node) = &entry.node else { continue };
-                for path in entry.files() {
-                    all.entry(node).or_default().entry(path).or_default().push(entry);
-                }
+                all.entry(node).or_default().extend(entry.files().map(|path| (path, entry)));
             }
-            all
+            all.into_iter().map(|(node, files)| (node, Sorted::new(files.into_iter()))).collect()
         });
-        all.get(node).and_then(|all| all.get(path)).map_or(&[], Vec::as_slice)
+        let found = all.get(node).map_or(&[][..], |files| files.all(|key| (**key).cmp(path)));
+        found.iter().map(|(_, entry)| *entry)
     }
 
     /// The volumes that the inventory has as ones that came with a VM, in its order.
-    pub(super) fn came_with(&self, vm: &ObjectRef) -> &[&'a Entry] {
+    pub(super) fn came_with<'s>(&'s self, vm: &ObjectRef) -> impl Iterator<Item = &'a Entry> + use<'a, 's> {
         let all = self.owners.get_or_init(|| {
-            let mut all: BTreeMap<&'a ObjectRef, Vec<&'a Entry>> = BTreeMap::new();
-            for entry in self.entries() {
-                if let Some(owner) = entry.volume.as_ref().and_then(|volume| volume.owner.as_ref()) {
-                    all.entry(owner).or_default().push(entry);
-                }
-            }
-            all
+            let owner = |entry: &'a Entry| entry.volume.as_ref()?.owner.as_ref();
+            Sorted::new(self.entries().filter_map(|entry| Some((owner(entry)?, entry))))
         });
-        all.get(vm).map_or(&[], Vec::as_slice)
+        values(all.all(|key| (**key).cmp(vm)))
     }
 
     fn entries(&self) -> impl Iterator<Item = &'a Entry> {
@@ -97,22 +113,17 @@ impl<'a> Index<'a> {
     /// The domain of a node that has a UUID.
     pub(super) fn domain(&self, node: &Name, uuid: Uuid) -> Option<&'a DomainState> {
         let node = self.nodes.get(node)?;
-        let all = node.domains.get_or_init(|| first(node.state.domains.values().map(|domain| (domain.uuid, domain))));
-        all.get(&uuid).copied()
+        let all = node.domains.get_or_init(|| Sorted::new(node.state.domains.values().map(|domain| (domain.uuid, domain))));
+        all.first(|key| key.cmp(&uuid))
     }
 
     /// The domains of a node that have one of these identities, by mark or, where they have none, by UUID; in the order of their names.
     pub(super) fn domains_of(&self, node: &Name, uuids: impl IntoIterator<Item = Uuid>) -> Vec<&'a DomainState> {
         let Some(node) = self.nodes.get(node) else { return Vec::new() };
-        let all = node.identities.get_or_init(|| {
-            let mut all: BTreeMap<Uuid, Vec<&'a DomainState>> = BTreeMap::new();
-            for domain in node.state.domains.values() {
-                let uuid = domain.doc.mark.as_ref().map_or(domain.uuid, |mark| mark.uid);
-                all.entry(uuid).or_default().push(domain);
-            }
-            all
-        });
-        let mut found: Vec<&'a DomainState> = uuids.into_iter().filter_map(|uuid| all.get(&uuid)).flatten().copied().collect();
+        let identity = |domain: &'a DomainState| domain.doc.mark.as_ref().map_or(domain.uuid, |mark| mark.uid);
+        let all =
+            node.identities.get_or_init(|| Sorted::new(node.state.domains.values().map(|domain| (identity(domain), domain))));
+        let mut found: Vec<&'a DomainState> = uuids.into_iter().flat_map(|uuid| values(all.all(|key| key.cmp(&uuid)))).collect();
         found.sort_by_key(|domain| &domain.name);
         found
     }
@@ -120,8 +131,9 @@ impl<'a> Index<'a> {
     /// The volume that lies at a path of a node.
     pub(super) fn volume_at(&self, node: &Name, path: &str) -> Option<&'a VolumeDoc> {
         let node = self.nodes.get(node)?;
-        let all = node.volumes.get_or_init(|| first(node.state.volumes().map(|(_, volume)| (volume.path.as_str(), volume))));
-        all.get(path).copied()
+        let all =
+            node.volumes.get_or_init(|| Sorted::new(node.state.volumes().map(|(_, volume)| (volume.path.as_str(), volume))));
+        all.first(|key| (**key).cmp(path))
     }
 
     /// The domains of a node that have a saved state, also where it is to be dropped. Most often there are none.
@@ -138,13 +150,9 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The first value of each key.
-fn first<K: Ord, V>(all: impl Iterator<Item = (K, V)>) -> BTreeMap<K, V> {
-    let mut map = BTreeMap::new();
-    for (key, value) in all {
-        map.entry(key).or_insert(value);
-    }
-    map
+/// What keys lead to, without these.
+fn values<K, V: Copy>(all: &[(K, V)]) -> impl Iterator<Item = V> {
+    all.iter().map(|(_, value)| *value)
 }
 
 /// Every file that something on a node names.
@@ -219,7 +227,7 @@ mod tests {
         assert_eq!(names(index.domains_of(&one, [uuid(7)])), ["a", "b", "c"], "by mark, and by UUID where there is none");
         assert!(index.domains_of(&one, [uuid(8)]).is_empty(), "who bears a mark is known by nothing else");
         assert_eq!(index.domain(&one, uuid(7)).unwrap().name, "b");
-        let with: Vec<String> = index.nodes_with(uuid(7)).iter().map(ToString::to_string).collect();
+        let with: Vec<String> = index.nodes_with(uuid(7)).map(ToString::to_string).collect();
         assert_eq!(with, ["one", "one", "two"]);
         assert_eq!(index.volume_at(&one, "/p/top").unwrap().name, "top");
         for path in ["/p/top", "/p/base", "/elsewhere"] {

@@ -65,7 +65,7 @@ impl Planner<'_> {
         let begun = |intent: &&Intent| intent.object == *object && intent.op.starts_with("volume-");
         let intents = self.owned.intents.iter().filter(begun);
         let paths = intents.filter_map(|intent| intent.details.get("path").and_then(|path| path.as_str()).map(str::to_owned));
-        let came = self.index.came_with(object).iter().copied().chain(self.owned.entry(object));
+        let came = self.index.came_with(object).chain(self.owned.entry(object));
         let entries = came.filter_map(|entry| match (&entry.volume, &entry.template) {
             (Some(volume), _) if entry.unfinished => Some(volume.path.clone()),
             (_, Some(template)) if !template.ready => Some(template.path.clone()),
@@ -90,7 +90,7 @@ impl Planner<'_> {
 
     /// The volumes and templates that are recorded at a path of a node, or will be.
     fn files_at<'a>(&'a self, node: &Name, path: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.index.recorded_at(node, path).iter().copied().chain(self.made.lying_at(node, path))
+        self.index.recorded_at(node, path).chain(self.made.lying_at(node, path))
     }
 
     /// The files beneath a volume with their formats, the nearest first.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::desired::{Desired, DesiredNode, Reference, Wanted, claim, templates_pool, volume_file};
 use super::memo::Memo;
+use super::order;
 use crate::manifest::{
     Accelerator, Document, Lifecycle, Metadata, ReclaimPolicy, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat,
     VolumeSpec,
@@ -42,6 +43,8 @@ pub fn default_reclaim(kind: Kind) -> ReclaimPolicy {
 
 struct Expansion<'a> {
     documents: &'a [Arc<Document>],
+    /// The same, by what they are.
+    kinds: BTreeMap<Kind, Vec<&'a Arc<Document>>>,
     fleet: Uid,
     out: Desired,
     problems: Vec<Problem>,
@@ -57,8 +60,13 @@ struct Expansion<'a> {
 /// Expands the documents of a set. `fleet` is nil where none is known yet; `memo` is of the last time, if there was one.
 pub fn expand(documents: &[Arc<Document>], fleet: Uid, implied: &Implied, memo: &mut Memo) -> (Desired, Vec<Problem>) {
     memo.begin(fleet);
+    let mut kinds: BTreeMap<Kind, Vec<&Arc<Document>>> = BTreeMap::new();
+    for document in documents {
+        kinds.entry(document.object.kind).or_default().push(document);
+    }
     let mut x = Expansion {
         documents,
+        kinds,
         fleet,
         out: Desired { fleet, ..Desired::default() },
         problems: Vec::new(),
@@ -73,7 +81,9 @@ pub fn expand(documents: &[Arc<Document>], fleet: Uid, implied: &Implied, memo: 
     x.machines();
     x.volumes();
     x.templates();
-    x.order();
+    let (order, waiting) = order::order(&x.out.objects);
+    x.out.order = order;
+    x.circle(&waiting);
     x.memo.end(documents);
     (x.out, x.problems)
 }
@@ -88,8 +98,13 @@ impl<'a> Expansion<'a> {
         });
     }
 
+    /// The documents of a kind, in the order of the set.
+    fn of(&self, kind: Kind) -> Vec<&'a Arc<Document>> {
+        self.kinds.get(&kind).cloned().unwrap_or_default()
+    }
+
     fn nodes(&mut self, implied: &Implied) {
-        for document in self.documents {
+        for document in self.of(Kind::Node) {
             if let Spec::Node(spec) = &*document.spec {
                 self.out.nodes.insert(
                     document.object.name.clone(),
@@ -146,7 +161,7 @@ impl<'a> Expansion<'a> {
     }
 
     fn key_pairs(&mut self) {
-        for document in self.documents.iter().filter(|document| document.object.kind == Kind::KeyPair) {
+        for document in self.of(Kind::KeyPair) {
             let wanted = self.wanted(document, None, || document.object.name.to_string());
             self.put(wanted);
         }
@@ -174,7 +189,7 @@ impl<'a> Expansion<'a> {
     }
 
     fn per_node_objects(&mut self) {
-        for document in self.documents {
+        for document in self.of(Kind::StoragePool).into_iter().chain(self.of(Kind::Network)) {
             let (nodes, libvirt_name) = match &*document.spec {
                 Spec::StoragePool(spec) => (&spec.nodes, &spec.libvirt_name),
                 Spec::Network(spec) => (&spec.nodes, &spec.libvirt_name),
@@ -215,7 +230,7 @@ impl<'a> Expansion<'a> {
     }
 
     fn machines(&mut self) {
-        for document in self.documents {
+        for document in self.of(Kind::VirtualMachine) {
             let Spec::VirtualMachine(spec) = &*document.spec else { continue };
             let Some(node) = self.one_node(&document.object, spec.node.as_ref()) else { continue };
             let name = || spec.libvirt_name.as_ref().map_or_else(|| document.object.name.to_string(), ToString::to_string);
@@ -227,7 +242,7 @@ impl<'a> Expansion<'a> {
                 }
                 let source = || disk.claim.as_ref()?.source.as_ref()?.volume.as_ref();
                 if let Some(volume) = disk.volume.as_ref().or_else(source) {
-                    place(&mut self.placed, volume, &node);
+                    put_on(&mut self.placed, volume, &node);
                 }
             }
             self.put(wanted);
@@ -312,19 +327,20 @@ impl<'a> Expansion<'a> {
             Spec::Volume(spec) => Some((&document.object.name, spec.source.as_ref()?.volume.as_ref()?)),
             _ => None,
         };
-        let sources: BTreeMap<&Name, &Name> = self.documents.iter().filter_map(built_on).collect();
+        let volumes = self.of(Kind::Volume);
+        let sources: BTreeMap<&Name, &Name> = volumes.iter().copied().filter_map(built_on).collect();
         for _ in 0..sources.len() {
             let mut more = false;
             for (user, source) in &sources {
                 for node in placed.get(user).cloned().unwrap_or_default() {
-                    more |= place(&mut placed, source, &node);
+                    more |= put_on(&mut placed, source, &node);
                 }
             }
             if !more {
                 break;
             }
         }
-        for document in self.documents {
+        for document in volumes {
             let Spec::Volume(spec) = &*document.spec else { continue };
             let object = &document.object;
             let node = match placed.get(&object.name).map(Vec::as_slice) {
@@ -377,8 +393,9 @@ impl<'a> Expansion<'a> {
         let sources: Vec<(Name, Name)> = self
             .out
             .objects
-            .values()
-            .filter_map(|wanted| match &*wanted.spec {
+            .iter()
+            .filter(|(object, _)| object.kind == Kind::Volume)
+            .filter_map(|(_, wanted)| match &*wanted.spec {
                 Spec::Volume(spec) => Some((spec.source.as_ref()?.template.clone()?, wanted.node.clone()?)),
                 _ => None,
             })
@@ -387,13 +404,10 @@ impl<'a> Expansion<'a> {
             self.used_on.entry(template).or_default().insert(node);
         }
         // By name, since the first one that needs a pool's implied one is said to imply it.
-        let template = |document: &'a Arc<Document>| match &*document.spec {
-            Spec::Template(spec) => Some((document, spec)),
-            _ => None,
-        };
-        let mut documents: Vec<_> = self.documents.iter().filter_map(template).collect();
-        documents.sort_by_key(|(document, _)| &document.object);
-        for (document, spec) in documents {
+        let mut documents = self.of(Kind::Template);
+        documents.sort_by_key(|document| &document.object);
+        for document in documents {
+            let Spec::Template(spec) = &*document.spec else { continue };
             let mut nodes = if spec.nodes.is_empty() {
                 self.used_on.get(&document.object.name).cloned().unwrap_or_default().into_iter().collect()
             } else {
@@ -452,58 +466,6 @@ impl<'a> Expansion<'a> {
         self.put(implied);
     }
 
-    /// Puts every object after those that it refers to; a cycle is a problem.
-    fn order(&mut self) {
-        let all: Vec<(&ObjectRef, &Arc<Wanted>)> = self.out.objects.iter().collect();
-        // What one needs often stands beside what the one before needs, or is the same: in a large set a search is far more.
-        let mut near: Vec<usize> = Vec::new();
-        let mut place = |turn: usize, object: &ObjectRef| {
-            near.resize(near.len().max(turn + 1), 0);
-            let near = near.get_mut(turn)?;
-            let is_it = |at: &usize| all.get(*at).is_some_and(|(other, _)| *other == object);
-            let search = || all.binary_search_by(|(other, _)| (*other).cmp(object)).ok();
-            let found = [*near, *near + 1].into_iter().find(is_it).or_else(search)?;
-            *near = found;
-            Some(found)
-        };
-        let needs: Vec<Vec<usize>> = all
-            .iter()
-            .map(|(_, wanted)| {
-                let references = wanted.references.iter().enumerate();
-                references.filter_map(|(turn, reference)| place(turn, &reference.object)).collect()
-            })
-            .collect();
-        // Each goes into the round after the last one of what it needs.
-        let mut round: Vec<Option<usize>> = vec![None; all.len()];
-        let mut left: Vec<usize> = (0..all.len()).collect();
-        let round_of = |rounds: &[Option<usize>], needs: &[usize]| {
-            needs.iter().try_fold(0, |most, need| rounds.get(*need).copied().flatten().map(|round| most.max(round + 1)))
-        };
-        loop {
-            let before = left.len();
-            left.retain(|at| {
-                let found = needs.get(*at).and_then(|needs| round_of(&round, needs));
-                if let (Some(place), Some(_)) = (round.get_mut(*at), found) {
-                    *place = found;
-                }
-                found.is_none()
-            });
-            if left.is_empty() || left.len() == before {
-                break;
-            }
-        }
-        // VMs are last, also those that need little: what is done to a volume may be done through a guest that no longer names it.
-        let last = |object: &ObjectRef| object.kind == Kind::VirtualMachine;
-        let placed = all.iter().zip(&round);
-        let mut order: Vec<_> = placed.map(|((object, _), round)| (last(object), round.unwrap_or(usize::MAX), *object)).collect();
-        // They stand by name already.
-        order.sort_by_key(|(last, round, _)| (*last, *round));
-        let order: Vec<ObjectRef> = order.into_iter().map(|(.., object)| object.clone()).collect();
-        let waiting: Vec<Arc<Wanted>> = left.iter().filter_map(|at| all.get(*at)).map(|(_, wanted)| Arc::clone(wanted)).collect();
-        self.out.order = order;
-        self.circle(&waiting);
-    }
-
     /// Says of each of these that they need each other.
     fn circle(&mut self, waiting: &[Arc<Wanted>]) {
         let names: Vec<_> = waiting.iter().map(|wanted| wanted.object.to_string()).collect();
@@ -517,7 +479,7 @@ impl<'a> Expansion<'a> {
 }
 
 /// A volume is needed on a node. Whether that is new.
-fn place<'a>(placed: &mut BTreeMap<&'a Name, Vec<Name>>, volume: &'a Name, node: &Name) -> bool {
+fn put_on<'a>(placed: &mut BTreeMap<&'a Name, Vec<Name>>, volume: &'a Name, node: &Name) -> bool {
     let nodes = placed.entry(volume).or_default();
     let new = !nodes.contains(node);
     if new {

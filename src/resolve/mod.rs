@@ -4,6 +4,7 @@ mod checks;
 mod desired;
 mod expand;
 mod memo;
+mod order;
 #[cfg(test)]
 mod tests;
 

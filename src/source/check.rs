@@ -107,7 +107,7 @@ mod tests {
         let given = Given { uri: "qemu:///system", allowed: &|_| false };
         let (mut one, mut other) = (set.clone(), set);
         let again = check(&mut one, &given, || None, memo).0;
-        let anew = check(&mut other, &given, || None, &mut Memo::default()).0;
+        let anew = check(&mut other, &given, || None, &mut Memo::none()).0;
         assert_eq!(one.diagnostics, other.diagnostics);
         (again, anew, one.diagnostics)
     }

@@ -120,7 +120,7 @@ pub(super) fn lane(wanted: &Wanted) -> Lane {
 /// Another node that has a domain of ours with this uid. One that is this machine once more is said already.
 pub(super) fn other_node<'p>(p: &'p Planner<'_>, wanted: &Wanted, node: &Name) -> Option<&'p Name> {
     let here = p.node(node).and_then(|state| state.host.uuid);
-    let mut others = p.index.nodes_with(wanted.uid).iter().copied();
+    let mut others = p.index.nodes_with(wanted.uid);
     others.find(|name| *name != node && p.node(name).is_some_and(|state| here.is_none() || state.host.uuid != here))
 }
 

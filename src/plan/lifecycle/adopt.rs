@@ -12,7 +12,7 @@ use super::super::planner::{Draft, Planner, libvirt_name};
 use super::super::record::fresh_entry;
 use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record, Sources, VolumeRecord};
 use super::prepare::{First, Prepared};
-use crate::manifest::{Lifecycle, Management, Spec, VolumeFormat, VolumeSpec};
+use crate::manifest::{Management, Spec, VolumeFormat, VolumeSpec};
 use crate::name::{Kind, Name, ObjectRef};
 use crate::observe::{NodeState, PoolState, PowerState};
 use crate::resolve::Wanted;
@@ -23,8 +23,8 @@ pub(super) fn prepare(all: &mut Prepared<'_>, sources: &Sources, policy: &Policy
     // Of nearly all nobody asks whether they are there.
     let everybody = !policy.adopt.is_empty() || !policy.consents.take_from.is_empty();
     let concerned = |wanted: &Wanted| {
-        let Lifecycle { ignore_changes, .. } = &wanted.lifecycle;
-        everybody || wanted.lifecycle.adopts() || wanted.lifecycle.management() != Management::Full || !ignore_changes.is_empty()
+        let lifecycle = &wanted.lifecycle;
+        everybody || lifecycle.adopts() || lifecycle.management() != Management::Full || !lifecycle.ignore_changes.is_empty()
     };
     if !all.desired.objects.values().any(|wanted| concerned(wanted)) {
         return;

@@ -18,7 +18,7 @@ pub(in crate::plan) struct Prepared<'a> {
     pub(in crate::plan) owned: Cow<'a, Owned>,
     /// What is to be done for an object before all else.
     pub(in crate::plan) first: BTreeMap<ObjectRef, First>,
-    /// Objects of which something is there that is ours, or is taken to be.
+    /// Of the objects whose `lifecycle` or whose adoption asks for it, those of which something is there that is ours, or is taken to be.
     pub(in crate::plan) there: BTreeSet<ObjectRef>,
     /// What can't be as the words say, and what to do.
     pub(in crate::plan) refused: BTreeMap<ObjectRef, (String, String)>,
@@ -63,15 +63,15 @@ pub(in crate::plan) fn prepare<'a>(
 /// Has objects keep the identity and the name in libvirt that the inventory knows them by: both stay where an object's name changes.
 fn identities(all: &mut Prepared<'_>) {
     let fleet = all.desired.fleet;
-    // Both stand by name, so they are gone through side by side.
+    // Both stand by name, so they are gone through side by side. What is wanted has its own identity until here.
     let mut entries = all.owned.entries.values().peekable();
     let mut taken = BTreeMap::new();
-    let mut take = |entry: &'_ Entry, own: Uid| {
+    let mut take = |entry: &Entry, own: Uid| {
         if entry.uid != own {
             taken.insert(entry.uid, entry.object.clone());
         }
     };
-    let mut known: Vec<(&Wanted, Option<&Entry>)> = Vec::with_capacity(all.desired.objects.len());
+    let mut pairs: Vec<(&Wanted, Option<&Entry>)> = Vec::with_capacity(all.desired.objects.len());
     for wanted in all.desired.objects.values() {
         while let Some(entry) = entries.next_if(|entry| entry.object < wanted.object) {
             take(entry, entry.object.uid(fleet));
@@ -80,13 +80,13 @@ fn identities(all: &mut Prepared<'_>) {
         if let Some(entry) = entry {
             take(entry, wanted.uid);
         }
-        known.push((wanted, entry.map(|entry| &**entry)));
+        pairs.push((wanted, entry.map(|entry| &**entry)));
     }
     for entry in entries {
         take(entry, entry.object.uid(fleet));
     }
     let mut changed = Vec::new();
-    for (wanted, entry) in known {
+    for (wanted, entry) in pairs {
         let Some(entry) = entry else {
             // Its identity may have gone to another name.
             let mut uid = wanted.uid;

@@ -10,7 +10,7 @@ use crate::manifest::Document;
 use crate::name::{Name, ObjectRef};
 
 /// Where an object stands, as far as its document tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Nodes<'a> {
     /// On every Node, or on one that isn't told.
     Any,

@@ -9,8 +9,8 @@ use super::occupied::{Nodes, Occupied, Taker};
 use super::text::clean_path;
 use crate::diag::{Code, Diagnostic, Label};
 use crate::manifest::{
-    CloneMode, DiskDevice, Document, NetworkMode, NetworkSpec, Spec, StoragePoolSpec, VirtualMachineSpec, VolumeFormat,
-    VolumeSource,
+    CloneMode, DiskDevice, Document, Interface, NetworkMode, NetworkSpec, Spec, StoragePoolSpec, TemplateSpec,
+    VirtualMachineSpec, VolumeFormat, VolumeSource,
 };
 use crate::name::{Name, ObjectRef};
 use crate::resolve::{claim, volume_file};
@@ -36,7 +36,7 @@ impl Set<'_> {
     fn renames(&self) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let mut first: BTreeMap<(crate::name::Kind, &Name), &Document> = BTreeMap::new();
-        for document in self.documents {
+        for document in &self.renamed {
             let Some(old) = document.lifecycle.renamed_from.as_ref().filter(|old| **old != document.object.name) else {
                 continue;
             };
@@ -70,12 +70,21 @@ struct User<'a> {
     writes: bool,
 }
 
-/// The documents by what they are.
+/// The documents by what they are, gone through once: most of a large set says nothing of what is held against each other here.
 struct Set<'a> {
     documents: &'a [Arc<Document>],
     machines: Of<'a, VirtualMachineSpec>,
     networks: Of<'a, NetworkSpec>,
     pools: Of<'a, StoragePoolSpec>,
+    /// Those that had another name.
+    renamed: Vec<&'a Document>,
+    templates: Of<'a, TemplateSpec>,
+    /// Volumes, and VMs that claim some, in the order of the set.
+    files: Vec<&'a Arc<Document>>,
+    /// The interfaces of VMs that say which address they have, each with its place in the list.
+    addressed: Vec<(&'a Document, &'a VirtualMachineSpec, usize, &'a Interface)>,
+    /// VMs with a console on a socket.
+    sockets: Vec<(&'a Document, &'a VirtualMachineSpec, &'a str)>,
     /// The VMs that a volume is a disk of.
     users: BTreeMap<&'a Name, Vec<User<'a>>>,
     /// Volumes that a VM claims and that have a document of their own.
@@ -89,33 +98,27 @@ impl<'a> Set<'a> {
             machines: vec![],
             networks: vec![],
             pools: vec![],
+            renamed: vec![],
+            templates: vec![],
+            files: vec![],
+            addressed: vec![],
+            sockets: vec![],
             users: BTreeMap::new(),
             claimed: BTreeSet::new(),
         };
         for document in documents {
+            if document.lifecycle.renamed_from.is_some() {
+                set.renamed.push(document);
+            }
             match &*document.spec {
-                Spec::VirtualMachine(spec) => set.machines.push((document, spec)),
+                Spec::VirtualMachine(spec) => set.add_machine(document, spec),
                 Spec::Network(spec) => set.networks.push((document, spec)),
                 Spec::StoragePool(spec) => set.pools.push((document, spec)),
-                Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::Template(_) | Spec::Volume(_) => {}
+                Spec::Template(spec) => set.templates.push((document, spec)),
+                Spec::Volume(_) => set.files.push(document),
+                Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) => {}
             }
         }
-        for (document, vm) in &set.machines {
-            for (index, disk) in vm.disks.iter().enumerate() {
-                if let Some(volume) = &disk.volume {
-                    let writes = disk.device != Some(DiskDevice::Cdrom) && disk.read_only != Some(true);
-                    let user = User { document, node: vm.node.as_ref(), index, writes };
-                    set.users.entry(volume).or_default().push(user);
-                }
-            }
-        }
-        let claims = set.machines.iter().flat_map(|(document, vm)| {
-            vm.disks
-                .iter()
-                .filter(|disk| disk.claim.is_some())
-                .filter_map(|disk| claim(&document.object.name, disk.name.as_str()))
-        });
-        set.claimed = claims.collect();
         if !set.claimed.is_empty() {
             let written: BTreeSet<&ObjectRef> = documents.iter().map(|document| &document.object).collect();
             set.claimed.retain(|volume| written.contains(volume));
@@ -123,16 +126,33 @@ impl<'a> Set<'a> {
         set
     }
 
+    fn add_machine(&mut self, document: &'a Arc<Document>, spec: &'a VirtualMachineSpec) {
+        self.machines.push((document, spec));
+        for (index, disk) in spec.disks.iter().enumerate() {
+            if let Some(volume) = &disk.volume {
+                let writes = disk.device != Some(DiskDevice::Cdrom) && disk.read_only != Some(true);
+                let user = User { document, node: spec.node.as_ref(), index, writes };
+                self.users.entry(volume).or_default().push(user);
+            }
+        }
+        let claims = || spec.disks.iter().filter(|disk| disk.claim.is_some());
+        if claims().next().is_some() {
+            self.files.push(document);
+            self.claimed.extend(claims().filter_map(|disk| claim(&document.object.name, disk.name.as_str())));
+        }
+        let addressed = spec.interfaces.iter().enumerate().filter(|(_, nic)| nic.mac.is_some() || nic.ip.is_some());
+        self.addressed.extend(addressed.map(|(index, nic)| (&**document, spec, index, nic)));
+        let socket = spec.console.as_ref().and_then(|console| console.vnc.as_ref()?.socket.as_deref());
+        self.sockets.extend(socket.map(|socket| (&**document, spec, socket)));
+    }
+
     fn libvirt_names(&self) -> Vec<Diagnostic> {
         let mut taken = Occupied::new(Code::SameLibvirtName);
         let mut found = Vec::new();
-        for document in self.documents {
-            let (written, nodes) = match &*document.spec {
-                Spec::VirtualMachine(spec) => (&spec.libvirt_name, Nodes::of(&spec.node)),
-                Spec::Network(spec) => (&spec.libvirt_name, Nodes::of(&spec.nodes)),
-                Spec::StoragePool(spec) => (&spec.libvirt_name, Nodes::of(&spec.nodes)),
-                Spec::Fleet(_) | Spec::Node(_) | Spec::KeyPair(_) | Spec::Template(_) | Spec::Volume(_) => continue,
-            };
+        let machines = self.machines.iter().map(|(document, spec)| (*document, &spec.libvirt_name, Nodes::of(&spec.node)));
+        let networks = self.networks.iter().map(|(document, spec)| (*document, &spec.libvirt_name, Nodes::of(&spec.nodes)));
+        let pools = self.pools.iter().map(|(document, spec)| (*document, &spec.libvirt_name, Nodes::of(&spec.nodes)));
+        for (document, written, nodes) in machines.chain(networks).chain(pools) {
             let (name, pointer) = match written {
                 Some(name) => (name.as_str(), "/spec/libvirtName"),
                 None => (document.object.name.as_str(), "/metadata/name"),
@@ -150,10 +170,8 @@ impl<'a> Set<'a> {
         let path_of = |spec: &StoragePoolSpec| spec.target.as_ref().and_then(|target| target.path.clone());
         // The pools that templates lie in, once each.
         let mut implied: BTreeMap<&Name, &Document> = BTreeMap::new();
-        for document in self.documents {
-            if let Spec::Template(spec) = &*document.spec
-                && let Some(pool) = &spec.pool
-            {
+        for (document, spec) in &self.templates {
+            if let Some(pool) = &spec.pool {
                 implied.entry(pool).or_insert(document);
             }
         }
@@ -182,7 +200,7 @@ impl<'a> Set<'a> {
                 taken.take((pool, file.clone()), taker, |other| format!("its file `{file}` in pool `{pool}` is that of {other}"));
             found.extend(said);
         };
-        for document in self.documents {
+        for document in &self.files {
             match &*document.spec {
                 Spec::Volume(spec) => {
                     let Some(pool) = &spec.pool else { continue };
@@ -250,13 +268,11 @@ impl<'a> Set<'a> {
     fn macs(&self) -> Vec<Diagnostic> {
         let mut taken = Occupied::new(Code::SameMac);
         let mut found = Vec::new();
-        for (document, spec) in &self.machines {
-            for (index, nic) in spec.interfaces.iter().enumerate() {
-                let Some(mac) = nic.mac else { continue };
-                let pointer = format!("/spec/interfaces/{index}/mac").into();
-                let taker = Taker { nodes: Nodes::Any, document, pointer };
-                found.extend(taken.take(mac, taker, |other| format!("the MAC address {mac} is that of {other}")));
-            }
+        for (document, _, index, nic) in &self.addressed {
+            let Some(mac) = nic.mac else { continue };
+            let pointer = format!("/spec/interfaces/{index}/mac").into();
+            let taker = Taker { nodes: Nodes::Any, document, pointer };
+            found.extend(taken.take(mac, taker, |other| format!("the MAC address {mac} is that of {other}")));
         }
         found
     }
@@ -265,52 +281,44 @@ impl<'a> Set<'a> {
     fn addresses(&self) -> Vec<Diagnostic> {
         let mut taken = Occupied::new(Code::SameAddress);
         let mut found = Vec::new();
-        for (document, spec) in &self.machines {
-            for (index, nic) in spec.interfaces.iter().enumerate() {
-                let (Some(ip), Some(name)) = (nic.ip, &nic.network) else { continue };
-                let pointer = format!("/spec/interfaces/{index}/ip");
-                let network = self.networks.iter().find(|(network, _)| network.object.name == *name);
-                if let Some((network, of)) = network {
-                    let say = |code, message: String, there: Label| {
-                        Diagnostic::new(code, message).about(&document.object).at(document.label(&pointer)).and(there)
-                    };
-                    let own = of.ips.iter().position(|own| own.address.addr() == ip);
-                    let kept = of.ips.iter().enumerate().find_map(|(i, own)| {
-                        let hosts = &own.dhcp.as_ref()?.hosts;
-                        let host = hosts.iter().position(|host| host.ip == ip && (nic.mac.is_none() || host.mac != nic.mac))?;
-                        Some(format!("/spec/ips/{i}/dhcp/hosts/{host}/ip"))
-                    });
-                    if of.mode == Some(NetworkMode::Bridge) {
-                        let message = format!("nobody keeps the address {ip}: {} is a bridge of the host's own", network.object);
-                        let there = network.label("/spec/mode").says("this mode has no DHCP");
-                        found.push(say(Code::Conflict, message, there).help("take `ip` out, and set it in the guest"));
-                        continue;
-                    }
-                    if !of.ips.iter().any(|own| own.address.contains(&ip)) {
-                        let there = network.key_label("/spec/ips").says("its subnets");
-                        found.push(say(Code::OutsideSubnet, format!("{ip} is in no subnet of {}", network.object), there));
-                        continue;
-                    }
-                    if let Some(own) = own {
-                        let there = network.label(&format!("/spec/ips/{own}/address")).says("the host has it");
-                        found.push(say(
-                            Code::SameAddress,
-                            format!("{ip} is the host's own address on {}", network.object),
-                            there,
-                        ));
-                        continue;
-                    }
-                    if let Some(kept) = kept {
-                        let there = network.label(&kept).says("kept here");
-                        found.push(say(Code::SameAddress, format!("{} keeps {ip} for another guest", network.object), there));
-                        continue;
-                    }
+        for (document, spec, index, nic) in &self.addressed {
+            let (Some(ip), Some(name)) = (nic.ip, &nic.network) else { continue };
+            let pointer = format!("/spec/interfaces/{index}/ip");
+            let network = self.networks.iter().find(|(network, _)| network.object.name == *name);
+            if let Some((network, of)) = network {
+                let say = |code, message: String, there: Label| {
+                    Diagnostic::new(code, message).about(&document.object).at(document.label(&pointer)).and(there)
+                };
+                let own = of.ips.iter().position(|own| own.address.addr() == ip);
+                let kept = of.ips.iter().enumerate().find_map(|(i, own)| {
+                    let hosts = &own.dhcp.as_ref()?.hosts;
+                    let host = hosts.iter().position(|host| host.ip == ip && (nic.mac.is_none() || host.mac != nic.mac))?;
+                    Some(format!("/spec/ips/{i}/dhcp/hosts/{host}/ip"))
+                });
+                if of.mode == Some(NetworkMode::Bridge) {
+                    let message = format!("nobody keeps the address {ip}: {} is a bridge of the host's own", network.object);
+                    let there = network.label("/spec/mode").says("this mode has no DHCP");
+                    found.push(say(Code::Conflict, message, there).help("take `ip` out, and set it in the guest"));
+                    continue;
                 }
-                let taker = Taker { nodes: Nodes::of(&spec.node), document, pointer: pointer.into() };
-                found.extend(
-                    taken.take((name, ip), taker, |other| format!("the address {ip} on Network/{name} is that of {other}")),
-                );
+                if !of.ips.iter().any(|own| own.address.contains(&ip)) {
+                    let there = network.key_label("/spec/ips").says("its subnets");
+                    found.push(say(Code::OutsideSubnet, format!("{ip} is in no subnet of {}", network.object), there));
+                    continue;
+                }
+                if let Some(own) = own {
+                    let there = network.label(&format!("/spec/ips/{own}/address")).says("the host has it");
+                    found.push(say(Code::SameAddress, format!("{ip} is the host's own address on {}", network.object), there));
+                    continue;
+                }
+                if let Some(kept) = kept {
+                    let there = network.label(&kept).says("kept here");
+                    found.push(say(Code::SameAddress, format!("{} keeps {ip} for another guest", network.object), there));
+                    continue;
+                }
             }
+            let taker = Taker { nodes: Nodes::of(&spec.node), document, pointer: pointer.into() };
+            found.extend(taken.take((name, ip), taker, |other| format!("the address {ip} on Network/{name} is that of {other}")));
         }
         found
     }
@@ -318,9 +326,7 @@ impl<'a> Set<'a> {
     fn sockets(&self) -> Vec<Diagnostic> {
         let mut taken = Occupied::new(Code::SameFile);
         let mut found = Vec::new();
-        for (document, spec) in &self.machines {
-            let socket = spec.console.as_ref().and_then(|console| console.vnc.as_ref()).and_then(|vnc| vnc.socket.as_ref());
-            let Some(socket) = socket else { continue };
+        for (document, spec, socket) in &self.sockets {
             let taker = Taker { nodes: Nodes::of(&spec.node), document, pointer: "/spec/console/vnc/socket".into() };
             found.extend(taken.take(clean_path(socket), taker, |other| format!("the socket `{socket}` is that of {other}")));
         }
@@ -361,7 +367,7 @@ impl<'a> Set<'a> {
     fn linked(&self) -> Vec<(&'a Arc<Document>, String, &'a VolumeSource)> {
         let linked = |clone: Option<CloneMode>| clone != Some(CloneMode::Full);
         let mut found = Vec::new();
-        for document in self.documents {
+        for document in self.files.iter().copied() {
             match &*document.spec {
                 Spec::Volume(spec) => {
                     found.extend(
