@@ -14,13 +14,17 @@ for what in same new; do
             same) row "$objects objects as wanted, YAML" 3 "$line";;
             new) row "$objects objects, all new, YAML" 3 "$line";;
         esac
-        time=$(echo "$line" | cut -d ' ' -f 4)
     done
-    # A small set as a command meets it: not planned a moment ago.
-    line=$("$JVP_PLANNER" 1000 100 $what "$work/pure" once) || die "failed: planning a hundred sets"
-    few=$(echo "$line" | cut -d ' ' -f 4)
-    say "  1000 objects, each set once: $line"
-    bar "  in times of 1000 met for the first time" "$(awk -v few="$few" -v many="$time" 'BEGIN { print many / few }')" 130 ""
+    # Sets as a command meets them: not planned a moment ago.
+    once=''
+    for sets in "1000 100" "100000 3"; do
+        # shellcheck disable=SC2086 # two words
+        line=$("$JVP_PLANNER" $sets $what "$work/pure" once) || die "failed: planning $sets sets once"
+        say "  $sets sets, each once: $line"
+        once="$once $(echo "$line" | cut -d ' ' -f 4)"
+    done
+    # shellcheck disable=SC2086 # two times
+    bar "  100000 beside 1000, met once" "$(awk -v both="$once" 'BEGIN { split(both, time, " "); print time[2] / time[1] }')" 130 ""
 done
 
 # Ten nodes of their own with as many VMs each as the set has, a volume to each.

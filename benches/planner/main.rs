@@ -5,8 +5,8 @@
 //! into a value of its own, and of jvp, in microseconds; then the steps of jvp's last run. An image for the templates is put into `FOLDER`.
 //!
 //! `jvp-planner OBJECTS SETS same|new FOLDER once`: so many sets of so many objects, each planned once and kept. A small set that is
-//! planned again and again stays in the processor's caches and in memory that was touched before, as no large one can and as no command
-//! finds it; these are met as a command meets its only set, and as one large set of them all would be.
+//! planned again and again stays in the processor's caches, as no large one can and as no command finds it; these are met as a command
+//! meets its only set.
 //!
 //! A program of its own, beside the floor: whatever links libvirt alone has to stay small. No libvirt here, and nothing of the disk is
 //! measured. See `benches/README.md`.
