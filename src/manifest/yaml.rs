@@ -441,8 +441,9 @@ fn short(text: &str) -> String {
 
 /// A quoted text without what is behind its closing quote.
 fn quoted(text: &str) -> &str {
-    let mut rest = text.char_indices().skip(1).peekable();
-    let double = text.starts_with('"');
+    let opening = text.len() - behind_anchor_and_tag(text).len();
+    let mut rest = text.char_indices().skip_while(|(at, _)| *at < opening).peekable();
+    let double = rest.next().is_some_and(|(_, quote)| quote == '"');
     while let Some((at, character)) = rest.next() {
         match character {
             '\\' if double => drop(rest.next()),
@@ -450,6 +451,18 @@ fn quoted(text: &str) -> &str {
             '\'' if !double && rest.next_if(|(_, next)| *next == '\'').is_none() => return text.get(..=at).unwrap_or(text),
             _ => {}
         }
+    }
+    text
+}
+
+/// A value without the anchor and the tag before it, and the comments behind these. Either may have a quote in its name.
+fn behind_anchor_and_tag(mut text: &str) -> &str {
+    while let Some(end) = match text.chars().next() {
+        Some('&' | '!') => text.find(char::is_whitespace),
+        Some('#') => text.find(['\n', '\r']),
+        _ => None,
+    } {
+        text = text.get(end..).unwrap_or_default().trim_start();
     }
     text
 }
@@ -490,6 +503,19 @@ mod tests {
             for after in ["", " ", "  # a comment\n ", "\t"] {
                 let (raw, file, map) = one(&format!("a: [{{x: {written}{after}, y: {written}{after}}}]\n"));
                 for pointer in ["/a/0/x", "/a/0/y"] {
+                    assert_eq!(map.slice(file, raw.spans.value(pointer).unwrap()), written);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_quoted_text_behind_an_anchor_or_a_tag_ends_with_its_quote() {
+        for before in ["&a ", "!!str ", "&it's ", "&a !!str ", "!!str &a\n  # it's\n  ", "!!str\t"] {
+            for quoted in ["'x'", "\"Bob's\"", "'it''s'"] {
+                let written = format!("{before}{quoted}");
+                let (raw, file, map) = one(&format!("a: [{{x: {written} , y: z}}]\nb: {written} # a comment's\n"));
+                for pointer in ["/a/0/x", "/b"] {
                     assert_eq!(map.slice(file, raw.spans.value(pointer).unwrap()), written);
                 }
             }
