@@ -36,8 +36,9 @@ peak=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$daemon/status")
 bar "  its memory at peak" "$(awk -v kib="$peak" 'BEGIN { print kib / 1024 }')" 100 MiB
 ended
 
-# 14.4 a second for ten minutes is a day in which somebody changes something every ten seconds.
-stirred=60
+# 14.4 a second for ten minutes is a day in which somebody changes something every ten seconds. What grows is looked at once each of
+# 1,000 domains has been changed, after a third of it: before that a domain is new to those that remember what changed.
+stirred=240
 [ $long = no ] || stirred=600
 say "the history is filled: 16 files of 1 MiB, as after some days of this"
 history=$state/ledger/history
