@@ -114,9 +114,13 @@ pub(super) fn compare(
         moved.contains(path)
             || path.strip_suffix("/+").is_some_and(|above| moved.iter().any(|leaf| leaf.starts_with(&format!("{above}/"))))
     };
-    let mut gone: BTreeSet<String> = last.difference(&change.paths).filter(|path| !stays(path)).cloned().collect();
+    // An element of which nothing was said is still named where something is said of it by now.
+    let named = |path: &String| change.paths.range(format!("{path}/")..).next().is_some_and(|next| is_below(next, path));
+    let mut gone: BTreeSet<String> =
+        last.difference(&change.paths).filter(|path| !stays(path) && !named(path)).cloned().collect();
     // A device that the fragment didn't bring, such as the balloon that libvirt makes, stays what it is.
-    let brought = |path: &str| gone.iter().filter_map(|path| path.strip_suffix('+')).any(|above| path.starts_with(above));
+    let brought =
+        |path: &str| gone.iter().filter_map(|path| path.strip_suffix('+')).any(|above| format!("{path}/").starts_with(above));
     let kept: BTreeSet<String> = gone.iter().filter(|path| is_identity(path) && !brought(path)).cloned().collect();
     gone.retain(|path| !kept.contains(path));
     change.kept = kept;
@@ -128,6 +132,10 @@ pub(super) fn compare(
         change.patch = Some(FragmentPatch { text: spec.xml.clone(), digest, drop: gone });
     }
     Ok(change)
+}
+
+fn is_below(path: &str, element: &str) -> bool {
+    path.strip_prefix(element).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The typed fields that may say what the fragment's leaf at a path says of this domain: of disks and interfaces those of the same device.

@@ -211,10 +211,15 @@ pub(super) fn is_key_attr(parent: &str, element: &str, attr: &str) -> bool {
         || (parent == "devices" && element == "controller" && matches!(attr, "type" | "index"))
 }
 
-/// Whether a leaf tells what kind of thing a device is. Without it the device would be another one, or none that libvirt knows.
+/// Whether a leaf tells what kind of thing a device is, or is the device itself, of which nothing is said but which one it is, or all devices.
+/// Without it the device would be another one, none that libvirt knows, or gone.
 pub fn is_identity(path: &str) -> bool {
-    let below = path.strip_prefix("/xml/devices/").and_then(|path| path.split_once('/'));
-    below.is_some_and(|(_, leaf)| matches!(leaf, "@type" | "@model" | "@mode" | "@bus" | "@device" | "model/@type"))
+    if path == "/xml/devices" {
+        return true;
+    }
+    let Some(device) = path.strip_prefix("/xml/devices/").filter(|device| !device.ends_with("[]")) else { return false };
+    let below = device.split_once('/').map(|(_, leaf)| leaf);
+    below.is_none_or(|leaf| matches!(leaf, "@type" | "@model" | "@mode" | "@bus" | "@device" | "model/@type"))
 }
 
 /// Whether an element is to be removed.

@@ -136,6 +136,20 @@ fn what_is_taken_out_of_a_fragment_goes_with_the_elements_that_it_brought() {
 }
 
 #[test]
+fn an_element_that_was_only_named_stays_with_what_is_in_it() {
+    let f = fragment(
+        "<domain><cpu/><features><apic/></features><devices><disk><target dev='vda'/></disk><interface><mac address='52:54:00:00:00:02'/>\
+         </interface></devices></domain>",
+    );
+    let text = merge_dropping(FOREIGN, &fragment("<domain/>"), &paths(&f)).expect("merges");
+    assert!(text.contains("52:54:00:00:00:02") && text.contains("host-model"), "{text}");
+    assert_eq!(text.matches("<disk").count(), 4, "{text}");
+    assert!(!text.contains("<apic"), "a flag goes");
+    assert!(is_identity("/xml/devices") && is_identity("/xml/devices/disk[vda]"));
+    assert!(!is_identity("/xml/devices/redirdev[]") && !is_identity("/xml/cpu"));
+}
+
+#[test]
 fn a_leaf_that_a_typed_field_manages_is_a_conflict() {
     let f = fragment(
         "<domain><memory>1</memory>\n<cpu><topology sockets='1'/><feature name='vmx' policy='require'/></cpu>\

@@ -44,9 +44,9 @@ pub fn merge_dropping(document: &str, fragment: &Fragment, drop: &BTreeSet<Strin
     // Whole elements first: their leaves are gone with them.
     let (whole, leaves): (Vec<&String>, Vec<&String>) = drop.iter().partition(|path| path.ends_with(APPENDED));
     for path in whole.into_iter().chain(leaves) {
-        let path = path.strip_suffix(APPENDED).unwrap_or(path);
+        let (path, whole) = path.strip_suffix(APPENDED).map_or((path.as_str(), false), |element| (element, true));
         if let Some(path) = path.strip_prefix("/xml/") {
-            drop_path(&mut root, path);
+            drop_path(&mut root, path, whole);
         }
     }
     merge_into(&mut root, &fragment.root)?;
@@ -296,8 +296,9 @@ fn look(
     Ok(())
 }
 
-/// Takes the leaf or element at a path out, and the elements above it that are empty then.
-fn drop_path(element: &mut Element, path: &str) {
+/// Takes the leaf or element at a path out, and the elements above it that are empty then. What is in an element stays, and the element
+/// with it, unless it is to go as a `whole`.
+fn drop_path(element: &mut Element, path: &str, whole: bool) {
     let (step, rest) = split_step(path);
     if let Some(attr) = step.strip_prefix('@') {
         element.unset(attr);
@@ -325,14 +326,20 @@ fn drop_path(element: &mut Element, path: &str) {
     let Some(place) = place else { return };
     let gone = match (rest, element.nodes.get_mut(place)) {
         (Some(rest), Some(Node::Element(child))) => {
-            drop_path(child, rest);
+            drop_path(child, rest, whole);
             child.nodes.is_empty() && only_key(element.local(), place, element)
         }
+        (None, Some(Node::Element(child))) => whole || is_flag(child),
         _ => true,
     };
     if gone {
         element.nodes.remove(place);
     }
+}
+
+/// Whether an element says no more than that it is there, as `<acpi/>`; libvirt may write that as its state.
+fn is_flag(element: &Element) -> bool {
+    element.elements().next().is_none() && element.attrs.iter().all(|(name, _)| name == "state")
 }
 
 /// Whether nothing but its key is left of the element at `place`.
