@@ -288,6 +288,25 @@ mod tests {
     }
 
     #[test]
+    fn spec_may_be_missing_where_what_follows_is_in_it() {
+        assert_eq!(explain("vm.memory").unwrap().path, "VirtualMachine.spec.memory");
+        assert_eq!(explain("vm.metadata").unwrap().path, "VirtualMachine.metadata");
+        assert_eq!(explain("vm.xyzzy").unwrap_err().message, "there is no field `xyzzy` in `VirtualMachine`");
+    }
+
+    #[test]
+    fn what_is_needed_is_told_of_a_field_and_of_those_below_it() {
+        let needed = |path: &str| explain(path).unwrap().required;
+        assert!(needed("vm.spec.memory") && needed("vm.spec.disks.name"));
+        assert!(!needed("vm.spec.title") && !needed("vm.spec.disks.bus"));
+        let spec = explain("vm.spec").unwrap();
+        let below = |name: &str| spec.below.iter().find(|below| below.name == name).unwrap().required;
+        assert!(below("memory") && !below("title"));
+        assert!(spec.beside.is_none() && explain("vm.metadata.name").unwrap().beside.is_some());
+        assert_eq!(explain("vm.spec.runStrategy").unwrap().type_words, "one of a choice");
+    }
+
+    #[test]
     fn the_default_is_told_apart_from_the_docs() {
         let strategy = explain("vm.spec.runStrategy").unwrap();
         assert_eq!((strategy.docs.as_str(), strategy.default.as_deref()), ("When it is to run.", Some("Always")));
