@@ -150,6 +150,17 @@ fn an_element_that_was_only_named_stays_with_what_is_in_it() {
 }
 
 #[test]
+fn an_element_with_nothing_but_its_key_goes_from_what_the_fragment_brought() {
+    let f = fragment("<domain><iothreadids><iothread id='3'/><iothread id='5'/></iothreadids></domain>");
+    let last = f.remembered(FOREIGN, &BTreeSet::new()).expect("reads");
+    let merged = merge(FOREIGN, &f).expect("merges");
+    let less = fragment("<domain><iothreadids><iothread id='3'/></iothreadids></domain>");
+    let drop = last.difference(&less.remembered(&merged, &last).expect("reads")).cloned().collect();
+    let text = merge_dropping(&merged, &less, &drop).expect("merges");
+    assert!(text.contains("<iothread id=\"3\"/>") && !text.contains("<iothread id=\"5\"/>"), "{text}");
+}
+
+#[test]
 fn a_leaf_that_a_typed_field_manages_is_a_conflict() {
     let f = fragment(
         "<domain><memory>1</memory>\n<cpu><topology sockets='1'/><feature name='vmx' policy='require'/></cpu>\

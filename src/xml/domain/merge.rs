@@ -324,31 +324,22 @@ fn drop_path(element: &mut Element, path: &str, whole: bool) {
         Node::Text(_) | Node::Comment(_) => false,
     });
     let Some(place) = place else { return };
+    let parent = element.local().to_owned();
+    let is_key = |child: &Element, attr: &str| super::fragment::is_key_attr(&parent, child.local(), attr);
     let gone = match (rest, element.nodes.get_mut(place)) {
         (Some(rest), Some(Node::Element(child))) => {
             drop_path(child, rest, whole);
-            child.nodes.is_empty() && only_key(element.local(), place, element)
+            child.nodes.is_empty() && child.attrs.iter().all(|(attr, _)| is_key(child, attr))
         }
-        (None, Some(Node::Element(child))) => whole || is_flag(child),
+        // One that says no more than that it is there, as `<acpi/>`, which libvirt may write as its state.
+        (None, Some(Node::Element(child))) => {
+            whole
+                || child.elements().next().is_none() && child.attrs.iter().all(|(attr, _)| attr == "state" || is_key(child, attr))
+        }
         _ => true,
     };
     if gone {
         element.nodes.remove(place);
-    }
-}
-
-/// Whether an element says no more than that it is there, as `<acpi/>`; libvirt may write that as its state.
-fn is_flag(element: &Element) -> bool {
-    element.elements().next().is_none() && element.attrs.iter().all(|(name, _)| name == "state")
-}
-
-/// Whether nothing but its key is left of the element at `place`.
-fn only_key(parent: &str, place: usize, element: &Element) -> bool {
-    match element.nodes.get(place) {
-        Some(Node::Element(child)) => {
-            child.attrs.iter().all(|(name, _)| super::fragment::is_key_attr(parent, child.local(), name))
-        }
-        _ => false,
     }
 }
 
