@@ -180,8 +180,11 @@ static IMAGES: LazyLock<[ImageFacts; 2]> = LazyLock::new(|| {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("properties");
     std::fs::create_dir_all(&dir).unwrap();
     let write = |name: &str, bytes: &[u8], virtual_size, format: &str, digest: &str| {
+        // Another run of these tests may be reading it: it is never seen half written.
         let path: PathBuf = dir.join(name);
-        std::fs::write(&path, bytes).unwrap();
+        let new = dir.join(format!("{name}.{}", std::process::id()));
+        std::fs::write(&new, bytes).unwrap();
+        std::fs::rename(&new, &path).unwrap();
         ImageFacts {
             digest_sha256: digest.repeat(64),
             size: bytes.len() as u64,
