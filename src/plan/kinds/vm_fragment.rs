@@ -13,7 +13,10 @@ use crate::plan::planner::Planner;
 use crate::plan::{Accepted, Entry};
 use crate::resolve::Wanted;
 use crate::xml;
-use crate::xml::domain::{DomainDoc, Fragment, FragmentPatch, InterfaceDoc, is_identity, parse_fragment, read, typed_elsewhere};
+use crate::xml::domain::{
+    BROUGHT, DomainDoc, Fragment, FragmentPatch, InterfaceDoc, Stands, is_identity, parse_fragment, read, standing,
+    typed_elsewhere, typed_within,
+};
 
 /// The fragment, checked; the outer error says that it was refused.
 pub(super) fn fragment(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachineSpec) -> Result<Option<Fragment>, ()> {
@@ -73,11 +76,8 @@ pub(super) fn compare(
     entry: Option<&Entry>,
 ) -> Result<FragmentChange, xml::XmlError> {
     let mark = domain.doc.mark.as_ref();
-    let before = |path: &&String| path.starts_with("/xml/");
-    let mut last: BTreeSet<String> = entry.into_iter().flat_map(|entry| &entry.last).filter(before).cloned().collect();
-    if last.is_empty() {
-        last = mark.into_iter().flat_map(|mark| &mark.paths).filter(before).cloned().collect();
-    }
+    let managed = entry.map(|entry| &entry.last).or_else(|| mark.map(|mark| &mark.paths));
+    let last: BTreeSet<String> = managed.into_iter().flatten().filter(|path| path.starts_with("/xml/")).cloned().collect();
     if fragment.is_none() && last.is_empty() {
         return Ok(FragmentChange::default());
     }
@@ -108,23 +108,8 @@ pub(super) fn compare(
             }
         }
     }
-    // What a typed field says by now is no longer the fragment's to take out, nor are the elements above it.
-    let moved: BTreeSet<&String> = last.iter().filter(|path| typed_elsewhere(path, &typed_of(now, &domain.doc, path))).collect();
-    let stays = |path: &String| {
-        moved.contains(path)
-            || path.strip_suffix("/+").is_some_and(|above| moved.iter().any(|leaf| leaf.starts_with(&format!("{above}/"))))
-    };
-    // An element of which nothing was said is still named where something is said of it by now.
-    let named = |path: &String| change.paths.range(format!("{path}/")..).next().is_some_and(|next| is_below(next, path));
-    let mut gone: BTreeSet<String> =
-        last.difference(&change.paths).filter(|path| !stays(path) && !named(path)).cloned().collect();
-    // A device that the fragment didn't bring, such as the balloon that libvirt makes, stays what it is.
-    let brought =
-        |path: &str| gone.iter().filter_map(|path| path.strip_suffix('+')).any(|above| format!("{path}/").starts_with(above));
-    let kept: BTreeSet<String> = gone.iter().filter(|path| is_identity(path) && !brought(path)).cloned().collect();
-    gone.retain(|path| !kept.contains(path));
-    change.kept = kept;
-    for path in gone.iter().filter(|path| !path.ends_with("/+")) {
+    let gone = taken_out(&mut change, &last, managed, now, domain)?;
+    for path in gone.iter().filter(|path| !path.ends_with(BROUGHT)) {
         // A leaf is gone with the element that the fragment had brought.
         change.fields.push(FieldChange { path: path.clone(), old: Some(Shown::Value("written".into())), new: None });
     }
@@ -134,13 +119,58 @@ pub(super) fn compare(
     Ok(change)
 }
 
+/// What of the last fragment's leaves is to be taken out of the definition, and the elements that go whole with them. What is in the fragment
+/// no more and stays is told in `change`.
+fn taken_out(
+    change: &mut FragmentChange,
+    last: &BTreeSet<String>,
+    managed: Option<&BTreeSet<String>>,
+    now: &Leaves,
+    domain: &DomainState,
+) -> Result<BTreeSet<String>, xml::XmlError> {
+    let typed = |path: &str, authored: &mut dyn Iterator<Item = &String>| {
+        let authored = typed_of(authored, &domain.doc, path);
+        typed_elsewhere(path, &authored) || typed_within(path, &authored)
+    };
+    // An element of which nothing was said is still named where something is said of it by now.
+    let named = |path: &String| change.paths.range(format!("{path}/")..).next().is_some_and(|next| is_below(next, path));
+    // What a typed field says by now is no longer the fragment's to take out, nor is an element in which one says something.
+    let (whole, leaves): (Vec<&String>, Vec<&String>) = last
+        .difference(&change.paths)
+        .filter(|path| !typed(path.strip_suffix(BROUGHT).unwrap_or(path), &mut now.keys()) && !named(path))
+        .partition(|path| path.ends_with(BROUGHT));
+    let mut gone = BTreeSet::new();
+    if leaves.is_empty() {
+        return Ok(gone);
+    }
+    for (path, stands) in standing(&domain.inactive_xml.text(), leaves)? {
+        let brings =
+            |brought: &&String| brought.strip_suffix(BROUGHT).is_some_and(|element| element == path || is_below(path, element));
+        let with: Vec<&String> = whole.iter().copied().filter(brings).collect();
+        // What is in it is another's, unless the fragment had brought it.
+        let holds_other = stands == Stands::Element && !last.iter().any(|path| brings(&path));
+        if stands == Stands::No {
+            // There is nothing to take out.
+        } else if holds_other || is_identity(path) && with.is_empty() {
+            // A device that goes with its field doesn't stay.
+            if !typed(path, &mut managed.into_iter().flatten()) {
+                change.kept.insert(path.clone());
+            }
+        } else {
+            gone.insert(path.clone());
+            gone.extend(with.into_iter().cloned());
+        }
+    }
+    Ok(gone)
+}
+
 fn is_below(path: &str, element: &str) -> bool {
     path.strip_prefix(element).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The typed fields that may say what the fragment's leaf at a path says of this domain: of disks and interfaces those of the same device.
 /// What the fragment had brought, and the manifest has by now as another device, goes with the fragment's words for it.
-fn typed_of(now: &Leaves, doc: &DomainDoc, path: &str) -> BTreeSet<String> {
+fn typed_of(authored: &mut dyn Iterator<Item = &String>, doc: &DomainDoc, path: &str) -> BTreeSet<String> {
     let key_in = |list: &str| path.strip_prefix(list)?.split_once(']').map(|(key, _)| key);
     let (list, name) = if let Some(key) = key_in("/xml/devices/disk[") {
         ("/disks/", doc.disks.iter().find(|disk| disk.target == key).and_then(|disk| disk.key.clone()))
@@ -148,13 +178,13 @@ fn typed_of(now: &Leaves, doc: &DomainDoc, path: &str) -> BTreeSet<String> {
         let has = |nic: &&InterfaceDoc| nic.mac.is_some_and(|mac| mac.to_string() == key);
         ("/interfaces/", doc.interfaces.iter().find(has).and_then(|nic| nic.key.clone()))
     } else {
-        return now.keys().cloned().collect();
+        return authored.cloned().collect();
     };
     let of_it = |path: &&String| {
         let below = path.strip_prefix(list).map(|rest| rest.split('/').next().unwrap_or_default());
         below.is_none_or(|below| name.as_ref().is_some_and(|name| name.as_str() == below))
     };
-    now.keys().filter(of_it).cloned().collect()
+    authored.filter(of_it).cloned().collect()
 }
 
 fn hash(value: Option<&str>) -> String {

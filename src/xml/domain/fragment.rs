@@ -478,7 +478,12 @@ fn typed_field(path: &str) -> Option<&'static str> {
     if path.starts_with(&format!("/xml/devices/channel[{AGENT_CHANNEL}]")) {
         return Some("/guestAgent");
     }
-    // A key can hold anything, so it is cut out before the comparison.
+    let plain = plain(path);
+    TYPED.iter().find(|(start, _)| plain.starts_with(start)).map(|(_, typed)| *typed)
+}
+
+/// A path with `[*]` for each key: a key can hold anything, so it is cut out before a comparison.
+fn plain(path: &str) -> String {
     let mut plain = String::new();
     let mut rest = path;
     while let Some((before, after)) = rest.split_once('[') {
@@ -487,13 +492,20 @@ fn typed_field(path: &str) -> Option<&'static str> {
         rest = after.split_once(']').map_or("", |(_, tail)| tail);
     }
     plain.push_str(rest);
-    TYPED.iter().find(|(start, _)| plain.starts_with(start)).map(|(_, typed)| *typed)
+    plain
 }
 
 /// Whether one of the authored paths says what the leaf at `path` says.
 pub fn typed_elsewhere(path: &str, typed: &BTreeSet<String>) -> bool {
     let Some(pattern) = typed_field(path) else { return false };
     typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, pattern, typed))
+}
+
+/// Whether one of the authored paths says something in the element at `path`.
+pub fn typed_within(path: &str, typed: &BTreeSet<String>) -> bool {
+    let within = plain(path) + "/";
+    let patterns = TYPED.iter().filter(|(start, _)| start.starts_with(&within)).map(|(_, pattern)| *pattern);
+    patterns.into_iter().any(|pattern| typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, pattern, typed)))
 }
 
 /// Whether an authored path below `/disks` or `/interfaces` is of another device than the leaf's: its name is that one's target, or

@@ -136,17 +136,60 @@ fn what_is_taken_out_of_a_fragment_goes_with_the_elements_that_it_brought() {
 }
 
 #[test]
-fn an_element_that_was_only_named_stays_with_what_is_in_it() {
-    let f = fragment(
-        "<domain><cpu/><features><apic/></features><devices><disk><target dev='vda'/></disk><interface><mac address='52:54:00:00:00:02'/>\
-         </interface></devices></domain>",
-    );
-    let text = merge_dropping(FOREIGN, &fragment("<domain/>"), &paths(&f)).expect("merges");
-    assert!(text.contains("52:54:00:00:00:02") && text.contains("host-model"), "{text}");
-    assert_eq!(text.matches("<disk").count(), 4, "{text}");
-    assert!(!text.contains("<apic"), "a flag goes");
-    assert!(is_identity("/xml/devices") && is_identity("/xml/devices/disk[vda]"));
-    assert!(!is_identity("/xml/devices/redirdev[]") && !is_identity("/xml/cpu"));
+fn what_stands_where_a_leaf_was_is_told_and_whether_there_is_more_to_it() {
+    let stands = |inside: &str, path: &str| {
+        let path = format!("/xml/{path}");
+        standing(&format!("<domain>{inside}</domain>"), [&path]).expect("reads")[&path]
+    };
+    let features = "<features><acpi/><smm state='on'/><kvm><hidden state='on'/></kvm></features>";
+    assert_eq!(stands(features, "features/acpi"), Stands::Leaf);
+    assert_eq!(stands(features, "features/smm"), Stands::Leaf, "its state is what there is to say of it");
+    assert_eq!(stands(features, "features/kvm"), Stands::Element);
+    assert_eq!(stands(features, "features/apic"), Stands::No);
+    assert_eq!(stands(features, "features/kvm/hidden/@state"), Stands::Leaf);
+    assert_eq!(stands(features, "features/kvm/hidden/@other"), Stands::No);
+    assert_eq!(stands(features, "os/kernel/#text"), Stands::No);
+    let disk = "<devices><disk type='file'><target dev='vda'/><serial>by hand</serial></disk></devices>";
+    assert_eq!(stands(disk, "devices/disk[vda]"), Stands::Element);
+    assert_eq!(stands(disk, "devices/disk[vdb]"), Stands::No);
+    assert_eq!(stands(disk, "devices/disk[vda]/serial"), Stands::Element, "a text is more");
+    assert_eq!(stands(disk, "devices/disk[vda]/serial/#text"), Stands::Leaf);
+    assert_eq!(stands(disk, "devices/disk[vda]/target/#text"), Stands::No);
+    let threads = "<iothreadids><iothread id='3'/><iothread id='5' thread_pool_min='1'/></iothreadids>";
+    assert_eq!(stands(threads, "iothreadids/iothread[3]"), Stands::Leaf, "a key says no more than which one it is");
+    assert_eq!(stands(threads, "iothreadids/iothread[5]"), Stands::Element);
+    let command = "<qemu:commandline xmlns:qemu='urn:q'><qemu:env name='a'/></qemu:commandline>";
+    assert_eq!(stands(command, "qemu:commandline/qemu:env[]"), Stands::No, "one with a key is none of the list");
+    assert_eq!(stands("<os><initarg>a</initarg></os>", "os/initarg[]"), Stands::Leaf);
+}
+
+#[test]
+fn what_goes_takes_what_is_empty_then_along_but_no_device_and_no_other_of_its_name() {
+    let drop = |inside: &str, paths: &[&str]| {
+        let drop = paths.iter().map(|path| format!("/xml/{path}")).collect();
+        merge_dropping(&format!("<domain>{inside}</domain>"), &fragment("<domain/>"), &drop).expect("merges")
+    };
+    let text = drop("<memtune><hard_limit>1</hard_limit></memtune><title>t</title>", &["memtune/hard_limit/#text"]);
+    assert!(!text.contains("memtune") && text.contains("title"), "{text}");
+    let controller = "<devices><controller type='usb' index='0' ports='8'/></devices>";
+    let text = drop(controller, &["devices/controller[usb:0]/@ports"]);
+    assert!(text.contains("<controller type=\"usb\" index=\"0\"/>"), "{text}");
+    // A leaf of the first is gone with it, and is not sought in the second one.
+    let two = "<cputune><cachetune vcpus='0'/><cachetune vcpus='1'/></cputune>";
+    let text = drop(two, &["cputune/cachetune/+", "cputune/cachetune/@vcpus", "cputune/cachetune"]);
+    assert!(text.contains("<cachetune vcpus=\"1\"/>") && !text.contains("vcpus=\"0\""), "{text}");
+}
+
+#[test]
+fn fields_that_say_something_in_an_element_are_known() {
+    let typed = |path: &str, field: &str| typed_within(path, &[field.to_owned()].into());
+    assert!(typed("/xml/cpu", "/cpu/topology/cores") && typed("/xml/cpu", "/cpu/model"));
+    assert!(!typed("/xml/cpu", "/cpu/count") && !typed("/xml/cpu/feature[vmx]", "/cpu/model"));
+    assert!(typed("/xml/devices/disk[vda]/iotune", "/disks/root/limits/iops"));
+    assert!(typed("/xml/devices/disk[vda]", "/disks/vda/bus") && !typed("/xml/devices/disk[vda]", "/disks/vdb/bus"));
+    assert!(typed("/xml/devices", "/disks/root/name") && !typed("/xml/devices", "/memory"));
+    assert!(is_identity("/xml/devices") && is_identity("/xml/devices/vsock") && is_identity("/xml/devices/rng[ua-x]/@model"));
+    assert!(!is_identity("/xml/devices/redirdev[]") && !is_identity("/xml/cpu") && !is_identity("/xml/devices/vsock/cid"));
 }
 
 #[test]

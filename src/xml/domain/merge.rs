@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fragment::{Fragment, Key, canonical, is_removal, key, segment};
+use super::fragment::{Fragment, Key, canonical, is_key_attr, is_removal, key, segment};
 use crate::xml::XmlError;
 use crate::xml::tree::{Element, Node};
 
 /// What stands at the end of the path of an element that the fragment brought into the document.
-const APPENDED: &str = "/+";
+pub const BROUGHT: &str = "/+";
 
 /// What a document says of a fragment's leaf.
 #[derive(Clone, PartialEq, Eq)]
@@ -38,16 +38,14 @@ pub fn merge(document: &str, fragment: &Fragment) -> Result<String, XmlError> {
 }
 
 /// The document with the fragment in it and, before that, without the leaves of `drop`: what an earlier fragment had and this
-/// one has no more. A path that ends in `/+` takes the whole element.
+/// one has no more. The path of an element, also with `/+` behind it, takes the element with all that is in it.
 pub fn merge_dropping(document: &str, fragment: &Fragment, drop: &BTreeSet<String>) -> Result<String, XmlError> {
     let mut root = Element::parse_root(document, "domain")?;
-    // Whole elements first: their leaves are gone with them.
-    let (whole, leaves): (Vec<&String>, Vec<&String>) = drop.iter().partition(|path| path.ends_with(APPENDED));
-    for path in whole.into_iter().chain(leaves) {
-        let (path, whole) = path.strip_suffix(APPENDED).map_or((path.as_str(), false), |element| (element, true));
-        if let Some(path) = path.strip_prefix("/xml/") {
-            drop_path(&mut root, path, whole);
-        }
+    let drop: BTreeSet<&str> = drop.iter().map(|path| path.strip_suffix(BROUGHT).unwrap_or(path)).collect();
+    // What lies in an element that goes is gone with it.
+    let is_within = |path: &str| path.match_indices('/').any(|(at, _)| path.get(..at).is_some_and(|above| drop.contains(above)));
+    for path in drop.iter().filter(|path| !is_within(path)).filter_map(|path| path.strip_prefix("/xml/")) {
+        drop_path(&mut root, path);
     }
     merge_into(&mut root, &fragment.root)?;
     Ok(root.to_xml())
@@ -66,7 +64,7 @@ impl Fragment {
         let mut all = paths(self);
         appended(&root, &self.root, "/xml", &mut all)?;
         for path in last {
-            if let Some(element) = path.strip_suffix(APPENDED) {
+            if let Some(element) = path.strip_suffix(BROUGHT) {
                 let below = format!("{element}/");
                 if self.leaves().keys().any(|leaf| leaf == element || leaf.starts_with(&below)) {
                     all.insert(path.clone());
@@ -254,7 +252,7 @@ fn appended(target: &Element, wanted: &Element, path: &str, all: &mut BTreeSet<S
         match find(target, child, &child_key).and_then(|place| target.nodes.get(place)) {
             Some(Node::Element(found)) => appended(found, child, &path, all)?,
             _ => {
-                all.insert(path + APPENDED);
+                all.insert(path + BROUGHT);
             }
         }
     }
@@ -296,9 +294,50 @@ fn look(
     Ok(())
 }
 
-/// Takes the leaf or element at a path out, and the elements above it that are empty then. What is in an element stays, and the element
-/// with it, unless it is to go as a `whole`.
-fn drop_path(element: &mut Element, path: &str, whole: bool) {
+/// What a document has where a leaf was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    /// Nothing.
+    No,
+    /// The attribute, text or list, or an element that says no more than that it is there, as `<acpi/>`.
+    Leaf,
+    /// An element with more to it than its being there.
+    Element,
+}
+
+/// What the document has at each of some paths of leaves.
+pub fn standing<'p>(
+    document: &str,
+    paths: impl IntoIterator<Item = &'p String>,
+) -> Result<BTreeMap<&'p String, Stands>, XmlError> {
+    let root = Element::parse_root(document, "domain")?;
+    let at = |path: &String| path.strip_prefix("/xml/").map_or(Stands::No, |path| stands(&root, path));
+    Ok(paths.into_iter().map(|path| (path, at(path))).collect())
+}
+
+fn stands(element: &Element, path: &str) -> Stands {
+    let (step, rest) = split_step(path);
+    let found = |is: bool| if is { Stands::Leaf } else { Stands::No };
+    if let Some(attr) = step.strip_prefix('@') {
+        return found(element.get(attr).is_some());
+    }
+    if step == "#text" {
+        return found(!element.text_content().trim().is_empty());
+    }
+    if step.ends_with("[]") {
+        return found(element.elements().any(|child| is_member(element, child, step)));
+    }
+    match (element.elements().find(|child| key_or_alias(element, child, step)), rest) {
+        (None, _) => Stands::No,
+        (Some(child), Some(rest)) => stands(child, rest),
+        // libvirt may write such a one with its state.
+        (Some(child), None) if child.nodes.is_empty() && only_key(element, child, |attr| attr == "state") => Stands::Leaf,
+        (Some(_), None) => Stands::Element,
+    }
+}
+
+/// Takes the leaf or element at a path out, and the elements above it that are empty then, but for devices.
+fn drop_path(element: &mut Element, path: &str) {
     let (step, rest) = split_step(path);
     if let Some(attr) = step.strip_prefix('@') {
         element.unset(attr);
@@ -308,39 +347,35 @@ fn drop_path(element: &mut Element, path: &str, whole: bool) {
         element.nodes.retain(|node| !matches!(node, Node::Text(_)));
         return;
     }
-    if let Some(name) = step.strip_suffix("[]") {
-        let keyed = |child: &Element| matches!(key(element, child), Ok(Key::By(_)));
-        let gone: Vec<bool> = element
-            .nodes
-            .iter()
-            .map(|node| matches!(node, Node::Element(child) if child.name == name && !keyed(child)))
-            .collect();
-        let mut gone = gone.into_iter();
-        element.nodes.retain(|_| !gone.next().unwrap_or_default());
-        return;
-    }
-    let place = element.nodes.iter().position(|node| match node {
+    let is_list = step.ends_with("[]");
+    let means = |node: &Node| match node {
+        Node::Element(child) if is_list => is_member(element, child, step),
         Node::Element(child) => key_or_alias(element, child, step),
         Node::Text(_) | Node::Comment(_) => false,
-    });
-    let Some(place) = place else { return };
-    let parent = element.local().to_owned();
-    let is_key = |child: &Element, attr: &str| super::fragment::is_key_attr(&parent, child.local(), attr);
-    let gone = match (rest, element.nodes.get_mut(place)) {
-        (Some(rest), Some(Node::Element(child))) => {
-            drop_path(child, rest, whole);
-            child.nodes.is_empty() && child.attrs.iter().all(|(attr, _)| is_key(child, attr))
-        }
-        // One that says no more than that it is there, as `<acpi/>`, which libvirt may write as its state.
-        (None, Some(Node::Element(child))) => {
-            whole
-                || child.elements().next().is_none() && child.attrs.iter().all(|(attr, _)| attr == "state" || is_key(child, attr))
-        }
-        _ => true,
     };
-    if gone {
-        element.nodes.remove(place);
+    let mut found: Vec<usize> = (0..).zip(&element.nodes).filter(|(_, node)| means(node)).map(|(at, _)| at).collect();
+    found.truncate(if is_list { found.len() } else { 1 });
+    let is_device = element.local() == "devices";
+    for place in found.into_iter().rev() {
+        if let (Some(rest), Some(Node::Element(child))) = (rest, element.nodes.get_mut(place)) {
+            drop_path(child, rest);
+        }
+        let emptied = matches!(element.nodes.get(place), Some(Node::Element(child))
+            if !is_device && child.nodes.is_empty() && only_key(element, child, |_| false));
+        if rest.is_none() || emptied {
+            element.nodes.remove(place);
+        }
     }
+}
+
+/// Whether an element is one of the list that a step of a path means: of its name, and without a key.
+fn is_member(parent: &Element, child: &Element, step: &str) -> bool {
+    step.strip_suffix("[]") == Some(&*child.name) && !matches!(key(parent, child), Ok(Key::By(_)))
+}
+
+/// Whether an element has no attributes but those of its key, and others that don't count.
+fn only_key(parent: &Element, child: &Element, other: impl Fn(&str) -> bool) -> bool {
+    child.attrs.iter().all(|(attr, _)| other(attr) || is_key_attr(parent.local(), child.local(), attr))
 }
 
 /// The first step of a path, and the rest. A key can hold anything but `]`, and `/` stands in it as `~1`.
