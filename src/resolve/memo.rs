@@ -88,3 +88,63 @@ impl Memo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::SourceMap;
+    use crate::manifest::load;
+    use crate::name::Kind;
+
+    fn networks(names: &[&str]) -> Vec<Arc<Document>> {
+        let one = |name: &&str| {
+            format!("apiVersion: jvp.dev/v1alpha1\nkind: Network\nmetadata: {{name: {name}}}\nspec: {{mode: NAT}}\n")
+        };
+        let mut sources = SourceMap::default();
+        sources.add("t.yaml", names.iter().map(one).collect::<Vec<_>>().join("---\n"));
+        load(&sources).documents
+    }
+
+    fn wanted(document: &Arc<Document>) -> Arc<Wanted> {
+        let implied = super::super::Implied { uri: "test:///x".into() };
+        let (desired, _) = super::super::expand(&[Arc::clone(document)], Uid::from_u128(1), &implied, &mut Memo::none());
+        Arc::clone(desired.objects.values().find(|wanted| wanted.object.kind == Kind::Network).expect("a network"))
+    }
+
+    #[test]
+    fn what_is_known_is_of_this_very_document_and_of_this_fleet() {
+        let (all, again) = (networks(&["a"]), networks(&["a"]));
+        let (document, other) = (&all[0], &again[0]);
+        let wanted = wanted(document);
+        let found = |memo: &Memo, document| memo.wanted(document, &wanted.object, wanted.node.as_ref()).is_some();
+        let mut memo = Memo::default();
+        assert!(!memo.is_right(document) && !found(&memo, document));
+        memo.begin(Uid::from_u128(1));
+        memo.found_right(document);
+        memo.keep(document, &wanted);
+        assert!(memo.is_right(document) && found(&memo, document));
+        assert!(!memo.is_right(other) && !found(&memo, other), "its successor is another one");
+        memo.begin(Uid::from_u128(1));
+        assert!(found(&memo, document));
+        memo.begin(Uid::from_u128(2));
+        assert!(memo.is_right(document) && !found(&memo, document), "another fleet's have other ids");
+        memo.found_right(other);
+        assert!(memo.is_right(other) && !memo.is_right(document));
+    }
+
+    #[test]
+    fn what_is_in_the_set_no_more_is_forgotten_and_nothing_of_one_that_is_resolved_once_is_kept() {
+        let all = networks(&["a", "b", "c"]);
+        let mut memo = Memo::default();
+        all.iter().for_each(|document| memo.found_right(document));
+        memo.end(&all);
+        assert!(all.iter().all(|document| memo.is_right(document)));
+        memo.end(&all[..2]);
+        let right: Vec<bool> = all.iter().map(|document| memo.is_right(document)).collect();
+        assert_eq!(right, [true, true, false]);
+        let mut none = Memo::none();
+        none.found_right(&all[0]);
+        none.keep(&all[0], &wanted(&all[0]));
+        assert!(!none.is_right(&all[0]) && none.documents.is_empty());
+    }
+}

@@ -328,8 +328,9 @@ mod tests {
 
     #[test]
     fn a_deep_document_is_an_error_and_no_crash() {
-        let text = "<a>".repeat(500) + &"</a>".repeat(500);
-        assert!(Element::parse(&text).is_err());
+        let nested = |elements: usize| Element::parse(&("<a>".repeat(elements) + &"</a>".repeat(elements)));
+        assert!(nested(500).is_err() && nested(MAX_DEPTH + 2).is_err());
+        assert!(nested(MAX_DEPTH + 1).is_ok());
     }
 
     #[test]
@@ -339,6 +340,8 @@ mod tests {
         assert_eq!(read("<a>\n  </a>").text_content(), "");
         assert_eq!(read("<a> <b/> </a>").text_content(), "");
         assert_eq!(read("<a>\n x\n</a>").text_content(), "\n x\n");
+        let line = read("<a>x&#13;y</a>");
+        assert_eq!(read(&line.to_xml()).text_content(), "x\ry", "a parser takes a bare one for a line's end");
     }
 
     #[test]

@@ -134,9 +134,8 @@ fn implied(devices: &Element, device: &Element, typed: &BTreeSet<String>) -> boo
 fn less(element: &mut Element, path: &str, typed: &BTreeSet<String>, secrets: &mut Vec<String>) -> bool {
     let device = path.starts_with("/xml/devices/") && path.matches('/').count() == 3;
     let key_child = match element.local() {
-        "disk" if device => "target",
-        "channel" if device => "target",
-        "interface" if device => "mac",
+        "disk" | "channel" => "target",
+        "interface" => "mac",
         _ => "",
     };
     let own_alias = |child: &Element| child.name == "alias" && child.get("name").is_none_or(|name| !name.starts_with("ua-"));

@@ -64,7 +64,7 @@ impl Fragment {
     pub fn conflicts(&self, typed: &BTreeSet<String>) -> Vec<Conflict> {
         let conflict = |(path, leaf): (&String, &Leaf)| {
             let pattern = typed_field(path)?;
-            let typed = typed.iter().find(|typed| covers(pattern, typed) && !of_another(path, pattern, typed))?;
+            let typed = typed.iter().find(|typed| covers(pattern, typed) && !of_another(path, typed))?;
             Some(Conflict { path: path.clone(), typed: typed.clone(), at: leaf.at })
         };
         self.leaves.iter().filter_map(conflict).collect()
@@ -280,7 +280,7 @@ fn tidy(element: &mut Element) -> Result<(), XmlError> {
     }
     // A leaf's value is its text without what surrounds it.
     let text = element.text_content();
-    if has_elements || text.trim().is_empty() {
+    if text.trim().is_empty() {
         element.nodes.retain(|node| !matches!(node, Node::Text(_)));
     } else if text.trim() != text {
         element.set_text(text.trim());
@@ -498,30 +498,28 @@ fn plain(path: &str) -> String {
 /// Whether one of the authored paths says what the leaf at `path` says.
 pub fn typed_elsewhere(path: &str, typed: &BTreeSet<String>) -> bool {
     let Some(pattern) = typed_field(path) else { return false };
-    typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, pattern, typed))
+    typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, typed))
 }
 
 /// Whether one of the authored paths says something in the element at `path`.
 pub fn typed_within(path: &str, typed: &BTreeSet<String>) -> bool {
     let within = plain(path) + "/";
     let patterns = TYPED.iter().filter(|(start, _)| start.starts_with(&within)).map(|(_, pattern)| *pattern);
-    patterns.into_iter().any(|pattern| typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, pattern, typed)))
+    patterns.into_iter().any(|pattern| typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, typed)))
 }
 
 /// Whether an authored path below `/disks` or `/interfaces` is of another device than the leaf's: its name is that one's target, or
 /// its MAC, as names of devices without an alias are.
-fn of_another(path: &str, pattern: &str, authored: &str) -> bool {
+fn of_another(path: &str, authored: &str) -> bool {
     let Some(key) = path.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(key, _)| key) else { return false };
     let mut steps = authored.split('/').skip(1);
     let (list, Some(name)) = (steps.next().unwrap_or_default(), steps.next()) else { return false };
     match list {
-        "disks" if pattern.starts_with("/disks") => {
+        "disks" => {
             let target = ["vd", "sd", "hd", "fd", "xvd"].iter().find_map(|bus| name.strip_prefix(bus));
             target.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_lowercase())) && name != key
         }
-        "interfaces" if pattern.starts_with("/interfaces") => {
-            name.replace('-', ":").parse::<crate::name::MacAddr>().is_ok_and(|mac| mac.to_string() != key)
-        }
+        "interfaces" => name.replace('-', ":").parse::<crate::name::MacAddr>().is_ok_and(|mac| mac.to_string() != key),
         _ => false,
     }
 }

@@ -223,9 +223,12 @@ fn a_leaf_that_a_typed_field_manages_is_a_conflict() {
 fn secrets_in_a_fragment_do_not_show() {
     let f =
         fragment("<domain><devices><graphics type='spice' passwd='canary'><alias name='ua-s'/></graphics></devices></domain>");
-    assert!(!format!("{f:?} {:?}", f.leaves()).contains("canary"));
+    let told = format!("{f:?}");
+    assert!(told.contains("graphics[ua-s]/@type") && told.contains("(sensitive)") && !told.contains("canary"), "{told}");
+    assert!(!format!("{:?}", f.leaves()).contains("canary"));
     let values = read("<domain/>", &f).expect("reads");
     assert!(values["/xml/devices/graphics[ua-s]/@passwd"].sensitive && !format!("{values:?}").contains("canary"));
+    assert!(format!("{values:?}").contains("Some(\"spice\") wanted, None found"), "{values:?}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod patch_devices;
 #[cfg(test)]
 mod patch_tests;
 mod pending;
+#[cfg(test)]
+mod pending_tests;
 mod plug;
 mod project;
 #[cfg(test)]

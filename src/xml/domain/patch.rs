@@ -243,8 +243,7 @@ fn number(text: &str) -> Option<u64> {
     text.strip_prefix("0x").map_or_else(|| text.parse().ok(), |hex| u64::from_str_radix(hex, 16).ok())
 }
 
-/// A domain's or network's document without jvp's mark: of an object that is given away. Its aliases stay, for they are its
-/// devices' names by now.
+/// A domain's or network's document without jvp's mark. Aliases stay, for they are its devices' names by now.
 pub fn disown(document: &str) -> Result<String, XmlError> {
     let mut root = Element::parse(document)?;
     Mark::remove(&mut root);

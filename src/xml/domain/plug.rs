@@ -78,6 +78,11 @@ mod tests {
         }
         let texts = plug_texts(LIVE, &nic("52:54:00:31:00:01"), "n1", "jvn1", true).unwrap().unwrap();
         assert!(texts.there.contains("network=\"n1\"") && texts.back.contains("<source bridge=\"jvn1\"/>"));
+        // It is found among others.
+        let other = "<devices><interface type='network'><mac address='52:54:00:31:00:09'/><source network='n1'/></interface>";
+        let two = LIVE.replace("<devices>", other);
+        let texts = plug_texts(&two, &nic("52:54:00:31:00:01"), "n1", "jvnew", false).unwrap().unwrap();
+        assert!(texts.there.contains("52:54:00:31:00:01"), "{}", texts.there);
         assert_eq!(plug_texts(LIVE, &nic("52:54:00:31:00:02"), "n1", "jvn1", false).unwrap(), None);
     }
 }

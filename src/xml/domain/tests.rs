@@ -149,9 +149,9 @@ fn patched(document: &str, set: &VirtualMachineSpec, drop: &[&str]) -> String {
 }
 
 /// As `virsh dumpxml --inactive --security-info` gives it of a domain made by other tools.
-const FOREIGN: &str = include_str!("../../../tests/golden/xml/foreign-inactive.xml");
+pub(super) const FOREIGN: &str = include_str!("../../../tests/golden/xml/foreign-inactive.xml");
 /// The same domain while it runs.
-const FOREIGN_LIVE: &str = include_str!("../../../tests/golden/xml/foreign-live.xml");
+pub(super) const FOREIGN_LIVE: &str = include_str!("../../../tests/golden/xml/foreign-live.xml");
 
 #[test]
 fn a_domain_of_another_tool_reads_in_normal_form() {
@@ -316,51 +316,14 @@ fn memory_and_what_it_is_made_of_change_together() {
 }
 
 #[test]
-fn a_running_domain_has_nothing_pending_but_what_was_changed() {
-    assert_eq!(pending(FOREIGN_LIVE, FOREIGN).expect("reads"), std::collections::BTreeSet::new());
-    let set = spec(serde_json::json!({"memory": "2Gi", "cpu": {"count": 3}}));
-    let drop = ["/interfaces/second".to_owned()].into();
-    let mut system = DiskWanted::from_doc(&project(FOREIGN).expect("reads").disks[0]).expect("a disk");
-    system.path = Some("/srv/new.qcow2".to_owned());
-    let change = DomainPatch { disks: vec![system], ..DomainPatch::new(set, drop) };
-    let fragment = parse_fragment("<domain><features><pae/></features></domain>").expect("reads");
-    let text = merge(&patch(FOREIGN, &change).expect("patches"), &fragment).expect("merges");
-    let found = pending(FOREIGN_LIVE, &text).expect("reads");
-    let found: Vec<&str> = found.iter().map(String::as_str).filter(|path| !path.starts_with("/interfaces/second/")).collect();
-    assert_eq!(found, ["/cpu/count", "/disks/system/source", "/memory", "xml:/features"]);
-}
-
-#[test]
-fn a_start_makes_a_concrete_cpu_of_host_model_only() {
-    let with = |text: &str, cpu: &str| {
-        let (before, rest) = text.split_once("<cpu ").expect("a cpu");
-        let after = rest.split_once("</cpu>").or_else(|| rest.split_once("/>")).expect("its end").1;
-        format!("{before}{cpu}{after}")
-    };
-    let concrete = "<cpu mode='custom' match='exact' check='full'><model fallback='forbid'>qemu64</model></cpu>";
-    let (model, most) = ("<cpu mode='host-model' check='partial'/>", "<cpu mode='maximum' check='none'/>");
-    for (live, inactive, differs) in
-        [(concrete, model, false), (concrete, most, true), (most, most, false), (most, model, true), (most, concrete, true)]
-    {
-        let found = pending(&with(FOREIGN_LIVE, live), &with(FOREIGN, inactive)).expect("reads");
-        assert_eq!(found.contains("/cpu/model"), differs, "{live} {inactive}: {found:?}");
-    }
-}
-
-#[test]
-fn what_a_real_libvirt_runs_has_nothing_pending() {
-    for name in ["bios", "uefi", "pc"] {
-        let read = |kind: &str| {
-            let path = format!("{}/tests/golden/xml/libvirt9-{name}-{kind}.xml", env!("CARGO_MANIFEST_DIR"));
-            std::fs::read_to_string(path).expect("a dump")
-        };
-        let (live, inactive) = (read("live"), read("inactive"));
-        assert_eq!(pending(&live, &inactive).expect("reads"), std::collections::BTreeSet::new(), "{name}");
-        let (live, inactive) = (project(&live).expect("reads"), project(&inactive).expect("reads"));
-        assert_eq!(live.spec.disks, inactive.spec.disks);
-        assert_eq!(live.spec.firmware, inactive.spec.firmware, "{name}");
-        assert_eq!(live.spec.interfaces, inactive.spec.interfaces);
-    }
+fn a_mark_is_taken_off_a_document_and_all_else_stays() {
+    let change =
+        DomainPatch { mark: Some(mark()), ..DomainPatch::new(spec(serde_json::json!({})), std::collections::BTreeSet::new()) };
+    let marked = patch(FOREIGN, &change).expect("patches");
+    let without = disown(&marked).expect("reads");
+    assert_ne!(project(&marked), project(FOREIGN));
+    assert_eq!(project(&without), project(FOREIGN));
+    assert!(without.contains("urn:other"), "{without}");
 }
 
 #[test]
@@ -386,89 +349,6 @@ fn a_device_that_is_known_by_its_target_or_mac_keeps_its_name_when_these_change(
     assert_eq!((again.disks.len(), again.interfaces.len()), (1, 1));
     assert_eq!((again.disks[0].key.as_ref(), again.disks[0].bus.as_str()), (Some(&disk.name), "sata"));
     assert_eq!((again.interfaces[0].key.as_ref(), again.interfaces[0].mac), (Some(&nic.name), Some(nic.mac)));
-}
-
-#[test]
-fn what_waits_for_a_start_is_told_by_its_path() {
-    let domain = |inside: &str| format!("<domain type='kvm'>{inside}</domain>");
-    let memory = |max: u32, now: u32| format!("<memory unit='MiB'>{max}</memory><currentMemory unit='MiB'>{now}</currentMemory>");
-    let device = |inside: &str| format!("<devices>{inside}</devices>");
-    let disk = |inside: &str| device(&format!("<disk type='file' device='disk'>{inside}<target dev='vda' bus='virtio'/></disk>"));
-    let nic = |inside: &str| device(&format!("<interface type='network'><mac address='52:54:00:00:00:01'/>{inside}</interface>"));
-    for (live, inactive, paths) in [
-        // A balloon moves by itself; the most that there can be does not.
-        (memory(2048, 900), memory(2048, 1024), vec![]),
-        (memory(2048, 2048), memory(1024, 1024), vec!["/memory"]),
-        (memory(2048, 1024), memory(4096, 1024), vec!["/maxMemory"]),
-        (memory(2048, 1024), memory(4096, 2048), vec!["/maxMemory"]),
-        (memory(2048, 1024), memory(4096, 3072), vec!["/maxMemory", "/memory"]),
-        ("<memory>1049600</memory>".to_owned(), "<memory>1048577</memory>".to_owned(), vec![]),
-        // What a start makes of a definition.
-        (
-            disk(
-                "<driver type='qcow2'/><source file='/a' index='1'/><backingStore type='file'><source file='/b'/></backingStore>",
-            ),
-            disk("<driver type='qcow2'/><source file='/a'/>"),
-            vec![],
-        ),
-        (disk("<driver type='raw'/>"), disk(""), vec![]),
-        (
-            disk("<driver type='raw'/><source file='/a'/>"),
-            disk("<driver type='qcow2'/><source file='/a'/>"),
-            vec!["/disks/vda/format"],
-        ),
-        (disk("<source file='/a'/><serial>x</serial>"), disk("<source file='/a'/><serial>y</serial>"), vec!["/disks/vda/serial"]),
-        (
-            disk("<source file='/a'/><alias name='ua-seed'/>"),
-            disk("<source file='/b'/><alias name='ua-seed'/>"),
-            vec!["/disks/(seed)/source"],
-        ),
-        (
-            nic("<source network='lan' portid='6c1ad7cd-9bb5-4f2e-bf43-0c5d5d8a7c11' bridge='virbr0'/><target dev='vnet3'/>"),
-            nic("<source network='lan'/>"),
-            vec![],
-        ),
-        (nic("<source network='lan'/>"), nic("<source network='wan'/>"), vec!["/interfaces/52-54-00-00-00-01/network"]),
-        (nic("<source bridge='a'/>"), nic("<source bridge='b'/>"), vec!["/interfaces/52-54-00-00-00-01/network"]),
-        (nic("<boot order='1'/>"), nic("<boot order='2'/>"), vec!["/interfaces/52-54-00-00-00-01/bootOrder"]),
-        // What is live by nature, and beside it what is not.
-        (device("<serial type='pty'><source path='/dev/pts/1'/></serial>"), device("<serial type='pty'/>"), vec![]),
-        (
-            device("<serial type='file'><source path='/a'/></serial>"),
-            device("<serial type='file'><source path='/b'/></serial>"),
-            vec!["xml:/devices/serial"],
-        ),
-        (device("<console type='pty' tty='/dev/pts/1'/>"), device("<console type='pty'/>"), vec![]),
-        (
-            device("<console type='pty'><target tty='a'/></console>"),
-            device("<console type='pty'><target tty='b'/></console>"),
-            vec!["xml:/devices/console"],
-        ),
-        (
-            device("<graphics type='vnc' port='5901' autoport='yes'/>"),
-            device("<graphics type='vnc' port='-1' autoport='yes'/>"),
-            vec![],
-        ),
-        (
-            device("<graphics type='vnc' port='5901' autoport='no'/>"),
-            device("<graphics type='vnc' port='5902' autoport='no'/>"),
-            vec!["xml:/devices/graphics"],
-        ),
-        ("<clock offset='variable' adjustment='7'/>".to_owned(), "<clock offset='variable' adjustment='0'/>".to_owned(), vec![]),
-        ("<clock offset='utc'/>".to_owned(), "<clock offset='localtime'/>".to_owned(), vec!["xml:/clock"]),
-        (device("<memballoon model='virtio'><stats period='5'/></memballoon>"), device("<memballoon model='virtio'/>"), vec![]),
-        (
-            device("<memory><target><size>1</size><current>1</current></target></memory>"),
-            device("<memory><target><size>1</size></target></memory>"),
-            vec![],
-        ),
-        (device("<rng><seclabel model='dac'/></rng>"), device("<rng/>"), vec![]),
-        (device("<rng><alias name='rng0'/></rng>"), device("<rng/>"), vec![]),
-        (device("<rng><alias name='ua-a'/></rng>"), device("<rng><alias name='ua-b'/></rng>"), vec!["xml:/devices/rng"]),
-    ] {
-        let found = pending(&domain(&live), &domain(&inactive)).expect("reads");
-        assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), paths, "{live} as against {inactive}");
-    }
 }
 
 #[test]

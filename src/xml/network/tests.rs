@@ -250,6 +250,11 @@ fn an_item_of_a_list_takes_the_place_of_the_one_with_its_key() {
     let six_at = |ip: &str| format!("<ip address='fd00::1' prefix='64'><dhcp><host name='a' ip='{ip}'/></dhcp></ip>");
     assert_eq!(patch(&format!("<network>{}</network>", six_at("fd00::8")), &six).expect("patches"), written(&six_at("fd00::9")));
 
+    // One without a name by its address.
+    let six = set(serde_json::json!({"ips": [{"address": "fd00::1/64", "dhcp": {"hosts": [{"ip": "fd00:0::9"}]}}]}));
+    let both = "<ip address='fd00::1' prefix='64'><dhcp><host id='1' ip='fd00::8'/><host ip='fd00::9'/></dhcp></ip>";
+    assert_eq!(patch(&format!("<network>{both}</network>"), &six).expect("patches"), written(both));
+
     let dns = |inside: &str| format!("<dns>{inside}</dns>");
     let hosts = "<txt name='t' ip='10.9.0.5'/><host ip='10.9.0.5'><hostname>db</hostname></host><host ip='10.9.0.6'><hostname>x</hostname></host>";
     let change = set(serde_json::json!({"dns": {"hosts": [{"ip": "10.9.0.5", "names": ["new"]}]}}));
