@@ -84,13 +84,13 @@ impl Check<'_> {
         }
     }
 
-    /// Of `fields` below `pointer`, exactly one (or with `optional`, at most one) may be written.
+    /// Of `fields`, two at least, below `pointer` exactly one (or with `optional`, at most one) may be written.
     fn one_of(&mut self, pointer: &str, fields: &[(&str, bool)], optional: bool) {
         let written: Vec<&str> = fields.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
         let names: Vec<String> = fields.iter().map(|(name, _)| format!("`{name}`")).collect();
         let names = match names.as_slice() {
-            [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
-            other => other.join(""),
+            [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+            [] => String::new(),
         };
         match written.as_slice() {
             [] if !optional => {

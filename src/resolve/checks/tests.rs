@@ -31,6 +31,28 @@ fn networks_and_machines_of_two_nodes_may_have_the_same_names_bridges_and_addres
 }
 
 #[test]
+fn what_stands_on_several_nodes_meets_what_stands_on_one_of_them() {
+    let pool = |name: &str, nodes: &str| {
+        format!(
+            "API\nkind: StoragePool\nmetadata: {{name: {name}}}\nspec: {{type: Dir, nodes: [{nodes}], target: {{path: /srv/{name}}}, libvirtName: same}}\n"
+        )
+    };
+    for (a, b, meet) in [
+        ("a, b", "b, c", true),
+        ("a, b", "c, d", false),
+        ("a, b", "b", true),
+        ("b", "a, b", true),
+        ("a, b", "c", false),
+        ("a", "b", false),
+        ("a", "a", true),
+        ("", "a, b", true),
+    ] {
+        let found = codes(&format!("{}---\n{}", pool("one", a), pool("two", b)));
+        assert_eq!(found, if meet { vec![Code::SameLibvirtName] } else { Vec::new() }, "[{a}] and [{b}]");
+    }
+}
+
+#[test]
 fn an_address_kept_by_the_network_for_this_very_interface_is_no_clash() {
     let text = |mac: &str| {
         format!(
