@@ -136,7 +136,9 @@ mod tests {
     fn what_is_in_the_set_no_more_is_forgotten_and_nothing_of_one_that_is_resolved_once_is_kept() {
         let all = networks(&["a", "b", "c"]);
         let mut memo = Memo::default();
-        all.iter().for_each(|document| memo.found_right(document));
+        for document in &all {
+            memo.found_right(document);
+        }
         memo.end(&all);
         assert!(all.iter().all(|document| memo.is_right(document)));
         memo.end(&all[..2]);
