@@ -284,7 +284,9 @@ pub(super) fn update(
     if vm_boot::refuse_taken(p, wanted, spec, domain, (&sides.inactive, fragment.as_ref(), last)) {
         return;
     }
-    let fragment = match vm_fragment::compare(spec, &wanted.now, fragment.as_ref(), domain, entry) {
+    // What another state directory wrote since, its mark tells.
+    let known = entry.filter(|_| other_writer.is_none());
+    let fragment = match vm_fragment::compare(spec, &wanted.now, fragment.as_ref(), domain, known) {
         Ok(fragment) => fragment,
         Err(error) => return p.refuse(wanted, RefusalKind::Guard, format!("its definition can't be read: {error}"), &[]),
     };
@@ -368,7 +370,13 @@ pub(super) fn update(
     if unnamed && row.fields.is_empty() {
         row.reason = "its mark is to name the volumes that are made for it".into();
     }
-    define(p, wanted, domain, &sides, change, (new_mark, due || unnamed), &mut row);
+    // Were the inventory lost, what the mark tells of a fragment would be taken for the fragment's.
+    let told = |mark: &Mark| mark.paths.iter().any(|path| path.starts_with("/xml/") && !new_mark.paths.contains(path));
+    let stale = mark.is_some_and(told) && other_writer.is_none();
+    if stale && row.fields.is_empty() {
+        row.reason = "its mark is to tell what `xml:` says no more".into();
+    }
+    define(p, wanted, domain, &sides, change, (new_mark, due || unnamed || stale), &mut row);
     let changed = row.drafts.len();
     vm_power::notes(p, wanted, spec, domain, &now);
     vm_power::follow(p, wanted, spec, domain, &now, waits, &mut row);

@@ -14,7 +14,7 @@ use crate::plan::{Accepted, Entry};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::domain::{
-    BROUGHT, DomainDoc, Fragment, FragmentPatch, InterfaceDoc, Stands, is_identity, parse_fragment, read, standing,
+    BROUGHT, DomainDoc, Fragment, FragmentPatch, InterfaceDoc, REMOVED, is_identity, parse_fragment, read, standing,
     typed_elsewhere, typed_within,
 };
 
@@ -77,7 +77,11 @@ pub(super) fn compare(
 ) -> Result<FragmentChange, xml::XmlError> {
     let mark = domain.doc.mark.as_ref();
     let managed = entry.map(|entry| &entry.last).or_else(|| mark.map(|mark| &mark.paths));
-    let last: BTreeSet<String> = managed.into_iter().flatten().filter(|path| path.starts_with("/xml/")).cloned().collect();
+    // Of a run that broke off, what the mark doesn't tell was not written: one call writes both.
+    let written =
+        |path: &&String| !entry.is_some_and(|entry| entry.mark_due) || mark.is_none_or(|mark| mark.paths.contains(*path));
+    let before = managed.into_iter().flatten().filter(|path| path.starts_with("/xml/"));
+    let last: BTreeSet<String> = before.filter(written).cloned().collect();
     if fragment.is_none() && last.is_empty() {
         return Ok(FragmentChange::default());
     }
@@ -108,7 +112,8 @@ pub(super) fn compare(
             }
         }
     }
-    let gone = taken_out(&mut change, &last, managed, now, domain)?;
+    let was = Was { last: &last, managed, entry };
+    let gone = taken_out(&mut change, &was, fragment, now, domain)?;
     for path in gone.iter().filter(|path| !path.ends_with(BROUGHT)) {
         // A leaf is gone with the element that the fragment had brought.
         change.fields.push(FieldChange { path: path.clone(), old: Some(Shown::Value("written".into())), new: None });
@@ -119,12 +124,21 @@ pub(super) fn compare(
     Ok(change)
 }
 
+/// What was so when the VM was last applied.
+struct Was<'a> {
+    /// What the fragment said, and which elements it brought.
+    last: &'a BTreeSet<String>,
+    /// What the whole manifest said.
+    managed: Option<&'a BTreeSet<String>>,
+    entry: Option<&'a Entry>,
+}
+
 /// What of the last fragment's leaves is to be taken out of the definition, and the elements that go whole with them. What is in the fragment
 /// no more and stays is told in `change`.
 fn taken_out(
     change: &mut FragmentChange,
-    last: &BTreeSet<String>,
-    managed: Option<&BTreeSet<String>>,
+    was: &Was<'_>,
+    fragment: Option<&Fragment>,
     now: &Leaves,
     domain: &DomainState,
 ) -> Result<BTreeSet<String>, xml::XmlError> {
@@ -133,28 +147,49 @@ fn taken_out(
         typed_elsewhere(path, &authored) || typed_within(path, &authored)
     };
     // An element of which nothing was said is still named where something is said of it by now.
-    let named = |path: &String| change.paths.range(format!("{path}/")..).next().is_some_and(|next| is_below(next, path));
+    let named = |path: &str| change.paths.range(format!("{path}/")..).next().is_some_and(|next| is_below(next, path));
+    // It says itself that it be gone.
+    let removed = |path: &str| fragment.and_then(|fragment| fragment.leaves().get(path)).is_some_and(|leaf| leaf.value.is_none());
+    // libvirt had made nothing of it: what stands there now is another's.
+    let ignored = |path: &str| {
+        let known = was.entry.and_then(|entry| entry.fragment.get(path));
+        known.is_some_and(|known| known.accepted == hash(None))
+    };
     // What a typed field says by now is no longer the fragment's to take out, nor is an element in which one says something.
-    let (whole, leaves): (Vec<&String>, Vec<&String>) = last
+    let (whole, leaves): (Vec<&String>, Vec<&String>) = was
+        .last
         .difference(&change.paths)
         .filter(|path| !typed(path.strip_suffix(BROUGHT).unwrap_or(path), &mut now.keys()) && !named(path))
+        .filter(|path| !path.ends_with(REMOVED) && !removed(path) && !ignored(path))
         .partition(|path| path.ends_with(BROUGHT));
     let mut gone = BTreeSet::new();
     if leaves.is_empty() {
         return Ok(gone);
     }
-    for (path, stands) in standing(&domain.inactive_xml.text(), leaves)? {
-        let brings =
-            |brought: &&String| brought.strip_suffix(BROUGHT).is_some_and(|element| element == path || is_below(path, element));
-        let with: Vec<&String> = whole.iter().copied().filter(brings).collect();
-        // What is in it is another's, unless the fragment had brought it.
-        let holds_other = stands == Stands::Element && !last.iter().any(|path| brings(&path));
-        if stands == Stands::No {
-            // There is nothing to take out.
-        } else if holds_other || is_identity(path) && with.is_empty() {
+    let brought = |path: &str, element: &str| {
+        element.strip_suffix(BROUGHT).is_some_and(|element| element == path || is_below(path, element))
+    };
+    let is_brought = |path: &str| was.last.iter().any(|element| brought(path, element));
+    let standing = standing(&domain.inactive_xml.text(), leaves)?;
+    // A device of somebody else's that was told whole, and of which nothing is told any more, stays whole.
+    let left: BTreeSet<&str> = standing
+        .iter()
+        .filter(|path| is_identity(path) && !is_brought(path))
+        .filter_map(|path| device(path))
+        .filter(|device| !named(device) && !typed(device, &mut now.keys()))
+        .collect();
+    for path in standing {
+        let device = device(path);
+        let with: Vec<&String> = whole.iter().copied().filter(|element| brought(path, element)).collect();
+        let is_left = device.is_some_and(|device| left.contains(device));
+        // Of an element the fragment had said no more than that it be there, as it was already.
+        let was_there = is_element(path) && !is_brought(path);
+        if is_left || was_there || is_identity(path) && with.is_empty() {
             // A device that goes with its field doesn't stay.
-            if !typed(path, &mut managed.into_iter().flatten()) {
-                change.kept.insert(path.clone());
+            let of = device.unwrap_or(path);
+            let goes = typed(of, &mut was.managed.into_iter().flatten()) && !typed(of, &mut now.keys());
+            if !goes {
+                change.kept.insert(if is_left { of } else { path }.to_owned());
             }
         } else {
             gone.insert(path.clone());
@@ -162,6 +197,18 @@ fn taken_out(
         }
     }
     Ok(gone)
+}
+
+/// The path of the device that a path is of.
+fn device(path: &str) -> Option<&str> {
+    let name = path.strip_prefix("/xml/devices/")?;
+    path.get(..path.len() - name.len() + name.find('/').unwrap_or(name.len()))
+}
+
+/// Whether a path is that of an element, and not of an attribute, a text or a list.
+fn is_element(path: &str) -> bool {
+    let last = path.rsplit('/').next().unwrap_or_default();
+    !last.starts_with('@') && last != "#text" && !last.ends_with("[]")
 }
 
 fn is_below(path: &str, element: &str) -> bool {

@@ -102,7 +102,8 @@ fn a_fragment_is_merged_by_keys_and_removes_only_what_it_says() {
     let (before, after) = (project(FOREIGN).expect("reads"), project(&merged).expect("reads"));
     assert_eq!(before.spec, after.spec);
     let values = read(&merged, &f).expect("reads");
-    assert_eq!(values.keys().cloned().collect::<BTreeSet<_>>(), paths(&f));
+    let told = |path: &String| path.trim_end_matches(REMOVED).to_owned();
+    assert_eq!(values.keys().cloned().collect::<BTreeSet<_>>(), paths(&f).iter().map(told).collect());
     for (path, value) in &values {
         assert_eq!(value.wanted, value.found, "{path}");
     }
@@ -136,31 +137,65 @@ fn what_is_taken_out_of_a_fragment_goes_with_the_elements_that_it_brought() {
 }
 
 #[test]
-fn what_stands_where_a_leaf_was_is_told_and_whether_there_is_more_to_it() {
+fn what_stands_where_a_leaf_was_is_told() {
     let stands = |inside: &str, path: &str| {
         let path = format!("/xml/{path}");
-        standing(&format!("<domain>{inside}</domain>"), [&path]).expect("reads")[&path]
+        !standing(&format!("<domain>{inside}</domain>"), [&path]).expect("reads").is_empty()
     };
-    let features = "<features><acpi/><smm state='on'/><kvm><hidden state='on'/></kvm></features>";
-    assert_eq!(stands(features, "features/acpi"), Stands::Leaf);
-    assert_eq!(stands(features, "features/smm"), Stands::Leaf, "its state is what there is to say of it");
-    assert_eq!(stands(features, "features/kvm"), Stands::Element);
-    assert_eq!(stands(features, "features/apic"), Stands::No);
-    assert_eq!(stands(features, "features/kvm/hidden/@state"), Stands::Leaf);
-    assert_eq!(stands(features, "features/kvm/hidden/@other"), Stands::No);
-    assert_eq!(stands(features, "os/kernel/#text"), Stands::No);
-    let disk = "<devices><disk type='file'><target dev='vda'/><serial>by hand</serial></disk></devices>";
-    assert_eq!(stands(disk, "devices/disk[vda]"), Stands::Element);
-    assert_eq!(stands(disk, "devices/disk[vdb]"), Stands::No);
-    assert_eq!(stands(disk, "devices/disk[vda]/serial"), Stands::Element, "a text is more");
-    assert_eq!(stands(disk, "devices/disk[vda]/serial/#text"), Stands::Leaf);
-    assert_eq!(stands(disk, "devices/disk[vda]/target/#text"), Stands::No);
-    let threads = "<iothreadids><iothread id='3'/><iothread id='5' thread_pool_min='1'/></iothreadids>";
-    assert_eq!(stands(threads, "iothreadids/iothread[3]"), Stands::Leaf, "a key says no more than which one it is");
-    assert_eq!(stands(threads, "iothreadids/iothread[5]"), Stands::Element);
-    let command = "<qemu:commandline xmlns:qemu='urn:q'><qemu:env name='a'/></qemu:commandline>";
-    assert_eq!(stands(command, "qemu:commandline/qemu:env[]"), Stands::No, "one with a key is none of the list");
-    assert_eq!(stands("<os><initarg>a</initarg></os>", "os/initarg[]"), Stands::Leaf);
+    let features = "<features><acpi/><kvm><hidden state='on'/></kvm></features>";
+    for (path, there) in [
+        ("features/acpi", true),
+        ("features/kvm", true),
+        ("features/apic", false),
+        ("features/kvm/hidden/@state", true),
+        ("features/kvm/hidden/@other", false),
+        ("os/kernel/#text", false),
+    ] {
+        assert_eq!(stands(features, path), there, "{path}");
+    }
+    let disk = "<devices><disk type='file'><target dev='vda'/><serial>by hand</serial><alias name='ua-root'/></disk></devices>";
+    for (path, there) in [
+        ("devices/disk[vda]", true),
+        ("devices/disk[ua-root]", true),
+        ("devices/disk[vdb]", false),
+        ("devices/interface[vda]", false),
+        ("devices/disk[vda]/serial/#text", true),
+        ("devices/disk[vda]/target/#text", false),
+    ] {
+        assert_eq!(stands(disk, path), there, "{path}");
+    }
+    // In whatever words the document names its spaces.
+    let command = "<q:commandline xmlns:q='urn:q'><q:env name='a'/></q:commandline><metadata><o:x xmlns:o='urn:o'/></metadata>";
+    for (path, there) in [
+        ("qemu:commandline", true),
+        ("qemu:commandline/qemu:env[a]", true),
+        ("qemu:commandline/qemu:env[]", false),
+        ("metadata/x[urn:o]", true),
+        ("metadata/o:x[urn:p]", false),
+    ] {
+        assert_eq!(stands(command, path), there, "{path}");
+    }
+    assert!(stands("<os><initarg>a</initarg></os>", "os/initarg[]"));
+}
+
+#[test]
+fn a_mode_of_the_cpu_goes_with_what_libvirt_adds_for_it() {
+    let document = "<domain><cpu mode='host-passthrough' check='none' migratable='on'><topology sockets='1'/></cpu></domain>";
+    let drop = ["/xml/cpu/@mode".to_owned()].into();
+    let text = merge_dropping(document, &fragment("<domain/>"), &drop).expect("merges");
+    assert!(text.contains("<cpu>") && text.contains("topology"), "{text}");
+    let text = merge(document, &fragment("<domain><cpu check='full' mode='custom'/></domain>")).expect("merges");
+    assert!(text.contains("check=\"full\"") && text.contains("mode=\"custom\"") && !text.contains("migratable"), "{text}");
+    let text = merge(document, &fragment("<domain><cpu mode='host-passthrough'/></domain>")).expect("merges");
+    assert!(text.contains("migratable") && text.contains("check=\"none\""), "what is said again changes nothing: {text}");
+}
+
+#[test]
+fn what_the_fragment_removes_is_remembered_as_none_of_its_own() {
+    let f = fragment("<domain xmlns:jvp='https://jvp.dev/xml/1'><features><acpi jvp:remove='true'/></features></domain>");
+    let last = ["/xml/features/acpi", "/xml/features/acpi/+"].map(str::to_owned).into();
+    let now = f.remembered(FOREIGN, &last).expect("reads");
+    assert_eq!(now, ["/xml/features/acpi/-".to_owned()].into());
 }
 
 #[test]

@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fragment::{Fragment, Key, canonical, is_key_attr, is_removal, key, segment};
+use super::fragment::{Fragment, Key, Leaf, canonical, is_key_attr, is_removal, key, segment};
 use crate::xml::XmlError;
 use crate::xml::tree::{Element, Node};
 
 /// What stands at the end of the path of an element that the fragment brought into the document.
 pub const BROUGHT: &str = "/+";
+
+/// What stands at the end of the path of an element that the fragment has removed: nothing of it is the fragment's.
+pub const REMOVED: &str = "/-";
 
 /// What a document says of a fragment's leaf.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,9 +54,10 @@ pub fn merge_dropping(document: &str, fragment: &Fragment, drop: &BTreeSet<Strin
     Ok(root.to_xml())
 }
 
-/// The paths of a fragment's leaves.
+/// The paths of a fragment's leaves, as they are remembered.
 pub fn paths(fragment: &Fragment) -> BTreeSet<String> {
-    fragment.leaves().keys().cloned().collect()
+    let path = |(path, leaf): (&String, &Leaf)| if leaf.value.is_some() { path.clone() } else { format!("{path}{REMOVED}") };
+    fragment.leaves().iter().map(path).collect()
 }
 
 impl Fragment {
@@ -66,7 +70,8 @@ impl Fragment {
         for path in last {
             if let Some(element) = path.strip_suffix(BROUGHT) {
                 let below = format!("{element}/");
-                if self.leaves().keys().any(|leaf| leaf == element || leaf.starts_with(&below)) {
+                let says = |(path, leaf): (&String, &Leaf)| leaf.value.is_some() && (path == element || path.starts_with(&below));
+                if self.leaves().iter().any(says) {
                     all.insert(path.clone());
                 }
             }
@@ -80,7 +85,7 @@ pub fn read(document: &str, fragment: &Fragment) -> Result<BTreeMap<String, Frag
     let root = Element::parse_root(document, "domain")?;
     let mut found = BTreeMap::new();
     look(Some(&root), &fragment.root, "/xml", &mut found)?;
-    let value = |(path, leaf): (&String, &super::fragment::Leaf)| {
+    let value = |(path, leaf): (&String, &Leaf)| {
         let found = found.get(path).cloned().flatten();
         (path.clone(), FragmentValue { wanted: leaf.value.clone(), found, sensitive: leaf.sensitive })
     };
@@ -147,6 +152,11 @@ fn is_it(parent: &Element, element: &Element, wanted: &Element, wanted_key: &Key
 
 fn merge_into(target: &mut Element, wanted: &Element) -> Result<(), XmlError> {
     declare(target, wanted)?;
+    for (name, value) in &wanted.attrs {
+        if target.get(name).is_some_and(|have| have != value) {
+            unset_what_goes_with(target, name);
+        }
+    }
     for (name, value) in &wanted.attrs {
         if name != "xmlns" && !name.starts_with("xmlns:") && !name.starts_with("jvp:") {
             // A MAC stays as libvirt writes it.
@@ -294,46 +304,26 @@ fn look(
     Ok(())
 }
 
-/// What a document has where a leaf was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stands {
-    /// Nothing.
-    No,
-    /// The attribute, text or list, or an element that says no more than that it is there, as `<acpi/>`.
-    Leaf,
-    /// An element with more to it than its being there.
-    Element,
-}
-
-/// What the document has at each of some paths of leaves.
-pub fn standing<'p>(
-    document: &str,
-    paths: impl IntoIterator<Item = &'p String>,
-) -> Result<BTreeMap<&'p String, Stands>, XmlError> {
+/// Those of some paths of leaves at which the document has something.
+pub fn standing<'p>(document: &str, paths: impl IntoIterator<Item = &'p String>) -> Result<BTreeSet<&'p String>, XmlError> {
     let root = Element::parse_root(document, "domain")?;
-    let at = |path: &String| path.strip_prefix("/xml/").map_or(Stands::No, |path| stands(&root, path));
-    Ok(paths.into_iter().map(|path| (path, at(path))).collect())
+    let there = |path: &&String| path.strip_prefix("/xml/").is_some_and(|path| stands(&root, path));
+    Ok(paths.into_iter().filter(there).collect())
 }
 
-fn stands(element: &Element, path: &str) -> Stands {
+fn stands(element: &Element, path: &str) -> bool {
     let (step, rest) = split_step(path);
-    let found = |is: bool| if is { Stands::Leaf } else { Stands::No };
     if let Some(attr) = step.strip_prefix('@') {
-        return found(element.get(attr).is_some());
+        return element.get(attr).is_some();
     }
     if step == "#text" {
-        return found(!element.text_content().trim().is_empty());
+        return !element.text_content().trim().is_empty();
     }
     if step.ends_with("[]") {
-        return found(element.elements().any(|child| is_member(element, child, step)));
+        return element.elements().any(|child| is_member(element, child, step));
     }
-    match (element.elements().find(|child| key_or_alias(element, child, step)), rest) {
-        (None, _) => Stands::No,
-        (Some(child), Some(rest)) => stands(child, rest),
-        // libvirt may write such a one with its state.
-        (Some(child), None) if child.nodes.is_empty() && only_key(element, child, |attr| attr == "state") => Stands::Leaf,
-        (Some(_), None) => Stands::Element,
-    }
+    let child = element.elements().find(|child| key_or_alias(element, child, step));
+    child.is_some_and(|child| rest.is_none_or(|rest| stands(child, rest)))
 }
 
 /// Takes the leaf or element at a path out, and the elements above it that are empty then, but for devices.
@@ -341,6 +331,7 @@ fn drop_path(element: &mut Element, path: &str) {
     let (step, rest) = split_step(path);
     if let Some(attr) = step.strip_prefix('@') {
         element.unset(attr);
+        unset_what_goes_with(element, attr);
         return;
     }
     if step == "#text" {
@@ -361,21 +352,30 @@ fn drop_path(element: &mut Element, path: &str) {
             drop_path(child, rest);
         }
         let emptied = matches!(element.nodes.get(place), Some(Node::Element(child))
-            if !is_device && child.nodes.is_empty() && only_key(element, child, |_| false));
+            if !is_device && child.nodes.is_empty() && only_key(element, child));
         if rest.is_none() || emptied {
             element.nodes.remove(place);
         }
     }
 }
 
-/// Whether an element is one of the list that a step of a path means: of its name, and without a key.
-fn is_member(parent: &Element, child: &Element, step: &str) -> bool {
-    step.strip_suffix("[]") == Some(&*child.name) && !matches!(key(parent, child), Ok(Key::By(_)))
+/// Takes out what libvirt adds for one value of an attribute and refuses with another.
+fn unset_what_goes_with(element: &mut Element, attr: &str) {
+    if element.local() == "cpu" && attr == "mode" {
+        for other in ["match", "check", "migratable"] {
+            element.unset(other);
+        }
+    }
 }
 
-/// Whether an element has no attributes but those of its key, and others that don't count.
-fn only_key(parent: &Element, child: &Element, other: impl Fn(&str) -> bool) -> bool {
-    child.attrs.iter().all(|(attr, _)| other(attr) || is_key_attr(parent.local(), child.local(), attr))
+/// Whether an element is one of the list that a step of a path means: of its name, and without a key.
+fn is_member(parent: &Element, child: &Element, step: &str) -> bool {
+    step.strip_suffix("[]").is_some_and(|name| local(name) == child.local()) && !matches!(key(parent, child), Ok(Key::By(_)))
+}
+
+/// Whether an element has no attributes but those of its key.
+fn only_key(parent: &Element, child: &Element) -> bool {
+    child.attrs.iter().all(|(attr, _)| is_key_attr(parent.local(), child.local(), attr))
 }
 
 /// The first step of a path, and the rest. A key can hold anything but `]`, and `/` stands in it as `~1`.
@@ -386,11 +386,19 @@ fn split_step(path: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// A name without its prefix, which a document may write in another way.
+fn local(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(_, local)| local)
+}
+
+/// Whether a step of a path means an element.
 fn key_or_alias(parent: &Element, child: &Element, step: &str) -> bool {
-    let named = |key: &Key| segment(child, key) == step;
-    if child.name == step && !step.contains('[') {
-        return true;
+    let (name, wanted) = step.split_once('[').map_or((step, None), |(name, key)| (name, Some(key)));
+    if local(name) != child.local() {
+        return false;
     }
+    let Some(wanted) = wanted else { return true };
+    let named = |key: &Key| segment(child, key).split_once('[').is_some_and(|(_, key)| key == wanted);
     let alias = child.child("alias").and_then(|alias| alias.get("name"));
     key(parent, child).is_ok_and(|key| named(&key)) || alias.is_some_and(|alias| named(&Key::By(alias.to_owned())))
 }

@@ -32,7 +32,7 @@ pub use doc::{DiskDoc, DomainDoc, InterfaceDoc, VncDoc};
 pub use export::{Beside, beside, holds};
 pub use fragment::{Conflict, Fragment, Leaf, REMOVE_NAMESPACE, is_identity, parse_fragment, typed_elsewhere, typed_within};
 pub use limits::words as limit_words;
-pub use merge::{BROUGHT, FragmentValue, Stands, merge, merge_dropping, paths, read, standing};
+pub use merge::{BROUGHT, FragmentValue, REMOVED, merge, merge_dropping, paths, read, standing};
 pub use patch::{DomainPatch, FragmentPatch, device, disown, free_ports, patch, pluggable_vcpus};
 pub use pending::{Both, pending, project_both};
 pub use plug::{PlugTexts, plug_texts};

@@ -35,7 +35,7 @@ impl State {
         });
         vcpus(&document)?;
         let machine = os(&mut document)?;
-        cpu(&mut document, &kind);
+        cpu(&mut document, &kind)?;
         document.edit("clock", |clock| {
             clock.default_attr("offset", "utc");
             if clock.attr("offset") == Some("variable") {
@@ -165,10 +165,15 @@ fn boot(document: &mut Element) -> Result<(), HostError> {
     Ok(())
 }
 
-fn cpu(document: &mut Element, kind: &str) {
+fn cpu(document: &mut Element, kind: &str) -> Result<(), HostError> {
     if document.child("cpu").is_none_or(|cpu| cpu.nodes.is_empty() && cpu.attrs.is_empty()) {
         document.remove("cpu");
         document.push(Element::new("cpu"));
+    }
+    let written = document.child("cpu");
+    let is_hosts = written.and_then(|cpu| cpu.attr("mode")).is_some_and(|mode| matches!(mode, "host-passthrough" | "maximum"));
+    if !is_hosts && written.is_some_and(|cpu| cpu.attr("migratable").is_some()) {
+        return Err(unsupported_config("Attribute migratable is only allowed for 'host-passthrough' / 'maximum' CPU mode"));
     }
     document.edit("cpu", |cpu| {
         let mode = cpu.attr("mode").unwrap_or("custom").to_owned();
@@ -198,4 +203,5 @@ fn cpu(document: &mut Element, kind: &str) {
             topology.default_attr("dies", "1");
         }
     });
+    Ok(())
 }
