@@ -87,6 +87,11 @@ const FIELDS: &[(&str, &[Field])] = &[
                     "<domain><devices><rng model='virtio'><backend model='random'>/dev/urandom</backend><alias name='ua-rng'/></rng></devices></domain>",
                     "<domain><devices><rng model='virtio'><rate bytes='99'/><backend model='random'>/dev/random</backend><alias name='ua-rng'/></rng></devices></domain>",
                     "<domain><on_crash>preserve</on_crash></domain>",
+                    "<domain><cpu><feature name='vmx' policy='disable'/></cpu><memoryBacking><nosharepages/></memoryBacking></domain>",
+                    "<domain><cpu mode='maximum'/><features><pae/></features></domain>",
+                    "<domain><cpu mode='custom'><model>qemu64</model></cpu><os/><devices/></domain>",
+                    "<domain xmlns:jvp='https://jvp.dev/xml/1'><memoryBacking jvp:remove='true'/><features><pae jvp:remove='true'/></features></domain>",
+                    "<domain><metadata><x xmlns='urn:x'><y a='1'/></x></metadata><clock offset='localtime'/></domain>",
                 ],
             ),
             (
