@@ -156,7 +156,8 @@ impl PoolState {
 
     /// Where a file of it lies.
     pub fn path_of(&self, file: &str) -> String {
-        format!("{}/{file}", self.doc.path.as_deref().unwrap_or_default().trim_end_matches('/'))
+        // As libvirt makes it of a folder that it has tidied, whose last slash it takes off: that of `/` alone stays.
+        format!("{}/{file}", self.doc.path.as_deref().unwrap_or_default())
     }
 }
 

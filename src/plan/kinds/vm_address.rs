@@ -75,13 +75,13 @@ pub(super) fn reserved(
                 // It goes with what is taken back below.
                 Some(_) if of_it.contains(&at) => {}
                 Some(_) => all.drafts.push(reserve(p, node, network, (mac, at), None, false)),
-                None => all.needs.extend(given_back(p, interface, node, network, (mac, at))?),
+                None => all.needs.extend(given_back(p, interface, node, network, (&Holder::Mac(mac), at))?),
             }
         }
         if let Some(holder) = holder(p, node, network, (mac, ip))
-            && !own.iter().any(|(_, (of, its, at))| of == network && *its == holder && *at == ip)
+            && !own.iter().any(|(_, (of, its, at))| of == network && holder == Holder::Mac(*its) && *at == ip)
         {
-            all.needs.extend(given_back(p, interface, node, network, (holder, ip))?);
+            all.needs.extend(given_back(p, interface, node, network, (&holder, ip))?);
         }
         all.fields.push(FieldChange {
             path: format!("/interfaces/{}/ip", interface.name),
@@ -177,14 +177,32 @@ fn has_subnet(p: &Planner<'_>, interface: &Interface, node: &Name, network: &Nam
     Err(Stop::Refused(message, vec![help]))
 }
 
-/// Whom else a network keeps an address for, and will where nobody takes it back.
-fn holder(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> Option<MacAddr> {
-    let state = p.network(network, node)?;
-    let other = state.doc.hosts().filter(|host| host.ip == ip).filter_map(|host| host.mac).find(|other| *other != mac)?;
-    is_kept(p, node, network, (other, ip)).then_some(other)
+/// Whom a network keeps an address for.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    Mac(MacAddr),
+    /// By a name alone, as all of IPv6; none where it says nobody's.
+    Name(Option<String>),
 }
 
-/// What gives back an address that a network keeps for another MAC.
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mac(mac) => mac.fmt(f),
+            Self::Name(name) => write!(f, "`{}`", name.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// Whom else a network keeps an address for, and will where nobody takes it back.
+fn holder(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> Option<Holder> {
+    let state = p.network(network, node)?;
+    let other = state.doc.hosts().find(|host| host.ip == ip && host.mac != Some(mac))?;
+    let stays = subnets_after(p, node, network).iter().flatten().any(|net| net.contains(&ip));
+    stays.then(|| other.mac.map_or_else(|| Holder::Name(other.name.clone()), Holder::Mac))
+}
+
+/// What gives back an address that a network keeps for another one.
 ///
 /// # Errors
 /// Nothing of this plan does before.
@@ -193,24 +211,32 @@ fn given_back(
     interface: &Interface,
     node: &Name,
     network: &Name,
-    (mac, ip): (MacAddr, IpAddr),
+    (whose, ip): (&Holder, IpAddr),
 ) -> Result<BTreeSet<ActionId>, Stop> {
     let object = ObjectRef::on(Kind::Network, network.clone(), node);
     // An entry of the network's own goes, if it does, with its change, which comes before all that is done for its guests.
-    let own = format!("/dhcp/hosts/{}/ip", crate::manifest::escape(&mac.to_string()));
+    let key = match whose {
+        Holder::Mac(mac) => mac.to_string(),
+        Holder::Name(name) => name.clone().unwrap_or_else(|| ip.to_string()),
+    };
+    let own = format!("/dhcp/hosts/{}/ip", crate::manifest::escape(&key));
     if p.entry(&object).is_some_and(|entry| entry.last.iter().any(|path| path.ends_with(&own))) {
         return Ok(BTreeSet::new());
     }
     let keeps = |entry: &&std::sync::Arc<Entry>| {
         let mut kept = entry.reservations.iter().flat_map(|(key, recorded)| recorded_reservations(key, recorded));
-        entry.node.as_ref() == Some(node) && kept.any(|(of, its, at)| of == *network && its == mac && at == ip)
+        entry.node.as_ref() == Some(node)
+            && kept.any(|(of, its, at)| of == *network && (ip.is_ipv6() || *whose == Holder::Mac(its)) && at == ip)
     };
     let refused = |whose: String, help: String| {
         let message = format!("/interfaces/{}/ip: {object} keeps {ip} for {whose}", interface.name);
         Err(Stop::Refused(message, vec![help, "or choose another address".into()]))
     };
     let Some(holder) = p.owned.entries.values().find(keeps).map(|entry| entry.object.clone()) else {
-        return refused(format!("{mac}, which is nobody's of this set"), format!("take that entry out of the network: {mac}"));
+        return refused(
+            format!("{whose}, which is nobody's of this set"),
+            format!("take that entry out of the network: {whose}"),
+        );
     };
     match p.standing.get(&holder) {
         Some(Standing::Ready(ids)) if !ids.is_empty() => Ok(ids.clone()),
