@@ -49,6 +49,8 @@ struct Step {
     make_transient: Option<String>,
     /// The node can't be reached from now on, or can be again.
     reachable: Option<bool>,
+    /// Whether the node offers KVM from now on.
+    kvm: Option<bool>,
     /// A node is another machine from now on: the host UUID of this number.
     machine: Option<(Name, u128)>,
     /// A plan with these words.
@@ -247,6 +249,7 @@ fn happened(step: &Step) -> String {
     all.extend(step.new_image.as_ref().map(|template| format!("another image of {template}")));
     all.extend(step.make_transient.as_ref().map(|name| format!("{name} runs without a definition")));
     all.extend(step.machine.as_ref().map(|(node, number)| format!("{node} is machine {number}")));
+    all.extend(step.kvm.map(|kvm| format!("the node offers {}KVM", if kvm { "" } else { "no " })));
     all.extend(step.reachable.map(|reachable| format!("the node can{} be reached", if reachable { "" } else { "'t" })));
     all.iter().map(|what| format!("-- {what}\n")).collect()
 }
@@ -326,6 +329,9 @@ async fn told(steps: Vec<Step>) -> String {
         }
         if let Some(reachable) = step.reachable {
             host.set_reachable(reachable);
+        }
+        if let Some(kvm) = step.kvm {
+            host.with(|state| state.kvm = kvm);
         }
         if let Some((node, number)) = step.machine {
             bench.hosts[&node].with(|state| state.uuid = Uuid::from_u128(number));
