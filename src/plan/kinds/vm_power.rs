@@ -281,7 +281,8 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
             return p.ready(&wanted.object);
         }
     };
-    if domain.managed_save && matches!(verb, Verb::Start) {
+    let comes_back = domain.managed_save && !given(&p.policy.consents.discard_saved_state, &wanted.object);
+    if comes_back && matches!(verb, Verb::Start) {
         p.note(&wanted.object, "SavedState", "the start restores a saved state with the configuration of that time");
     }
     match (what, strategy) {
@@ -295,6 +296,9 @@ pub(in crate::plan) fn power(p: &mut Planner<'_>, wanted: &Wanted, what: PowerAc
     }
     let mut row = Row::new(wanted, verb, reason);
     row.effect = effect;
+    if matches!(verb, Verb::Start) {
+        super::vm_saved::discard(p, wanted, domain, &mut row);
+    }
     if running {
         let restarting = !matches!(verb, Verb::Stop);
         row.drafts.extend(stop_drafts(p, wanted, spec, domain).into_iter().map(|draft| draft.restarting(restarting)));
