@@ -345,6 +345,9 @@ impl Bench<'_, '_> {
         }
         let unit = &vm_limits::with_what_gives_way(path, &disk, unit, defined, running);
         let wanted = self.disk_wanted(&disk, defined.or(running), unit)?;
+        if defined.or(running).is_none() {
+            self.refuse_twice(path, &wanted)?;
+        }
         let expect = disk_expect(path, &wanted, unit);
         let pluggable = match wanted.bus.as_str() {
             "virtio" => self.ports > 0 && wanted.device == "disk",
@@ -397,6 +400,25 @@ impl Bench<'_, '_> {
         let stays = |disk: &&DiskDoc| !self.unplugged.contains(&disk.target);
         let mut disks = self.domain.live.iter().flat_map(|live| &live.disks).filter(stays);
         wanted.path.is_some() && disks.any(|disk| disk.source == wanted.path && !(disk.read_only || disk.shareable))
+    }
+
+    /// Refuses a file that the definition has as a disk of nobody's of this manifest, which stays: an adopted VM's disks are called by
+    /// their targets.
+    fn refuse_twice(&self, path: &str, wanted: &DiskWanted) -> Result<(), Stop> {
+        let managed = self.p.entry(&self.wanted.object).map(|entry| &entry.last);
+        let is_managed = |start: String| {
+            managed.is_some_and(|last| last.range(start.clone()..).next().is_some_and(|path| path.starts_with(&start)))
+        };
+        let name = |disk: &DiskDoc| disk.key.as_ref().map_or_else(|| disk.target.clone(), ToString::to_string);
+        let stays = |disk: &DiskDoc| {
+            let in_manifest = self.disk(&name(disk)).is_some() || is_managed(format!("/disks/{}/", name(disk)));
+            !in_manifest && !is_managed(format!("/xml/devices/disk[{}]", disk.target))
+        };
+        let same = |disk: &DiskDoc| disk.source == wanted.path && !(disk.read_only && wanted.read_only) && !disk.shareable;
+        let mut disks = self.domain.doc.disks.iter().filter(|_| wanted.path.is_some());
+        let Some(other) = disks.find(|disk| same(disk) && stays(disk)).map(name) else { return Ok(()) };
+        let message = format!("{path}: the VM has this file as its disk `{other}` already");
+        Err(Stop::Refused(message, vec![format!("call it so: `name: {other}`"), "or take that disk out of the VM before".into()]))
     }
 
     /// Whether the running domain has an interface with this MAC that isn't unplugged.
