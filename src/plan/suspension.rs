@@ -23,7 +23,12 @@ pub(super) fn is_suspended(p: &Planner<'_>, wanted: &Wanted) -> bool {
 fn words(p: &Planner<'_>, wanted: &Wanted) -> Option<String> {
     let suspension = of(p, wanted)?;
     let words = suspension.words();
-    Some(if suspension.object == wanted.object { words } else { format!("it comes with {}: {words}", suspension.object) })
+    let by_itself = p.owned.suspended.contains_key(&wanted.object);
+    Some(match (by_itself, &suspension.object) {
+        (true, object) if *object == wanted.object => words,
+        (true, old) => format!("{words}, as {old}"),
+        (false, owner) => format!("it comes with {owner}: {words}"),
+    })
 }
 
 /// Notes an object that is suspended; what needs it goes on if it is there. True where it is.
@@ -91,7 +96,11 @@ pub(super) fn take_back(p: &mut Planner<'_>, wanted: &Wanted, actions: usize) {
         suspended.into_iter().find(|object| named(p, object) == name && object.node == action.node).cloned()
     });
     let Some(touched) = touched else { return };
-    p.plan.actions.truncate(actions);
+    let taken: Vec<ObjectRef> = p.plan.actions.drain(actions..).filter_map(|action| action.record.object().cloned()).collect();
+    for object in &taken {
+        // Nothing of it is made, nor is it known.
+        p.made.remove(object);
+    }
     // What was planned for it before its own turn stays.
     let before = |change: &super::Change| change.actions.last().is_some_and(|last| last.0 < actions);
     p.plan.changes.retain(|change| change.object != wanted.object || before(change));

@@ -36,7 +36,23 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
             all.refused.insert(wanted.object.clone(), (message, help));
             continue;
         }
+        if let Some(other) = other_writer(all, wanted, entry, policy) {
+            let message = format!("it was last written from another state directory (writer {other})");
+            all.refused.insert(wanted.object.clone(), (message, "if that one is gone or no longer applies: --take-over".into()));
+            continue;
+        }
         moved.insert(old, wanted.object.clone());
+    }
+    // What comes with a VM keeps its name with it.
+    let stays = |object: &ObjectRef| {
+        let owner = all.desired.objects.get(object).and_then(|wanted| wanted.implied_by.clone());
+        owner.filter(|owner| all.refused.contains_key(owner))
+    };
+    let left: Vec<(ObjectRef, ObjectRef)> = moved.values().filter_map(|object| Some((object.clone(), stays(object)?))).collect();
+    moved.retain(|_, object| !left.iter().any(|(left, _)| left == object));
+    for (object, owner) in left {
+        let message = format!("it comes with {owner}, which can't have its new name");
+        all.refused.insert(object, (message, "see what is said there".into()));
     }
     let mut taken = Vec::new();
     for wanted in &renamed {
@@ -127,6 +143,10 @@ fn take(all: &mut Prepared<'_>, from: &ObjectRef, to: &ObjectRef, owner: &Object
         volume.owner = (!by_itself).then(|| owner_of(to, owner));
     }
     owned.entries.insert(to.clone(), Arc::new(entry));
+    // It rests under its new name, too: whoever resumes it does so by the old one, for nothing is done until then.
+    if let Some(suspension) = owned.suspended.get(from).cloned() {
+        owned.suspended.insert(to.clone(), suspension);
+    }
 }
 
 /// The VM that a volume came with: `<vm>.<disk>`.
@@ -138,6 +158,27 @@ fn owner_of(volume: &ObjectRef, renamed: &ObjectRef) -> ObjectRef {
     vm.map_or_else(|| renamed.clone(), |name| ObjectRef::new(Kind::VirtualMachine, name))
 }
 
+/// Whether what is found is what an entry is of.
+fn is_it(policy: &Policy, entry: &Entry, uuid: uuid::Uuid, mark: Option<&Mark>) -> bool {
+    match mark {
+        Some(mark) => mark.fleet == policy.fleet && mark.uid == entry.uid,
+        None => entry.libvirt_uuid == Some(uuid) || uuid == entry.uid,
+    }
+}
+
+/// The other state directory that wrote the mark of what is to have a new name, where nobody said that it may be taken over.
+fn other_writer(all: &Prepared<'_>, wanted: &Wanted, entry: &Entry, policy: &Policy) -> Option<uuid::Uuid> {
+    let state = all.node(wanted)?;
+    let ours = |uuid, mark: Option<&Mark>| is_it(policy, entry, uuid, mark);
+    let mark = match wanted.object.kind {
+        Kind::VirtualMachine => state.domains.values().find(|it| ours(it.uuid, it.doc.mark.as_ref()))?.doc.mark.as_ref(),
+        Kind::Network => state.networks.values().find(|it| ours(it.uuid, it.doc.mark.as_ref()))?.doc.mark.as_ref(),
+        _ => None,
+    };
+    let other = mark.map(|mark| mark.writer).filter(|writer| *writer != policy.writer && !writer.is_nil());
+    other.filter(|_| !policy.consents.take_over)
+}
+
 /// The effects that put the new name into the mark.
 fn mark(
     all: &mut Prepared<'_>,
@@ -146,10 +187,7 @@ fn mark(
     policy: &Policy,
     moved: &BTreeMap<ObjectRef, ObjectRef>,
 ) -> Vec<Draft> {
-    let is_it = |uuid: uuid::Uuid, mark: Option<&Mark>| match mark {
-        Some(mark) => mark.fleet == policy.fleet && mark.uid == entry.uid,
-        None => entry.libvirt_uuid == Some(uuid) || uuid == entry.uid,
-    };
+    let is_it = |uuid: uuid::Uuid, mark: Option<&Mark>| is_it(policy, entry, uuid, mark);
     let renamed = |mark: Option<&Mark>| {
         let fresh = || Mark {
             uid: entry.uid,
