@@ -199,6 +199,13 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_what_goes_and_what_changes_have_colours_of_their_own() {
+        let paint = Paint { on: true };
+        let glyphs = [Verb::Create, Verb::Delete, Verb::Update].map(|verb| paint.glyph(verb));
+        assert_eq!(glyphs, ["\u{1b}[32m+\u{1b}[0m", "\u{1b}[31m-\u{1b}[0m", "\u{1b}[33m~\u{1b}[0m"]);
+    }
+
+    #[test]
     fn of_a_great_many_objects_out_of_reach_the_first_are_named() {
         let few = beside(13);
         assert!(few.contains("done for: Volume/disk-00, ") && few.contains(", Volume/disk-12\n"), "{few}");

@@ -222,6 +222,17 @@ fn a_suspension_and_a_date_are_told_as_they_were() {
 }
 
 #[test]
+fn a_node_that_is_another_machine_or_out_of_reach_stops_nothing_elsewhere() {
+    let kinds = [RefusalKind::Invalid, RefusalKind::Guard, RefusalKind::Unreachable, RefusalKind::Machine];
+    assert_eq!(kinds.map(RefusalKind::stops_all), [true, true, false, false]);
+}
+
+#[test]
+fn the_bytes_of_a_seed_are_shown_as_their_length() {
+    assert_eq!(format!("{:?}", SeedBytes(std::sync::Arc::new(b"password: x".to_vec()))), "(11 bytes)");
+}
+
+#[test]
 fn what_a_step_records_and_where_it_runs_is_told_by_itself() {
     let entry = || {
         let text =

@@ -109,9 +109,10 @@ fn a_pool_is_as_planned() {
 
 #[test]
 fn a_network_is_as_planned_on_each_side() {
+    let bearing = marked(&mark());
     let xml = |bridge: &str, domain: &str| {
         format!(
-            "<network><name>lan</name><bridge name='{bridge}'/><domain name='{domain}'/><ip address='10.0.0.1' prefix='24'/></network>"
+            "<network><name>lan</name>{bearing}<bridge name='{bridge}'/><domain name='{domain}'/><ip address='10.0.0.1' prefix='24'/></network>"
         )
     };
     let read = |live: Option<String>| {
@@ -137,6 +138,7 @@ fn a_network_is_as_planned_on_each_side() {
             side,
         }))
     };
+    let bears = |uuid, uid, object: &str| Expect::Marked { uuid, uid, object: object.parse().expect("a reference") };
     let start = Op::NetworkStart { name: "lan".into() };
     let (new, old) = (json!({"/domain": "new"}), json!({"/domain": "old"}));
     let of_another =
@@ -151,6 +153,7 @@ fn a_network_is_as_planned_on_each_side() {
             Expect::Autostart(true),
             Expect::Plugged,
             matches(ID, &new),
+            bears(ID, mark().uid, "vm/a"),
             expect(Side::Definition, &new, &["/ips/10.0.0.2~124", "/ip"]),
             expect(Side::Live, &old, &[]),
         ],
@@ -159,6 +162,9 @@ fn a_network_is_as_planned_on_each_side() {
             (Expect::Autostart(false), "autostart"),
             (matches(OTHER, &new), "another UUID"),
             (matches(ID, &old), "/domain reads as new"),
+            (bears(OTHER, mark().uid, "vm/a"), "another UUID"),
+            (bears(ID, OTHER, "vm/a"), "its mark"),
+            (bears(ID, mark().uid, "vm/b"), "its mark"),
             (of_another, "another UUID"),
             (expect(Side::Definition, &old, &[]), "its definition is not as planned: /domain"),
             (expect(Side::Live, &new, &[]), "what runs is not as planned: /domain"),

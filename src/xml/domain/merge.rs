@@ -319,11 +319,9 @@ fn stands(element: &Element, path: &str) -> bool {
     if step == "#text" {
         return !element.text_content().trim().is_empty();
     }
-    if step.ends_with("[]") {
-        return element.elements().any(|child| is_member(element, child, step));
-    }
-    let child = element.elements().find(|child| key_or_alias(element, child, step));
-    child.is_some_and(|child| rest.is_none_or(|rest| stands(child, rest)))
+    let found = meant(element, step).first().and_then(|place| element.nodes.get(*place));
+    matches!((found, rest), (Some(_), None))
+        || matches!((found, rest), (Some(Node::Element(child)), Some(rest)) if stands(child, rest))
 }
 
 /// Takes the leaf or element at a path out, and the elements above it that are empty then, but for devices.
@@ -338,16 +336,8 @@ fn drop_path(element: &mut Element, path: &str) {
         element.nodes.retain(|node| !matches!(node, Node::Text(_)));
         return;
     }
-    let is_list = step.ends_with("[]");
-    let means = |node: &Node| match node {
-        Node::Element(child) if is_list => is_member(element, child, step),
-        Node::Element(child) => key_or_alias(element, child, step),
-        Node::Text(_) | Node::Comment(_) => false,
-    };
-    let mut found: Vec<usize> = (0..).zip(&element.nodes).filter(|(_, node)| means(node)).map(|(at, _)| at).collect();
-    found.truncate(if is_list { found.len() } else { 1 });
     let is_device = element.local() == "devices";
-    for place in found.into_iter().rev() {
+    for place in meant(element, step).into_iter().rev() {
         if let (Some(rest), Some(Node::Element(child))) = (rest, element.nodes.get_mut(place)) {
             drop_path(child, rest);
         }
@@ -359,6 +349,29 @@ fn drop_path(element: &mut Element, path: &str) {
     }
 }
 
+/// The places of what a step of a path means in an element: of one element, or of a whole list. Where none has the step's prefix, the document
+/// may have another one for it.
+fn meant(element: &Element, step: &str) -> Vec<usize> {
+    let (name, key_of) = step.split_once('[').map_or((step, None), |(name, key)| (name, Some(key)));
+    let is_list = key_of == Some("]");
+    let is_it = |child: &Element| match key_of {
+        None => true,
+        Some("]") => !matches!(key(element, child), Ok(Key::By(_))),
+        Some(wanted) => {
+            let named = |key: &Key| segment(child, key).split_once('[').is_some_and(|(_, key)| key == wanted);
+            let alias = child.child("alias").and_then(|alias| alias.get("name"));
+            key(element, child).is_ok_and(|key| named(&key)) || alias.is_some_and(|alias| named(&Key::By(alias.to_owned())))
+        }
+    };
+    let places = |has_name: &dyn Fn(&Element) -> bool| -> Vec<usize> {
+        let nodes = (0..).zip(&element.nodes);
+        let found = nodes.filter(|(_, node)| matches!(node, Node::Element(child) if has_name(child) && is_it(child)));
+        found.map(|(place, _)| place).take(if is_list { usize::MAX } else { 1 }).collect()
+    };
+    let exactly = places(&|child| *child.name == *name);
+    if exactly.is_empty() { places(&|child| child.local() == local(name)) } else { exactly }
+}
+
 /// Takes out what libvirt adds for one value of an attribute and refuses with another.
 fn unset_what_goes_with(element: &mut Element, attr: &str) {
     if element.local() == "cpu" && attr == "mode" {
@@ -366,11 +379,6 @@ fn unset_what_goes_with(element: &mut Element, attr: &str) {
             element.unset(other);
         }
     }
-}
-
-/// Whether an element is one of the list that a step of a path means: of its name, and without a key.
-fn is_member(parent: &Element, child: &Element, step: &str) -> bool {
-    step.strip_suffix("[]").is_some_and(|name| local(name) == child.local()) && !matches!(key(parent, child), Ok(Key::By(_)))
 }
 
 /// Whether an element has no attributes but those of its key.
@@ -389,16 +397,4 @@ fn split_step(path: &str) -> (&str, Option<&str>) {
 /// A name without its prefix, which a document may write in another way.
 fn local(name: &str) -> &str {
     name.split_once(':').map_or(name, |(_, local)| local)
-}
-
-/// Whether a step of a path means an element.
-fn key_or_alias(parent: &Element, child: &Element, step: &str) -> bool {
-    let (name, wanted) = step.split_once('[').map_or((step, None), |(name, key)| (name, Some(key)));
-    if local(name) != child.local() {
-        return false;
-    }
-    let Some(wanted) = wanted else { return true };
-    let named = |key: &Key| segment(child, key).split_once('[').is_some_and(|(_, key)| key == wanted);
-    let alias = child.child("alias").and_then(|alias| alias.get("name"));
-    key(parent, child).is_ok_and(|key| named(&key)) || alias.is_some_and(|alias| named(&Key::By(alias.to_owned())))
 }
