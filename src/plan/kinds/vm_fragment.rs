@@ -171,7 +171,7 @@ fn taken_out(
     };
     let is_brought = |path: &str| was.last.iter().any(|element| brought(path, element));
     let standing = standing(&domain.inactive_xml.text(), leaves)?;
-    // A device of somebody else's that was told whole, and of which nothing is told any more, stays whole.
+    // A device of somebody else's that was told, and of which nothing is told any more, stays what it is, and where.
     let left: BTreeSet<&str> = standing
         .iter()
         .filter(|path| is_identity(path) && !is_brought(path))
@@ -181,7 +181,7 @@ fn taken_out(
     for path in standing {
         let device = device(path);
         let with: Vec<&String> = whole.iter().copied().filter(|element| brought(path, element)).collect();
-        let is_left = device.is_some_and(|device| left.contains(device));
+        let is_left = device.is_some_and(|device| left.contains(device) && is_place(path, device)) && !is_brought(path);
         // Of an element the fragment had said no more than that it be there, as it was already.
         let was_there = is_element(path) && !is_brought(path);
         if is_left || was_there || is_identity(path) && with.is_empty() {
@@ -189,11 +189,19 @@ fn taken_out(
             let of = device.unwrap_or(path);
             let goes = typed(of, &mut was.managed.into_iter().flatten()) && !typed(of, &mut now.keys());
             if !goes {
-                change.kept.insert(if is_left { of } else { path }.to_owned());
+                change.kept.insert(path.to_owned());
             }
         } else {
             gone.insert(path.clone());
             gone.extend(with.into_iter().cloned());
+        }
+    }
+    // One that stays with all that was told of it is told once.
+    for device in left.into_iter().filter(|device| !gone.iter().any(|path| is_below(path, device))) {
+        let all = change.kept.len();
+        change.kept.retain(|path| !is_below(path, device));
+        if change.kept.len() < all {
+            change.kept.insert(device.to_owned());
         }
     }
     Ok(gone)
@@ -203,6 +211,12 @@ fn taken_out(
 fn device(path: &str) -> Option<&str> {
     let name = path.strip_prefix("/xml/devices/")?;
     path.get(..path.len() - name.len() + name.find('/').unwrap_or(name.len()))
+}
+
+/// Whether a path tells what a device is connected to, without which libvirt refuses it.
+fn is_place(path: &str, device: &str) -> bool {
+    let below = path.strip_prefix(device).unwrap_or_default().trim_start_matches('/');
+    ["source/", "target/", "address/"].iter().any(|place| below.starts_with(place))
 }
 
 /// Whether a path is that of an element, and not of an attribute, a text or a list.
