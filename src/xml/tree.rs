@@ -275,10 +275,7 @@ fn write(out: &mut String, element: &Element, depth: usize, indent: bool) {
         }
         match node {
             Node::Element(child) => write(out, child, depth + 1, inner),
-            Node::Text(text) => match partial_escape(allowed(text)) {
-                text if text.contains('\r') => out.push_str(&text.replace('\r', "&#13;")),
-                text => out.push_str(&text),
-            },
+            Node::Text(text) => out.push_str(&partial_escape(allowed(text))),
             Node::Comment(text) => out.extend(["<!--", text, "-->"]),
         }
     }
@@ -341,7 +338,7 @@ mod tests {
         assert_eq!(read("<a> <b/> </a>").text_content(), "");
         assert_eq!(read("<a>\n x\n</a>").text_content(), "\n x\n");
         let line = read("<a>x&#13;y</a>");
-        assert_eq!(read(&line.to_xml()).text_content(), "x\ry", "a parser takes a bare one for a line's end");
+        assert!(line.to_xml().contains("x&#13;y"), "a parser takes a bare one for the end of a line");
     }
 
     #[test]

@@ -56,10 +56,7 @@ impl NetworkDoc {
 
 /// The leaves of the spec in which a network's next start will differ from what runs.
 pub fn pending(live: &NetworkDoc, inactive: &NetworkDoc) -> BTreeSet<String> {
-    let leaves = |doc: &NetworkDoc| {
-        let spec = NetworkSpec { autostart: None, ..doc.spec.clone() };
-        crate::manifest::leaves(Kind::Network, &spec)
-    };
+    let leaves = |doc: &NetworkDoc| crate::manifest::leaves(Kind::Network, &doc.spec);
     let (a, b) = (leaves(live), leaves(inactive));
     a.keys().chain(b.keys()).filter(|path| a.get(*path) != b.get(*path)).cloned().collect()
 }
