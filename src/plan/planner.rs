@@ -546,14 +546,18 @@ impl<'a> Planner<'a> {
     /// Refuses a change of what another state directory wrote last. True where it was refused.
     pub(super) fn refuse_writer(&mut self, wanted: &Wanted, other: Option<uuid::Uuid>) -> bool {
         let Some(other) = other.filter(|_| !self.policy.consents.take_over) else { return false };
-        self.refuse(
-            wanted,
-            RefusalKind::Guard,
-            format!("it was last written from another state directory (writer {other})"),
-            &["if that one is gone or no longer applies: --take-over".into()],
-        );
+        let (message, help) = written_by(other);
+        self.refuse(wanted, RefusalKind::Guard, message, &[help]);
         true
     }
+}
+
+/// That another state directory wrote an object last, and what to do.
+pub(super) fn written_by(other: uuid::Uuid) -> (String, String) {
+    (
+        format!("it was last written from another state directory (writer {other})"),
+        "if that one is gone or no longer applies: --take-over".into(),
+    )
 }
 
 /// Hash of what a plan was computed from: the manifests, sources and consents, and what it would do to which state.

@@ -198,8 +198,7 @@ impl std::fmt::Display for Holder {
 fn holder(p: &Planner<'_>, node: &Name, network: &Name, (mac, ip): (MacAddr, IpAddr)) -> Option<Holder> {
     let state = p.network(network, node)?;
     let other = state.doc.hosts().find(|host| host.ip == ip && host.mac != Some(mac))?;
-    let stays = subnets_after(p, node, network).iter().flatten().any(|net| net.contains(&ip));
-    stays.then(|| other.mac.map_or_else(|| Holder::Name(other.name.clone()), Holder::Mac))
+    has_net_after(p, node, network, ip).then(|| other.mac.map_or_else(|| Holder::Name(other.name.clone()), Holder::Mac))
 }
 
 /// What gives back an address that a network keeps for another one.
@@ -258,7 +257,12 @@ pub(in crate::plan) fn is_kept(p: &Planner<'_>, node: &Name, network: &Name, (ma
     let there = docs
         .flat_map(crate::xml::network::NetworkDoc::hosts)
         .any(|host| host.ip == ip && (host.mac == Some(mac) || ip.is_ipv6()));
-    there && subnets_after(p, node, network).iter().flatten().any(|net| net.contains(&ip))
+    there && has_net_after(p, node, network, ip)
+}
+
+/// Whether an address lies in a subnet that a network will have.
+fn has_net_after(p: &Planner<'_>, node: &Name, network: &Name, ip: IpAddr) -> bool {
+    subnets_after(p, node, network).iter().flatten().any(|net| net.contains(&ip))
 }
 
 /// Reads what is recorded of an interface's reservations: `Network/lan@a/nic` → `mac ip`.

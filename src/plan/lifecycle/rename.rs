@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::model::{FieldChange, Shown, Verb};
-use super::super::planner::Draft;
+use super::super::planner::{Draft, written_by};
 use super::super::{Entry, Expect, Lane, Op, Policy, Precondition, Record};
 use super::adopt::network_mark;
 use super::prepare::{First, Prepared};
@@ -37,8 +37,7 @@ pub(super) fn prepare(all: &mut Prepared<'_>, policy: &Policy) {
             continue;
         }
         if let Some(other) = other_writer(all, wanted, entry, policy) {
-            let message = format!("it was last written from another state directory (writer {other})");
-            all.refused.insert(wanted.object.clone(), (message, "if that one is gone or no longer applies: --take-over".into()));
+            all.refused.insert(wanted.object.clone(), written_by(other));
             continue;
         }
         moved.insert(old, wanted.object.clone());

@@ -64,7 +64,7 @@ impl Fragment {
     pub fn conflicts(&self, typed: &BTreeSet<String>) -> Vec<Conflict> {
         let conflict = |(path, leaf): (&String, &Leaf)| {
             let pattern = typed_field(path)?;
-            let typed = typed.iter().find(|typed| covers(pattern, typed) && !of_another(path, typed))?;
+            let typed = typed.iter().find(|typed| says(typed, pattern, path))?;
             Some(Conflict { path: path.clone(), typed: typed.clone(), at: leaf.at })
         };
         self.leaves.iter().filter_map(conflict).collect()
@@ -498,14 +498,19 @@ fn plain(path: &str) -> String {
 /// Whether one of the authored paths says what the leaf at `path` says.
 pub fn typed_elsewhere(path: &str, typed: &BTreeSet<String>) -> bool {
     let Some(pattern) = typed_field(path) else { return false };
-    typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, typed))
+    typed.iter().any(|typed| says(typed, pattern, path))
 }
 
 /// Whether one of the authored paths says something in the element at `path`.
 pub fn typed_within(path: &str, typed: &BTreeSet<String>) -> bool {
     let within = plain(path) + "/";
     let patterns = TYPED.iter().filter(|(start, _)| start.starts_with(&within)).map(|(_, pattern)| *pattern);
-    patterns.into_iter().any(|pattern| typed.iter().any(|typed| covers(pattern, typed) && !of_another(path, typed)))
+    patterns.into_iter().any(|pattern| typed.iter().any(|typed| says(typed, pattern, path)))
+}
+
+/// Whether an authored path is of the field that manages what is at a fragment's path, and of no other device.
+fn says(authored: &str, field: &str, path: &str) -> bool {
+    covers(field, authored) && !of_another(path, authored)
 }
 
 /// Whether an authored path below `/disks` or `/interfaces` is of another device than the leaf's: its name is that one's target, or
