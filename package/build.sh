@@ -1,15 +1,34 @@
 #!/bin/sh
-# The Debian package and a container of it: build.sh [--dev]. What is made lies in target/package: jvp_VERSION_ARCH.deb, root.tar, and
-# Containerfile; with podman, buildah or a docker that answers also the image jvp. --dev packs the program of the dev profile, which is
-# enough for a trial and a quarter of the time.
+# The Debian package and a container of it: build.sh [--dev] [--no-container]. What is made lies in target/package: jvp_VERSION_ARCH.deb,
+# root.tar and Containerfile; and the image jvp, by podman, buildah or a docker that answers. Without any of these it fails, unless
+# --no-container leaves the image out. --dev packs the program of the dev profile, which is enough for a trial and a quarter of the time.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 here=target/package
 profile=release
-[ "${1:-}" != --dev ] || profile=dev
+container=yes
 say() { printf 'package: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+for word; do
+    case $word in
+        --dev) profile=dev;;
+        --no-container) container=no;;
+        *) say "there is no $word; what there is: --dev, --no-container"; exit 64;;
+    esac
+done
+
+# What makes the image; said before the rest takes its time.
+tool=
+if [ $container = yes ]; then
+    for candidate in podman buildah docker; do
+        command -v "$candidate" >/dev/null || continue
+        [ "$candidate" != docker ] || docker info >/dev/null 2>&1 || continue
+        tool=$candidate
+        break
+    done
+    [ -n "$tool" ] || die "no podman, no buildah and no docker that answers: apt install podman, or leave the image out: --no-container"
+fi
 
 for command in cargo dpkg-deb dpkg-shlibdeps mmdebstrap; do
     command -v "$command" >/dev/null || die "$command is missing: apt install dpkg-dev mmdebstrap"
@@ -35,18 +54,30 @@ deb=$(ls "$here"/*.deb)
 say "its trial in a Debian of its own"
 package/try.sh "$deb" "$here/root.tar"
 
-cp package/Containerfile "$here"
-for tool in podman buildah docker; do
-    if command -v "$tool" >/dev/null && { [ "$tool" != docker ] || docker info >/dev/null 2>&1; }; then
-        say "the container, by $tool"
-        verb=build
-        [ "$tool" != buildah ] || verb=bud
-        "$tool" "$verb" -t jvp -f "$here/Containerfile" "$here"
-        case $tool in
-            podman|docker) "$tool" run --rm jvp version;;
-        esac
-        break
+# run_by_buildah IMAGE: runs the program in it. Where buildah can run nothing at all, as in a container with few rights, it says so.
+run_by_buildah() {
+    working=$(buildah from "$1")
+    isolation=
+    for candidate in oci chroot; do
+        if buildah run --isolation "$candidate" "$working" -- /bin/true >/dev/null 2>&1; then isolation=$candidate; break; fi
+    done
+    if [ -z "$isolation" ]; then
+        say "buildah can't run anything here: the image is built, and was not run"
+    elif ! buildah run --isolation "$isolation" "$working" -- /usr/bin/jvp version; then
+        buildah rm "$working" >/dev/null
+        die "jvp doesn't run in the image"
     fi
-    [ "$tool" != docker ] || say "no podman, buildah or docker here: $here/Containerfile and root.tar are what they need"
-done
+    buildah rm "$working" >/dev/null
+}
+
+cp package/Containerfile "$here"
+if [ -n "$tool" ]; then say "the container, by $tool"; else say "the container is left out"; fi
+case $tool in
+    podman|docker)
+        "$tool" build -t jvp -f "$here/Containerfile" "$here"
+        "$tool" run --rm jvp version;;
+    buildah)
+        buildah bud -t jvp -f "$here/Containerfile" "$here"
+        run_by_buildah localhost/jvp;;
+esac
 ls -l "$here"/*.deb "$here/root.tar" >&2

@@ -64,6 +64,34 @@ fn all_that_the_package_takes_from_the_checkout_is_there() {
 }
 
 #[test]
+fn without_a_tool_for_containers_it_fails_unless_the_container_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/usr/bin/dirname", folder.path().join("dirname")).unwrap();
+    let build = |words: &[&str]| {
+        let script = root().join("package/build.sh");
+        Command::new("/bin/sh").arg(script).args(words).env("PATH", folder.path()).output().unwrap()
+    };
+    for words in [&[][..], &["--dev"]] {
+        let output = build(words);
+        assert!(
+            output.status.code() == Some(1) && said(&output).contains("leave the image out: --no-container"),
+            "{}",
+            said(&output)
+        );
+    }
+    // A docker whose daemon is away is none.
+    fs::write(folder.path().join("docker"), "#!/bin/sh\nexit 1\n").unwrap();
+    fs::set_permissions(folder.path().join("docker"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert!(said(&build(&[])).contains("--no-container"));
+    // It goes on to what it builds with, of which nothing is there.
+    let output = build(&["--dev", "--no-container"]);
+    assert!(said(&output).contains("cargo is missing") && !said(&output).contains("container"), "{}", said(&output));
+    assert_eq!(build(&["--no-containers"]).status.code(), Some(64));
+    let x = fs::read_to_string(root().join("x")).unwrap();
+    assert!(x.contains("package [--install] [--dev] [--no-container]") && x.contains("package--no-container)"));
+}
+
+#[test]
 fn the_unit_is_one_that_systemd_takes() {
     let folder = tempfile::tempdir().unwrap();
     let unit = folder.path().join("jvp-daemon.service");
