@@ -1,5 +1,5 @@
 //! The pages of `docs/`: each is in the table of contents, its links lead somewhere, each command line in it is one of jvp's, each
-//! manifest is valid, and its `console` blocks are followed from above on a fake node. `JVP_UPDATE=1 cargo test --test docs` writes anew
+//! command has a task, each manifest is valid, and its `console` blocks are followed from above on a fake node. `JVP_UPDATE=1 cargo test --test docs` writes anew
 //! what they print.
 
 #![cfg(debug_assertions)]
@@ -143,6 +143,40 @@ fn each_command_line_of_the_pages_is_one_of_jvp_s() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(tried >= 100, "only {tried} command lines");
+}
+
+/// The commands that have no commands below them, such as `jvp pool start`, by their manual pages.
+fn leaves() -> BTreeSet<String> {
+    let pages = fs::read_dir(root().join("docs/man")).unwrap();
+    let names: BTreeSet<String> =
+        pages.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let has_more = |name: &String| names.iter().any(|other| other.starts_with(&format!("{name}-")));
+    names.iter().filter(|name| !has_more(name)).map(|name| name.replace('-', " ")).collect()
+}
+
+/// Those of the commands that no text names, whatever line a text breaks in.
+fn unnamed<'a>(commands: impl IntoIterator<Item = &'a str>, texts: &[String]) -> Vec<&'a str> {
+    let texts: Vec<String> = texts.iter().map(|text| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let names = |text: &str, command: &str| {
+        let mut found = text.match_indices(command).map(|(at, _)| text[at + command.len()..].chars().next());
+        found.any(|next| next.is_none_or(|next| !next.is_alphanumeric() && next != '-'))
+    };
+    commands.into_iter().filter(|command| !texts.iter().any(|text| names(text, command))).collect()
+}
+
+#[test]
+fn each_command_is_named_on_the_page_of_a_task() {
+    let contents = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    let (_, tasks) = contents.split_once("# Tasks\n").unwrap();
+    let (tasks, _) = tasks.split_once("# Reference\n").unwrap();
+    let texts: Vec<String> =
+        links(tasks).iter().map(|page| fs::read_to_string(root().join("docs").join(page)).unwrap()).collect();
+    let leaves = leaves();
+    assert!(texts.len() > 15 && leaves.len() > 30, "{} pages of tasks, {leaves:?}", texts.len());
+    let missing = unnamed(leaves.iter().map(String::as_str), &texts);
+    assert!(missing.is_empty(), "no page of a task in SUMMARY.md names {}", missing.join(", "));
+    // One that is missing is found, also where another one begins alike.
+    assert_eq!(unnamed(["jvp pool stop", "jvp pool drain", "jvp vm st", "jvp get"], &texts), ["jvp pool drain", "jvp vm st"]);
 }
 
 #[test]
