@@ -31,7 +31,9 @@ rest=60
 [ $long = no ] || rest=600
 say "a daemon rests for $rest s"
 daemon "$work/set"
-bar "  at rest, thousandths of a core" "$("$JVP_FLOOR" rest "$daemon" $rest)" 5 ""
+line=$("$JVP_FLOOR" rest "$daemon" $rest "$runs" :: "$JVP_FLOOR" read "$uri") || die "the daemon's rest could not be measured"
+say "  ${line##* } thousandths of a core"
+row "a minute at rest: processor time" 2 "$line"
 peak=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$daemon/status")
 bar "  its memory at peak" "$(awk -v kib="$peak" 'BEGIN { print kib / 1024 }')" 100 MiB
 ended

@@ -15,16 +15,21 @@ for what in same new; do
             new) row "$objects objects, all new, YAML" 3 "$line";;
         esac
     done
-    # Sets as a command meets them: not planned a moment ago.
-    once=''
-    for sets in "1000 100" "100000 3"; do
-        # shellcheck disable=SC2086 # two words
-        line=$("$JVP_PLANNER" $sets $what "$work/pure" once) || die "failed: planning $sets sets once"
-        say "  $sets sets, each once: $line"
-        once="$once $(echo "$line" | cut -d ' ' -f 4)"
+    # Sets as a command meets them: not planned a moment ago. By turns, so that both meet what else the machine does.
+    ratios=''
+    for turn in 1 2 3 4 5; do
+        once=''
+        for sets in "1000 30" "100000 1"; do
+            # shellcheck disable=SC2086 # two words
+            line=$("$JVP_PLANNER" $sets $what "$work/pure" once) || die "failed: planning $sets sets once"
+            say "  turn $turn, $sets, each once: $line"
+            once="$once $(echo "$line" | cut -d ' ' -f 4)"
+        done
+        # shellcheck disable=SC2086 # two times
+        ratios="$ratios$(awk -v both="$once" 'BEGIN { split(both, time, " "); print time[2] / time[1] }')
+"
     done
-    # shellcheck disable=SC2086 # two times
-    bar "  100000 beside 1000, met once" "$(awk -v both="$once" 'BEGIN { split(both, time, " "); print time[2] / time[1] }')" 130 ""
+    bar "  100000 beside 1000, met once" "$(printf %s "$ratios" | sort -n | sed -n 3p)" 130 ""
 done
 
 # Ten nodes of their own with as many VMs each as the set has, a volume to each.

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         ["once", command @ ..] => measure::once(command).map(|time| measure::print(&format!("{}\n", time.as_micros()))),
         ["settled", socket, seconds] => service::settled(socket, seconds),
         ["resyncs", runs, socket, "::", floor @ ..] => service::resyncs(runs, socket, floor),
-        ["rest", pid, seconds] => service::rest(pid, seconds),
+        ["rest", pid, seconds, runs, "::", floor @ ..] => service::rest(pid, seconds, runs, floor),
         ["stir", uri, seconds, rate, pid, folder] => service::stir(uri, seconds, rate, pid, folder),
         _ => Err(
             "link | read URI | change URI NAME | define URI FILE | undefine URI | measure RUNS :: FLOOR… :: JVP… [:: PREPARE…] \

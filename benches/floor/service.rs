@@ -89,19 +89,42 @@ pub(super) fn resyncs(runs: &str, socket: &str, floor: &[&str]) -> Fallible<()> 
     Ok(())
 }
 
-/// The processor time that a process took within so many seconds, in thousandths of a core.
-pub(super) fn rest(pid: &str, seconds: &str) -> Fallible<()> {
-    let used = || -> Fallible<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-        // In hundredths of a second on every Linux there is.
-        Ok((ticks(11) + ticks(12)) / 100.0)
-    };
-    let (began, before) = (Instant::now(), used()?);
+/// The processor time that the daemon took within so many seconds, and what each run of the floor took right after it, on a machine that is
+/// as much at rest. Prints a line as `measure` does, a minute's time for the daemon; the last is what it took in thousandths of a core.
+pub(super) fn rest(pid: &str, seconds: &str, runs: &str, floor: &[&str]) -> Fallible<()> {
+    let (began, before) = (Instant::now(), used(pid, OWN)?);
     sleep(Duration::from_secs(seconds.parse()?));
-    print(&format!("{:.2}\n", (used()? - before) / began.elapsed().as_secs_f64() * 1000.0));
+    let share = (used(pid, OWN)? - before) / began.elapsed().as_secs_f64();
+    let runs: usize = runs.parse()?;
+    let mut floors = Vec::new();
+    for _ in 0..=runs {
+        sleep(PAUSE);
+        let before = used("self", CHILDREN)?;
+        once(floor)?;
+        floors.push(((used("self", CHILDREN)? - before) * 1e6).round());
+    }
+    // The first doesn't count.
+    floors.remove(0);
+    floors.sort_by(f64::total_cmp);
+    let [median, least, most] = [runs / 2, 0, runs - 1].map(|at| floors.get(at).copied().unwrap_or_default());
+    let minute = (share * 60e6).round();
+    print(&format!("{median} {least} {most} {minute} {minute} {minute} {:.2}\n", share * 1000.0));
     Ok(())
+}
+
+/// Where `/proc/PID/stat` tells, counted after the program's name, the processor time of a process, and of its children that ended.
+const OWN: usize = 11;
+const CHILDREN: usize = 13;
+/// For so long nothing is done before a run of the floor, as the daemon finds a machine that rests.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// In seconds, in the program and in the kernel.
+fn used(pid: &str, which: usize) -> Fallible<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    // In hundredths of a second on every Linux there is.
+    Ok((ticks(which) + ticks(which + 1)) / 100.0)
 }
 
 /// Changes domains by hand for so many seconds, so many a second, one after the other: by turns one that a manifest says otherwise of,
