@@ -407,7 +407,7 @@ fn hand(all: &[Manifest], draw: &mut Draw) -> Option<Step> {
     Some(Step::Hand { node, act: *draw.of(&acts), name: called })
 }
 
-/// The `number`-th world of a seed: of 200 objects or so now and then, mostly small.
+/// The `number`-th world of a seed: of 200 objects or so now and then, of a single one too, mostly small.
 pub fn world(seed: u64, number: u64) -> World {
     let mut draw = Draw(seed ^ number.wrapping_mul(0xd134_2543_de82_ef95));
     let mut bytes = [0; 32];
@@ -415,7 +415,8 @@ pub fn world(seed: u64, number: u64) -> World {
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let machines = match number {
         _ if number % 1000 == 999 => 70..100,
-        _ if number % 500 == 499 => 30..46,
+        _ if number % 500 == 499 => 30..70,
+        _ if number % 250 == 249 => 9..30,
         _ if number % 50 == 49 => 4..9,
         _ if number % 4 == 3 => 0..2,
         _ => 1..3,
@@ -426,6 +427,14 @@ pub fn world(seed: u64, number: u64) -> World {
     }
     let mut all: Vec<Manifest> =
         scene.documents().iter().map(|(_, text)| serde_yaml::from_str::<Manifest>(text).unwrap()).collect();
+    if number % 100 == 77 {
+        let alone = |manifest: &Manifest| match kind(manifest).as_str() {
+            "Fleet" | "Node" => true,
+            "StoragePool" => name(manifest) == "p0",
+            _ => false,
+        };
+        all.retain(alone);
+    }
     let mut gone = Vec::new();
     let many = 1 + machines.end / 4;
     begun(&mut all, &mut draw);
