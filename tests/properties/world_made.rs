@@ -414,7 +414,7 @@ pub fn world(seed: u64, number: u64) -> World {
     bytes.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&draw.next().to_le_bytes()));
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let machines = match number {
-        _ if number % 1000 == 999 => 70..100,
+        _ if number % 1000 == 999 => 100..120,
         _ if number % 500 == 499 => 30..70,
         _ if number % 250 == 249 => 9..30,
         _ if number % 50 == 49 => 4..9,
