@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
 #![expect(clippy::print_stderr, reason = "a test says which sample it took")]
 
+mod changes;
 mod checkout;
 #[path = "examples_suite/every_call.rs"]
 mod every_call;

@@ -13,38 +13,7 @@ use jvp::plan::Op;
 use serde_json::Value;
 
 use crate::checkout::{Place, node};
-use crate::{all, run};
-
-/// A file, a text in it, and what stands there then.
-type Edit = (&'static str, &'static str, &'static str);
-
-/// What each checkout is changed to.
-const CHANGES: &[(&str, &[Edit])] = &[
-    (
-        "examples/bios",
-        &[(
-            "vm.yaml",
-            "  interfaces:\n",
-            "    - {name: more, claim: {pool: disks, capacity: 16Mi}}\n  title: Changed\n  interfaces:\n",
-        )],
-    ),
-    ("examples/cdrom-install", &[("vm.yaml", "{name: tray, device: cdrom}", "{name: tray, device: cdrom, image: netinst}")]),
-    ("examples/cloud-init", &[("vm.yaml", "capacity: 5Gi", "capacity: 6Gi")]),
-    ("examples/console", &[("vms.yaml", "serial: false", "serial: true"), ("vms.yaml", "serial: true\n    vnc:\n", "vnc:\n")]),
-    ("examples/gitops", &[("network.yaml", "10.77.30.199", "10.77.30.198")]),
-    (
-        "examples/networks",
-        &[("networks.yaml", "ip: 10.77.41.9}", "ip: 10.77.41.8}"), ("router.yaml", "10.77.41.2}", "10.77.41.3}")],
-    ),
-    (
-        "examples/two-nodes",
-        &[("shared.yaml", "10.77.26.199", "10.77.26.198"), ("vms.yaml", "{name: b, ", "{name: b, annotations: {a: b}, ")],
-    ),
-    ("examples/uefi", &[("vm.yaml", "ip: 10.77.22.10", "ip: 10.77.22.11"), ("vm.yaml", "count: 2", "count: 3")]),
-    ("examples/volumes", &[("volumes.yaml", "capacity: 8Gi", "capacity: 9Gi"), ("vm.yaml", "iops: 500", "iops: 600")]),
-    ("examples/xml", &[("vm.yaml", "preserve", "restart")]),
-    ("manifests", &[("web-1.yaml", "The first web server", "A web server"), ("web-1.yaml", "capacity: 5Gi", "capacity: 6Gi")]),
-];
+use crate::{all, changes, run};
 
 /// A checkout on nodes that have something of somebody else's.
 struct Case {
@@ -84,7 +53,7 @@ impl Case {
             case.done(&["apply", "-f", checkout, "-y", "--target", "KeyPair/ops"]);
         }
         if checkout == "examples/volumes" {
-            case.edit("volumes.yaml", "preventDestroy: true", "preventDestroy: false");
+            changes::edit(&case.folder(), "volumes.yaml", "preventDestroy: true", "preventDestroy: false");
         }
         case.keep("empty");
         case
@@ -94,18 +63,8 @@ impl Case {
         self.place.path("checkout").join(&self.checkout)
     }
 
-    fn edit(&self, file: &str, from: &str, to: &str) {
-        let path = self.folder().join(file);
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.contains(from), "{} has no {from}", path.display());
-        fs::write(path, text.replacen(from, to, 1)).unwrap();
-    }
-
     fn change(&self) {
-        let (_, changes) = CHANGES.iter().find(|(checkout, _)| *checkout == self.checkout).expect("a change of each checkout");
-        for (file, from, to) in *changes {
-            self.edit(file, from, to);
-        }
+        changes::change(&self.folder(), &self.checkout);
     }
 
     fn done(&self, arguments: &[&str]) -> String {
