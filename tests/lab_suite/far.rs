@@ -1,5 +1,5 @@
 //! A node that is far away: what is asked of it is on its way side by side, so that it takes a few turns of its messages there and back,
-//! not one for each call. No time is measured here, but turns are counted; `benches/far.sh` measures times.
+//! not one for each call. No time is measured here, but turns are counted; `benches/nodes.sh` measures times.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +54,9 @@ pub async fn is_read_and_filled_side_by_side(lab: &Lab, node: &str, count: usize
     let seen = proxy.traffic();
     eprintln!("a plan over {count} VMs from far away: {seen:?}");
     assert!(seen.calls as usize > count && seen.turns * 8 <= seen.calls, "{seen:?}");
-    assert!(seen.connections > 3 && seen.at_once > 3 * seen.connections && seen.at_once <= 4 * seen.connections, "{seen:?}");
+    // On each of several connections there was more than one call at once, and never more than libvirtd takes of one.
+    let full = seen.at_once.values().filter(|most| **most > 3).count();
+    assert!(seen.connections > 3 && full > 3 && seen.at_once.values().all(|most| *most <= 4), "{seen:?}");
 
     // What is read is what is read from near, also where the node lets in one connection and no more.
     drop(proxy);
@@ -67,7 +69,7 @@ pub async fn is_read_and_filled_side_by_side(lab: &Lab, node: &str, count: usize
     proxy.lets_in(Some(1));
     assert!(LibvirtHost::new(&proxy.uri()).read(&Scope::Everything).await.unwrap() == here, "by one connection");
     let seen = proxy.traffic();
-    assert!(seen.connections == 1 && seen.at_once == 4, "{seen:?}");
+    assert!(seen.connections == 1 && seen.at_once.values().eq(&[4]), "{seen:?}");
     proxy.lets_in(None);
 
     // An upload waits for no answer on the way.

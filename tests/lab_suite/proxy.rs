@@ -59,12 +59,12 @@ pub struct Link {
 }
 
 /// What went over a proxy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Traffic {
     pub connections: u32,
     pub calls: u32,
-    /// The most calls that were on their way at once.
-    pub at_once: u32,
+    /// The most calls that were on their way at once, by connection.
+    pub at_once: BTreeMap<u32, u32>,
     pub turns: u32,
 }
 
@@ -76,6 +76,17 @@ struct Counted {
     waiting: BTreeMap<(u32, u32), u32>,
 }
 
+/// Which messages to a daemon are counted until something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All calls, and the ends of streams.
+    Calls,
+    /// Those that change something.
+    Changes,
+    /// The bytes of uploads.
+    Bytes,
+}
+
 /// What all connections of a proxy share.
 #[derive(Default)]
 struct Shared {
@@ -84,15 +95,16 @@ struct Shared {
     link: Link,
     /// When the link has room again: to the daemon, and back.
     busy: [Mutex<Option<Instant>>; 2],
-    /// What is to be done at a call, and the calls until then.
-    moment: Mutex<Option<(u32, Moment)>>,
+    /// What is to be done at a message, and how many of which come until then.
+    moment: Mutex<Option<(Which, u32, Moment)>>,
     away: AtomicBool,
     /// So many connections are let in yet; none for as many as come.
     room: Mutex<Option<u32>>,
     open: Mutex<Vec<Ends>>,
 }
 
-type Moment = Box<dyn FnOnce() + Send>;
+/// Tells whether the message goes on; else its connection breaks.
+type Moment = Box<dyn FnOnce() -> bool + Send>;
 
 impl Shared {
     /// Waits until the link has taken a message, and tells when that gets there.
@@ -109,25 +121,30 @@ impl Shared {
         sent + self.link.delay
     }
 
-    fn asked(&self, connection: u32, message: &Message) {
-        if message.program == KEEP_ALIVE || !(message.kind == CALL || message.is_end()) {
-            return;
-        }
+    /// Does what was to be done at this message. Whether that goes on.
+    fn comes_to(&self, message: &Message) -> bool {
         let mut moment = locked(&self.moment);
-        if let Some((left, _)) = moment.as_mut() {
+        if let Some((which, left, _)) = moment.as_mut()
+            && message.is_of(*which)
+        {
             *left = left.saturating_sub(1);
         }
-        let due = moment.take_if(|(left, _)| *left == 0);
+        let due = moment.take_if(|(_, left, _)| *left == 0);
         drop(moment);
-        if let Some((_, what)) = due {
-            what();
+        due.is_none_or(|(_, _, what)| what())
+    }
+
+    fn asked(&self, connection: u32, message: &Message) {
+        if !message.is_of(Which::Calls) {
+            return;
         }
         let mut counted = locked(&self.counted);
         let turn = counted.traffic.turns + 1;
         counted.waiting.insert((connection, message.serial), turn);
         counted.traffic.calls += 1;
-        let waiting = u32::try_from(counted.waiting.len()).unwrap_or(u32::MAX);
-        counted.traffic.at_once = counted.traffic.at_once.max(waiting);
+        let waiting = counted.waiting.range((connection, 0)..=(connection, u32::MAX)).count();
+        let most = counted.traffic.at_once.entry(connection).or_default();
+        *most = (*most).max(u32::try_from(waiting).unwrap_or(u32::MAX));
     }
 
     fn has_room(&self) -> bool {
@@ -154,6 +171,24 @@ impl Shared {
         {
             counted.traffic.turns = counted.traffic.turns.max(turn);
         }
+    }
+}
+
+/// A message that is held back once it comes. Where nobody lets go of it, its connection breaks.
+pub struct Held {
+    came: mpsc::Receiver<()>,
+    word: mpsc::Sender<bool>,
+}
+
+impl Held {
+    /// Whether it is there by now.
+    pub fn came(&self) -> bool {
+        self.came.try_recv().is_ok()
+    }
+
+    /// Has it go on its way.
+    pub fn goes_on(self) {
+        let _ = self.word.send(true);
     }
 }
 
@@ -238,10 +273,25 @@ impl Proxy {
 
     /// Does something right before the `number`-th call from now on.
     pub fn at(&self, number: u32, what: impl FnOnce() + Send + 'static) {
-        *locked(&self.shared.moment) = Some((number, Box::new(what)));
+        let what = || {
+            what();
+            true
+        };
+        *locked(&self.shared.moment) = Some((Which::Calls, number, Box::new(what)));
     }
 
-    /// Whether that call is still to come; it is no longer waited for.
+    /// Holds back the `number`-th of such messages from now on, and with it whatever comes after it over its connection.
+    pub fn hold(&self, which: Which, number: u32) -> Held {
+        let ((there, came), (word, awaited)) = (mpsc::channel(), mpsc::channel());
+        let what = move || {
+            let _ = there.send(());
+            awaited.recv().unwrap_or(false)
+        };
+        *locked(&self.shared.moment) = Some((which, number, Box::new(what)));
+        Held { came, word }
+    }
+
+    /// Whether that message is still to come; it is no longer waited for.
     pub fn never_came(&self) -> bool {
         locked(&self.shared.moment).take().is_some()
     }
@@ -292,6 +342,9 @@ fn connection(client: &UnixStream, server: &UnixStream, shared: &Arc<Shared>) ->
     let (asked, awaited) = (Arc::clone(shared), Arc::clone(&kept));
     std::thread::spawn(move || {
         let go_on = |message: &Message| {
+            if !asked.comes_to(message) {
+                return false;
+            }
             asked.asked(number, message);
             if asked.away.load(Ordering::SeqCst) {
                 return false;
@@ -353,6 +406,15 @@ impl Message {
     /// A stream's end, after which what was uploaded is there; its answer is another.
     fn is_end(&self) -> bool {
         self.kind == STREAM && self.status == 0
+    }
+
+    fn is_of(&self, which: Which) -> bool {
+        match which {
+            Which::Calls => self.program != KEEP_ALIVE && (self.kind == CALL || self.is_end()),
+            Which::Changes => self.changes(),
+            // Of a stream that goes on.
+            Which::Bytes => self.program == REMOTE && self.kind == STREAM && self.status == 2,
+        }
     }
 }
 
