@@ -35,7 +35,7 @@ const CHANGES: &[(&str, &[Edit])] = &[
 ];
 
 /// Changes the checkout of this name, which lies in this folder.
-pub fn change(folder: &Path, checkout: &str) {
+pub(crate) fn change(folder: &Path, checkout: &str) {
     let (_, changes) = CHANGES.iter().find(|(name, _)| *name == checkout).expect("a change of each checkout");
     for (file, from, to) in *changes {
         edit(folder, file, from, to);
@@ -43,7 +43,7 @@ pub fn change(folder: &Path, checkout: &str) {
 }
 
 /// Has another text stand in a file of a checkout, once.
-pub fn edit(folder: &Path, file: &str, from: &str, to: &str) {
+pub(crate) fn edit(folder: &Path, file: &str, from: &str, to: &str) {
     let path = folder.join(file);
     let text = fs::read_to_string(&path).expect("a manifest can be read");
     assert!(text.contains(from), "{} has no {from}", path.display());
