@@ -13,6 +13,8 @@
 
 #[path = "lab_suite/by_hand.rs"]
 mod by_hand;
+#[path = "changes/mod.rs"]
+mod changes;
 #[path = "lab_suite/checkout.rs"]
 mod checkout;
 #[path = "page/mod.rs"]
@@ -46,6 +48,8 @@ mod dimms;
 mod disruption;
 #[path = "lab_suite/far.rs"]
 mod far;
+#[path = "lab_suite/foreign.rs"]
+mod foreign;
 #[path = "lab_suite/gitops.rs"]
 mod gitops;
 #[path = "lab_suite/host_domains.rs"]

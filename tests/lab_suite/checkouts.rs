@@ -1,11 +1,12 @@
 //! Every checkout of the repository on a real libvirt: right after an apply its plan is empty, with its VMs running and stopped, after
 //! a restart of libvirtd, and with the ledger deleted.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::checkout::Checkout;
-use crate::support::{Lab, left_out, repository, tiny};
+use crate::support::{Lab, left_out, repository, still_qcow2, sum};
 
 pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder can be made");
@@ -19,24 +20,31 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Changes each manifest of a checkout.
-fn edit(folder: &Path, change: &dyn Fn(&str) -> String) {
+/// The manifests of a checkout, each with its text.
+pub(crate) fn texts(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).expect("a folder can be read").flatten() {
         let path = entry.path();
         if path.is_dir() {
-            edit(&path, change);
+            all.extend(texts(&path));
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
             let text = fs::read_to_string(&path).expect("a manifest can be read");
-            fs::write(&path, change(&text)).expect("a manifest can be written");
+            all.insert(path, text);
         }
+    }
+    all
+}
+
+/// Changes each manifest of a checkout.
+pub(crate) fn edit(folder: &Path, change: &dyn Fn(&str) -> String) {
+    for (path, text) in texts(folder) {
+        fs::write(&path, change(&text)).expect("a manifest can be written");
     }
 }
 
-/// Puts an image wherever a Template's `file` says that there is one.
-pub(crate) fn images(folder: &Path) {
-    let sum = tiny(false).with_extension("qcow2.sha256");
-    let sum = fs::read_to_string(sum).expect("the image has a checksum");
-    let sum = sum.split_whitespace().next().expect("a checksum").to_owned();
+/// Puts this image wherever a Template's `file` says that there is one.
+pub(crate) fn images(folder: &Path, image: &Path) {
+    let sum = sum(&fs::read(image).expect("the image can be read"));
     edit(folder, &|text| {
         for (at, key) in text.match_indices("images/") {
             let name: String = text[at + key.len()..].chars().take_while(|c| c.is_alphanumeric() || "._-".contains(*c)).collect();
@@ -47,27 +55,55 @@ pub(crate) fn images(folder: &Path) {
                 iso[0x8000..0x8006].copy_from_slice(b"\x01CD001");
                 fs::write(target, iso).expect("an image can be written");
             } else if name.ends_with(".qcow2") {
-                fs::copy(tiny(false), target).expect("an image can be copied");
+                fs::copy(image, target).expect("an image can be copied");
             }
         }
         text.replace(&"0".repeat(64), &sum)
     });
 }
 
-fn check(lab: &Lab, name: &str) {
+/// Whether a checkout of the repository has two nodes.
+pub(crate) fn has_two(name: &str) -> bool {
+    repository(name).join("nodes.yaml").exists()
+}
+
+/// A copy of a checkout of the repository whose Nodes are behind these URIs. Its guests do nothing.
+pub(crate) fn placed(name: &str, [a, b]: [&str; 2]) -> Checkout {
     let checkout = Checkout::new("").with_env("JVP_VAR_VNC_PASSWORD", "hunter22");
     let folder = checkout.folder();
     fs::remove_file(folder.join("all.yaml")).expect("a file can be removed");
     copy(&repository(name), &folder);
-    images(&folder);
-    let (a, b) = (lab.uri("a"), lab.uri("b"));
-    let mut two = false;
-    for (host, uri) in [("kvm1", &a), ("kvm2", &b)] {
-        two |= folder.join("nodes.yaml").exists();
+    images(&folder, &still_qcow2());
+    for (host, uri) in [("kvm1", a), ("kvm2", b)] {
         edit(&folder, &|text| text.replace(&format!("qemu+ssh://root@{host}.example.org/system"), &format!("\"{uri}\"")));
     }
     edit(&folder, &|text| text.replace("uri: qemu:///system", &format!("uri: \"{a}\"")));
-    let nodes: &[&str] = if two { &["a", "b"] } else { &["a"] };
+    checkout
+}
+
+/// The names of all checkouts of the repository, or of those whose name ends as a word has it.
+pub(crate) fn all() -> Vec<String> {
+    let mut all = vec!["manifests".to_owned()];
+    for entry in fs::read_dir(repository("examples")).expect("the examples can be read").flatten() {
+        all.push(format!("examples/{}", entry.file_name().to_string_lossy()));
+    }
+    all.sort();
+    assert!(all.len() > 8, "{all:?}");
+    let only = std::env::var("JVP_TEST_CHECKOUT").ok();
+    all.retain(|name| only.as_ref().is_none_or(|only| name.ends_with(only.as_str())));
+    all
+}
+
+/// A bridge of the host's own, as examples/networks has one.
+pub(crate) fn has_a_bridge(lab: &Lab, node: &str) {
+    lab.script(&["exec", node, "ip", "link", "add", "br0", "type", "bridge"]);
+}
+
+fn check(lab: &Lab, name: &str) {
+    let (a, b) = (lab.uri("a"), lab.uri("b"));
+    let checkout = placed(name, [&a, &b]);
+    let folder = checkout.folder();
+    let nodes: &[&str] = if has_two(name) { &["a", "b"] } else { &["a"] };
     let jvp = |args: &[&str]| checkout.jvp(&[&["-c", a.as_str()], args].concat());
     let empty = |when: &str| {
         let plan = jvp(&["plan", "--detailed-exitcode"]);
@@ -123,17 +159,9 @@ fn the_plan_of_every_checkout_is_empty_after_its_apply_whatever_happens_to_libvi
         return;
     }
     let lab = Lab::own(2);
-    // A bridge of the host's own, as examples/networks has one.
-    lab.script(&["exec", "a", "ip", "link", "add", "br0", "type", "bridge"]);
-    let mut all = vec!["manifests".to_owned()];
-    for entry in fs::read_dir(repository("examples")).expect("the examples can be read").flatten() {
-        all.push(format!("examples/{}", entry.file_name().to_string_lossy()));
-    }
-    all.sort();
-    assert!(all.len() > 8, "{all:?}");
-    let only = std::env::var("JVP_TEST_CHECKOUT").ok();
-    for name in all.iter().filter(|name| only.as_ref().is_none_or(|only| name.ends_with(only.as_str()))) {
+    has_a_bridge(&lab, "a");
+    for name in all() {
         eprintln!("{name}");
-        check(&lab, name);
+        check(&lab, &name);
     }
 }

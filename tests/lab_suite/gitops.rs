@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::checkout::Answer;
 use crate::checkouts::{copy, images};
-use crate::support::{Lab, left_out, repository};
+use crate::support::{Lab, left_out, repository, tiny};
 
 /// Longer than anything on the page takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(4);
@@ -34,7 +34,7 @@ impl Reader {
         }
         let example = root.path().join("examples/gitops");
         copy(&repository("examples/gitops"), &example);
-        images(&example);
+        images(&example, &tiny(false));
         Self { root, at, daemon: None }
     }
 

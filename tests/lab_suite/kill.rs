@@ -1,11 +1,13 @@
-//! Killed at every fail point, before and after each effect and at its recording: the next run ends as one clean run does.
+//! Killed at every fail point, before and after each effect and at its recording: the next run ends as one clean run does, and what is
+//! somebody else's on the node stays as it is.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::checkout::{Checkout, ground};
+use crate::foreign;
 use crate::scenarios::FLEET;
-use crate::support::{Lab, left_out, tiny};
+use crate::support::{Lab, left_out, still_qcow2};
 
 pub(crate) type Inventory = BTreeMap<String, String>;
 
@@ -135,17 +137,19 @@ fn a_kill_at_any_point_ends_as_a_clean_run() {
     let lab = Lab::own(2);
     two(|first| {
         let node = if first == 1 { "a" } else { "b" };
+        foreign::put(&lab, node);
         let pool = lab.images(node).join("main");
         // Starting QEMU and cutting its power take most of the time: the fake's turn has them.
         let checkout = Checkout::new(&manifests(&lab.uri(node), &pool.to_string_lossy(), "Halted"));
-        checkout.copy(&tiny(false), "tiny.qcow2");
+        checkout.copy(&still_qcow2(), "tiny.qcow2");
         let reset = || {
             // Each begins without the pool's folder, as the first did.
             if pool.exists() {
                 std::fs::remove_dir_all(&pool).expect("it can be removed");
             }
         };
-        kills(&checkout, &|| lab.inventory(node), &reset, first, 2)
+        let inventory = || -> Inventory { lab.inventory(node).into_iter().chain(foreign::state(&lab, node)).collect() };
+        kills(&checkout, &inventory, &reset, first, 2)
     });
 }
 

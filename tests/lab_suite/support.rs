@@ -12,6 +12,7 @@ use jvp::host::libvirt::LibvirtHost;
 use jvp::host::{Host, HostError, NoProgress};
 use jvp::observe::{RawDomain, RawNetwork, RawNode, RawPool, RawVolume, Scope, Target};
 use jvp::plan::Op;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// Whether tests of this level were left out by a word.
@@ -105,45 +106,87 @@ impl Lab {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// All that a node has, by name: the documents of domains, networks and pools, and the files in its folder of images and of NVRAM.
+    /// What virsh answers to each of some commands, none of which may fail. One process asks them all: to start one takes longer than
+    /// most commands do.
+    pub fn virsh_each(&self, node: &str, commands: &[Vec<&str>]) -> Vec<String> {
+        const END: &str = "=== and then";
+        let quoted = |word: &&str| format!("'{}'", word.replace('\'', "'\\''"));
+        let command = |words: &Vec<&str>| words.iter().map(quoted).collect::<Vec<_>>().join(" ");
+        let script: Vec<String> = commands.iter().map(|words| format!("{}; echo '{END}'", command(words))).collect();
+        let output = Command::new("virsh").args(["-q", "-c", &self.uri(node)]).arg(script.join("; ")).output();
+        let output = output.expect("virsh can be started");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && err.trim().is_empty(), "virsh {commands:?} failed: {err}");
+        let answers: Vec<String> = out.split(END).map(str::to_owned).collect();
+        assert_eq!(answers.len(), commands.len() + 1, "{out}");
+        answers.into_iter().take(commands.len()).collect()
+    }
+
+    /// All that a node has, by name: the documents of domains, networks and pools, and the files in its folders of images and of NVRAM.
     pub fn inventory(&self, node: &str) -> BTreeMap<String, String> {
+        let lists = [vec!["list", "--all", "--name"], vec!["net-list", "--all", "--name"], vec!["pool-list", "--all", "--name"]];
+        let autostart = vec!["pool-list", "--all", "--autostart", "--name"];
+        let lists = self.virsh_each(node, &[&lists[..], &[autostart]].concat());
+        let [domains, networks, pools, started] = [0, 1, 2, 3].map(|which| names(&lists[which]));
+        let mut commands = Vec::new();
+        for name in &domains {
+            commands.extend([vec!["dumpxml", "--inactive", "--security-info", name], vec!["domstate", name]]);
+        }
+        for name in &networks {
+            commands.extend([vec!["net-dumpxml", "--inactive", name], vec!["net-info", name]]);
+        }
+        commands.extend(pools.iter().map(|name| vec!["pool-dumpxml", name]));
+        let mut answers = if commands.is_empty() { Vec::new() } else { self.virsh_each(node, &commands) }.into_iter();
+        let mut answer = || answers.next().unwrap_or_default();
         let mut all = BTreeMap::new();
-        let lines =
-            |text: String| text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
-        for name in lines(self.virsh(node, &["list", "--all", "--name"])) {
-            let xml = self.virsh(node, &["dumpxml", "--inactive", "--security-info", &name]);
-            let state = self.virsh(node, &["domstate", &name]);
+        for name in domains {
+            let (xml, state) = (answer(), answer());
             all.insert(format!("domain {name}"), format!("{}\n{xml}", state.trim()));
         }
-        for name in lines(self.virsh(node, &["net-list", "--all", "--name"])) {
-            let xml = self.virsh(node, &["net-dumpxml", "--inactive", &name]);
-            let about = self.virsh(node, &["net-info", &name]);
+        for name in networks {
+            let (xml, about) = (answer(), answer());
             all.insert(format!("network {name}"), format!("{about}\n{xml}"));
         }
-        for name in lines(self.virsh(node, &["pool-list", "--all", "--name"])) {
-            // What a pool measures is no part of it.
-            let xml = self.virsh(node, &["pool-dumpxml", &name]);
-            let xml: Vec<&str> = xml
-                .lines()
-                .filter(|line| !["<capacity", "<allocation", "<available"].iter().any(|what| line.trim().starts_with(what)))
-                .collect();
-            let about = self.virsh(node, &["pool-list", "--all", "--autostart", "--name"]);
-            let autostart = about.lines().any(|line| line.trim() == name);
-            all.insert(format!("pool {name}"), format!("autostart {autostart}\n{}", xml.join("\n")));
+        for name in pools {
+            all.insert(format!("pool {name}"), format!("autostart {}\n{}", started.contains(&name), unmeasured(&answer())));
         }
-        let nvram = self.dir.join(node).join("lib/qemu/nvram");
-        let mut folders = vec![self.images(node), nvram];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    all.insert(format!("file {}", path.display()), String::new());
-                }
-            }
+        let lib = self.dir.join(node).join("lib");
+        for path in files(&[self.images(node), lib.join("images")]) {
+            all.insert(format!("file {}", path.display()), content(&path));
+        }
+        // A guest's firmware writes to its own whenever it likes.
+        for path in files(&[lib.join("qemu/nvram")]) {
+            all.insert(format!("file {}", path.display()), String::new());
         }
         all
+    }
+
+    /// Takes away all that a node has, but for what is called `kept` and lies in a folder of that name.
+    pub fn clear(&self, node: &str, kept: &str) {
+        let lists = [vec!["list", "--all", "--name"], vec!["list", "--name"], vec!["net-list", "--all", "--name"]];
+        let more = [vec!["net-list", "--name"], vec!["pool-list", "--all", "--name"], vec!["pool-list", "--name"]];
+        let lists = self.virsh_each(node, &[lists, more].concat());
+        let lists = lists.iter().map(|list| names(list).into_iter().filter(|name| name != kept).collect::<Vec<_>>());
+        let verbs: [&[&str]; 6] =
+            [&["undefine", "--nvram"], &["destroy"], &["net-undefine"], &["net-destroy"], &["pool-undefine"], &["pool-destroy"]];
+        let mut commands = Vec::new();
+        let all: Vec<(&[&str], Vec<String>)> = verbs.into_iter().zip(lists).collect();
+        // What runs is stopped first, so from behind; and guests before what they run on.
+        for pair in all.chunks(2) {
+            for (verb, names) in pair.iter().rev() {
+                commands.extend(names.iter().map(|name| [*verb, &[name.as_str()]].concat()));
+            }
+        }
+        if !commands.is_empty() {
+            self.virsh_each(node, &commands);
+        }
+        for folder in [self.images(node), self.dir.join(node).join("lib/images")] {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.file_name() != kept) {
+                let path = entry.path();
+                let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+                gone.expect("it can be removed");
+            }
+        }
     }
 
     /// The name of the folder of its sockets.
@@ -170,6 +213,42 @@ impl Drop for Lab {
             eprint!("{}", String::from_utf8_lossy(&output.stderr));
         }
     }
+}
+
+fn names(lines: &str) -> Vec<String> {
+    lines.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
+/// A pool's document without what the pool measures, which is no part of it.
+pub fn unmeasured(xml: &str) -> String {
+    let measure = |line: &&str| ["<capacity", "<allocation", "<available"].iter().any(|what| line.trim().starts_with(what));
+    xml.lines().filter(|line| !measure(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// The files in some folders, which may be missing, and in the folders there.
+fn files(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let (mut folders, mut all) = (folders.to_vec(), Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { all.push(path) }
+        }
+    }
+    all
+}
+
+/// What a file holds, in few words: how long it is, and the sum of its bytes where they are few enough to be read each time.
+pub fn content(path: &Path) -> String {
+    let Ok(metadata) = std::fs::metadata(path) else { return String::new() };
+    if !metadata.is_file() || metadata.len() > 64 << 20 {
+        return format!("{} bytes", metadata.len());
+    }
+    format!("{} bytes, {}", metadata.len(), sum(&std::fs::read(path).unwrap_or_default()))
+}
+
+/// The checksum of some bytes, as `sha256sum` has it.
+pub fn sum(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
 }
 
 /// Which of the cases of a leaf are tried: those that `JVP_TEST_LEAF` names, or with `all` every one. Without a word each is tried in
@@ -205,6 +284,23 @@ pub fn still() -> Vec<u8> {
     disk[..4].copy_from_slice(&[0xfa, 0xf4, 0xeb, 0xfd]);
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
     disk
+}
+
+/// The same as a qcow2 image, made once.
+pub fn still_qcow2() -> PathBuf {
+    static MADE: Mutex<()> = Mutex::new(());
+    let _turn = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let image = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("still.qcow2");
+    if !image.exists() {
+        let [raw, fresh] = ["raw", "qcow2"].map(|format| image.with_file_name(format!("still-{}.{format}", std::process::id())));
+        std::fs::write(&raw, still()).expect("it can be written");
+        let output = Command::new("qemu-img").args(["convert", "-f", "raw", "-O", "qcow2"]).args([&raw, &fresh]).output();
+        let output = output.expect("qemu-img can be started");
+        assert!(output.status.success(), "qemu-img failed: {}", String::from_utf8_lossy(&output.stderr));
+        std::fs::rename(fresh, &image).expect("it can be renamed");
+        std::fs::remove_file(raw).expect("it can be removed");
+    }
+    image
 }
 
 pub async fn act(host: &dyn Host, op: Op) -> Result<(), HostError> {
@@ -271,8 +367,10 @@ pub fn tiny_devices(image: &Path, serial: &Path) -> String {
 pub fn bridges(lab: &Lab, name: &str) -> Vec<String> {
     let taps = lab.virsh("a", &["domiflist", name]);
     let taps = taps.lines().filter_map(|line| line.split_whitespace().next()).filter(|tap| tap.starts_with("vnet"));
+    let output = Command::new("ip").args(["-n", &format!("jvp-{}-a", lab.hash()), "-o", "link", "show"]).output();
+    let links = String::from_utf8_lossy(&output.expect("ip can be started").stdout).into_owned();
     taps.map(|tap| {
-        let link = lab.script(&["exec", "a", "ip", "-o", "link", "show", tap]);
+        let link = links.lines().find(|line| line.split(": ").nth(1) == Some(tap)).expect("a link of each tap");
         link.split(" master ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or("none").to_owned()
     })
     .collect()
