@@ -59,9 +59,9 @@ fn run_of(lab: &Lab, name: &str) -> String {
     format!("{} {}", id.trim(), pid.trim())
 }
 
-/// Waits until a guest answers who has an address: its frames go both ways.
+/// Waits until a guest answers who has an address: its frames go both ways. On a busy machine it boots for a minute.
 fn answers(lab: &Lab, address: &str) -> bool {
-    (0..60).any(|_| {
+    (0..240).any(|_| {
         let script = format!("ip neigh flush all; echo >/dev/udp/{address}/9; sleep 0.5; ip neigh show {address}");
         lab.script(&["exec", "a", "bash", "-c", &script]).contains("lladdr")
     })
