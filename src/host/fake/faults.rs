@@ -1,6 +1,6 @@
 //! What goes wrong on purpose, and a log of what was asked.
 //!
-//! A fault says *when* (which acts) and *how*. Nothing here is random: the same calls meet the same faults.
+//! A fault says *when* (which acts, or which call at all) and *how*. Nothing here is random: the same calls meet the same faults.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,11 +13,13 @@ use crate::plan::Op;
 use super::error;
 use super::state::{State, object};
 
-/// Which acts a fault meets.
+/// Which calls a fault meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
     /// The n-th act from now on, counted from one.
     Nth(u64),
+    /// The n-th call from now on, reads and acts, counted from one.
+    Call(u64),
     /// Acts with this word, such as `domain-start`, on any object.
     Op(String),
     /// Acts with this word on the object of this name.
@@ -45,6 +47,10 @@ pub enum How {
     SlowAnswer(Gate),
     /// The whole node hangs from here on, right before it: no call is answered before the node is let go.
     Freeze(Gate),
+    /// The node is out of reach from here on, right before it.
+    Away,
+    /// It takes effect, nobody says so, and the node is out of reach from then on.
+    AwayAfter,
 }
 
 impl How {
@@ -75,6 +81,8 @@ impl std::fmt::Debug for How {
             Self::Hang(_) => f.write_str("Hang"),
             Self::SlowAnswer(_) => f.write_str("SlowAnswer"),
             Self::Freeze(_) => f.write_str("Freeze"),
+            Self::Away => f.write_str("Away"),
+            Self::AwayAfter => f.write_str("AwayAfter"),
         }
     }
 }
@@ -151,27 +159,32 @@ impl Faults {
         self.planned.clear();
     }
 
-    /// The fault that an act meets.
-    pub(super) fn meet(&mut self, op: &Op) -> Option<How> {
-        let name = object(op);
+    /// The fault that an act meets, or a read, which is none.
+    pub(super) fn meet(&mut self, op: Option<&Op>) -> Option<How> {
+        let (word, name) = (op.map(Op::word), op.map(object));
         let mut met = None;
         for fault in &mut self.planned {
             let hit = match &mut fault.when {
-                When::Nth(left) => {
+                When::Nth(left) if op.is_some() => {
                     *left = left.saturating_sub(1);
                     *left == 0
                 }
-                When::Op(word) => *word == op.word(),
-                When::On(word, object) => *word == op.word() && *object == name,
-                When::Any => true,
+                When::Call(left) => {
+                    *left = left.saturating_sub(1);
+                    *left == 0
+                }
+                When::Nth(_) => false,
+                When::Op(wanted) => word == Some(wanted.as_str()),
+                When::On(wanted, object) => word == Some(wanted.as_str()) && name == Some(object.as_str()),
+                When::Any => op.is_some(),
             };
             if hit && met.is_none() && fault.times > 0 {
                 fault.times -= 1;
                 met = Some(fault.how.clone());
             }
         }
-        // One that counts acts is over once its act has come.
-        self.planned.retain(|fault| fault.times > 0 && fault.when != When::Nth(0));
+        // One that counts is over once its turn has come.
+        self.planned.retain(|fault| fault.times > 0 && !matches!(fault.when, When::Nth(0) | When::Call(0)));
         met
     }
 

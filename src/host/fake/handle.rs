@@ -255,7 +255,7 @@ impl FakeHost {
     async fn perform(&self, op: &Op, progress: &dyn Progress) -> Result<(), HostError> {
         let (met, unreachable) = {
             let mut faults = lock(&self.0.faults);
-            if faults.unreachable { (None, true) } else { (faults.meet(op), false) }
+            if faults.unreachable { (None, true) } else { (faults.meet(Some(op)), false) }
         };
         if unreachable {
             return Err(error::unreachable());
@@ -295,6 +295,16 @@ impl FakeHost {
                 let outcome = self.effect(op, progress);
                 gate.wait().await;
                 outcome
+            }
+            Some(How::Away) => {
+                self.set_reachable(false);
+                Err(error::unreachable())
+            }
+            Some(How::AwayAfter) => {
+                let outcome = self.effect(op, progress);
+                self.set_reachable(false);
+                outcome?;
+                Err(error::unknown())
             }
         }
     }
@@ -336,12 +346,32 @@ impl Host for FakeHost {
         };
         let index = self.begin("read", what);
         self.thawed().await;
+        let met = {
+            let mut faults = lock(&self.0.faults);
+            if faults.unreachable { None } else { faults.meet(None) }
+        };
+        if met.is_some() {
+            tracing::debug!(node = self.0.name, read = what, "it goes wrong on purpose");
+        }
+        let mut failed = None;
+        match met {
+            None | Some(How::Late(_)) => {}
+            Some(How::Fail(error)) => failed = Some(error),
+            Some(How::NoAnswer | How::Lost) => failed = Some(error::unknown()),
+            Some(How::Change(change)) => self.with(|state| change(state)),
+            Some(How::Hang(gate) | How::SlowAnswer(gate)) => gate.wait().await,
+            Some(How::Freeze(gate)) => {
+                self.freeze(&gate);
+                self.thawed().await;
+            }
+            Some(How::Away | How::AwayAfter) => self.set_reachable(false),
+        }
         let (unreachable, due) = {
             let mut faults = lock(&self.0.faults);
-            if faults.unreachable { (true, Vec::new()) } else { (false, faults.due()) }
+            if faults.unreachable || failed.is_some() { (true, Vec::new()) } else { (false, faults.due()) }
         };
         let answer = if unreachable {
-            Err(error::unreachable())
+            Err(failed.unwrap_or_else(error::unreachable))
         } else {
             self.late(&due);
             self.call(|state| state.read(scope))
@@ -455,7 +485,8 @@ impl FakeConnector {
     }
 
     /// The same, where something goes wrong as `NODE:N:fails`, `NODE:N:no-answer` or `NODE:N:hangs` says: the N-th act on a node fails, or
-    /// takes effect and nobody says so, or hangs with the node for ever; 0: the node hangs from the beginning. Any other text is none.
+    /// takes effect and nobody says so, or hangs with the node for ever; 0: the node hangs from the beginning. With `NODE:N:away` the node
+    /// is out of reach from its N-th call on, reads and acts. Any other text is none.
     #[must_use]
     pub fn with_fault(self, text: &str) -> Self {
         let mut parts = text.split(':');
@@ -463,6 +494,7 @@ impl FakeConnector {
             (Some(node), Some(count), Some("fails")) => Some((node.to_owned(), When::Nth(count), How::failed("it went wrong"))),
             (Some(node), Some(count), Some("no-answer")) => Some((node.to_owned(), When::Nth(count), How::NoAnswer)),
             (Some(node), Some(count), Some("hangs")) => Some((node.to_owned(), When::Nth(count), How::Freeze(Gate::new()))),
+            (Some(node), Some(count), Some("away")) => Some((node.to_owned(), When::Call(count), How::Away)),
             _ => None,
         };
         Self { fault, ..self }

@@ -51,6 +51,31 @@ async fn an_act_without_an_answer_happened_or_did_not() {
 }
 
 #[tokio::test]
+async fn the_nth_call_is_a_read_too_and_a_node_that_goes_away_stays_away() {
+    let read = async |host: &FakeHost| host.read(&Scope::Everything).await.map(drop).map_err(|error| error.kind);
+    let host = host();
+    host.inject(When::Call(2), How::failed("no"));
+    assert_eq!(act(&host, &start()).await, Ok(()));
+    assert_eq!(read(&host).await, Err(ErrorKind::Failed));
+    assert_eq!(read(&host).await, Ok(()));
+    // Acts are counted without reads, and meet no fault of these.
+    host.inject(When::Nth(1), How::failed("no"));
+    assert_eq!(read(&host).await, Ok(()));
+    assert_eq!(act(&host, &start()).await, Err(ErrorKind::Failed));
+
+    let stop = Op::NetworkStop { name: "lan".to_owned() };
+    for (how, said, left) in [(How::Away, ErrorKind::Unreachable, true), (How::AwayAfter, ErrorKind::Unknown, false)] {
+        host.inject(When::Call(1), how);
+        assert_eq!(act(&host, &stop).await, Err(said));
+        assert_eq!((runs(&host), read(&host).await), (left, Err(ErrorKind::Unreachable)));
+        host.set_reachable(true);
+        assert_eq!(read(&host).await, Ok(()));
+    }
+    host.inject(When::Call(1), How::Away);
+    assert_eq!((read(&host).await, act(&host, &start()).await), (Err(ErrorKind::Unreachable), Err(ErrorKind::Unreachable)));
+}
+
+#[tokio::test]
 async fn the_nth_act_meets_its_fault_and_no_other() {
     let host = host();
     host.inject(When::Nth(2), How::transient());
