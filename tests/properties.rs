@@ -7,6 +7,8 @@
 mod bench;
 #[path = "properties/every_call.rs"]
 mod every_call;
+#[path = "properties/every_history.rs"]
+mod every_history;
 #[path = "properties/histories.rs"]
 mod histories;
 #[path = "properties/lifecycle.rs"]
@@ -19,8 +21,11 @@ mod networks;
 mod nodes;
 #[path = "properties/rebuild.rs"]
 mod rebuild;
+mod sample;
 #[path = "properties/scene.rs"]
 mod scene;
+#[path = "properties/stops.rs"]
+mod stops;
 #[path = "properties/world.rs"]
 mod world;
 #[path = "properties/world_made.rs"]
@@ -47,7 +52,7 @@ fn config() -> ProptestConfig {
 
 /// A network's document with its DHCP hosts in an order that says nothing of which came first.
 fn hosts_sorted(xml: &str) -> String {
-    let is_host = |line: &str| line.trim_start().starts_with("<host mac=");
+    let is_host = |line: &str| ["<host mac=", "<host name=", "<host id="].iter().any(|head| line.trim_start().starts_with(head));
     let mut hosts: Vec<&str> = xml.lines().filter(|line| is_host(line)).collect();
     hosts.sort_unstable();
     let mut hosts = hosts.into_iter();
@@ -71,6 +76,10 @@ fn end(host: &FakeHost) -> BTreeMap<String, String> {
     let mut never_started = BTreeSet::new();
     for (name, mut domain) in domains {
         domain.live = None;
+        if domain.power.is_some() {
+            // Of the time before it started.
+            domain.off_reason = OffReason::Unknown;
+        }
         // What is to run once is marked before its start: a start that broke off isn't tried again. A hand can't save what never ran.
         if domain.inactive.contains("ran=") {
             (domain.power, domain.off_reason, domain.managed_save) = (None, OffReason::Unknown, None);

@@ -544,10 +544,10 @@ impl Begins {
                 *of = if of.is_empty() { reservation.clone() } else { format!("{of}, {reservation}") };
             }
         }
-        for (path, secret) in &mut begun.secrets {
-            if entry.secrets.get(path).is_some_and(|new| new.mac != secret.mac) {
-                // Until it is done, nobody knows which of the two is there.
-                secret.mac.clear();
+        for (path, new) in &entry.secrets {
+            if known.secrets.get(path).is_none_or(|known| known.mac != new.mac) {
+                // Until it is done, nobody knows which of the two is there, or whether it is somebody else's.
+                begun.secrets.entry(path.clone()).or_insert_with(|| new.clone()).mac.clear();
             }
         }
         begun

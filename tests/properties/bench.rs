@@ -44,6 +44,8 @@ pub enum Trouble {
     DiesAfter,
     /// The node goes away before it.
     Unreachable,
+    /// It is done, and the read right after it fails.
+    Unread,
 }
 
 /// Counts the acts on all nodes, and has one of them go wrong.
@@ -54,6 +56,8 @@ struct Fate {
     plan: Mutex<Option<(u32, Trouble)>>,
     /// The word of the act that went wrong.
     met: Mutex<&'static str>,
+    /// The node whose next read fails.
+    unread: Mutex<Option<String>>,
     died: Notify,
 }
 
@@ -82,6 +86,9 @@ impl Host for Fated {
     async fn read(&self, scope: &Scope) -> Result<RawNode, HostError> {
         if *scope == Scope::Everything {
             self.fate.full_reads.fetch_add(1, Ordering::SeqCst);
+        }
+        if self.fate.unread.lock().unwrap().take_if(|node| *node == self.host.name()).is_some() {
+            return Err(libvirt_error(ErrorKind::Failed, 1, "it went wrong"));
         }
         self.host.read(scope).await
     }
@@ -123,6 +130,10 @@ impl Host for Fated {
                 }
                 self.fate.died.notify_one();
                 std::future::pending().await
+            }
+            Some(Trouble::Unread) => {
+                *self.fate.unread.lock().unwrap() = Some(self.host.name().to_owned());
+                self.host.act(op, progress).await
             }
             Some(Trouble::Unreachable) => {
                 self.host.set_reachable(false);
@@ -379,8 +390,20 @@ impl Bench {
         plan: Plan,
         halted: &watch::Receiver<Halt>,
     ) -> Rounds {
+        self.told_of(outlook, seen, plan, halted, &Sink::none()).await
+    }
+
+    /// The same, and tells what goes on.
+    pub async fn told_of<O: Outlook<Error = StoreError>>(
+        &self,
+        outlook: &O,
+        seen: Seen,
+        plan: Plan,
+        halted: &watch::Receiver<Halt>,
+        sink: &Sink,
+    ) -> Rounds {
         let mut rounds = self.rounds(seen, plan);
-        rounds.carry_out(outlook, 4, halted, &Sink::none()).await.unwrap();
+        rounds.carry_out(outlook, 4, halted, sink).await.unwrap();
         rounds
     }
 
@@ -437,6 +460,11 @@ impl Bench {
         self.fate.full_reads.load(Ordering::SeqCst)
     }
 
+    /// How many acts there were since this was last counted anew by [`Self::trouble`].
+    pub fn count(&self) -> u32 {
+        self.fate.count.load(Ordering::SeqCst)
+    }
+
     /// Has the `step`-th act from now on go wrong.
     pub fn trouble(&self, step: u32, trouble: Trouble) {
         self.fate.count.store(0, Ordering::SeqCst);
@@ -478,6 +506,7 @@ impl Bench {
     /// Nothing goes wrong any more.
     pub fn heal(&self) {
         *self.fate.plan.lock().unwrap() = None;
+        *self.fate.unread.lock().unwrap() = None;
         for host in self.hosts.values() {
             host.set_reachable(true);
         }

@@ -1,4 +1,4 @@
-//! Each call of a run in its turn: it fails before its effect, or after it without an answer. Whatever the run was for (to make, to
+//! Each call of a run in its turn: it fails before its effect, or after it without an answer, or is done and can't be looked at. Whatever the run was for (to make, to
 //! change, to take down), the next one ends as a clean run does, and what is somebody else's stays as it is.
 
 use std::collections::BTreeSet;
@@ -78,7 +78,7 @@ fn each(first: &dyn Fn() -> Bench, then: Option<&dyn Fn() -> Bench>, delete: boo
         let mut lost = BTreeSet::new();
         for step in 1.. {
             let mut what = "";
-            for trouble in [Trouble::Fails, Trouble::NoAnswer, Trouble::Lost, Trouble::Half] {
+            for trouble in [Trouble::Fails, Trouble::NoAnswer, Trouble::Unread, Trouble::Lost, Trouble::Half] {
                 if (trouble == Trouble::Half && what != "domain-metadata") || (trouble == Trouble::Lost && !lost.insert(what)) {
                     continue;
                 }

@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jvp::apply::End;
+use jvp::apply::{End, Rounds};
 
 use jvp::name::{Name, ObjectRef};
 use jvp::plan::{Entry, MaxDeletes, Mode, Op, Plan, Policy, PowerAct, Suspension, render};
@@ -29,7 +29,7 @@ type Entries = BTreeMap<ObjectRef, Arc<Entry>>;
 /// What happens; one of these at a time.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-struct Step {
+pub struct Step {
     /// The manifests from now on.
     manifests: Option<String>,
     /// What of their text becomes another.
@@ -56,11 +56,18 @@ struct Step {
     /// A plan with these words.
     plan: Option<Vec<String>>,
     /// A plan that is carried out.
-    apply: Option<Vec<String>>,
+    pub apply: Option<Vec<String>>,
     /// The call of the next apply that fails.
     fails_at: Option<u32>,
     /// How it does; it has no effect where nothing is said.
     trouble: Option<Trouble>,
+}
+
+impl Step {
+    /// Whether somebody defines a document in it that has this in it.
+    pub fn defines(&self, text: &str) -> bool {
+        self.define.as_ref().is_some_and(|xml| xml.contains(text))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -254,25 +261,33 @@ fn happened(step: &Step) -> String {
     all.iter().map(|what| format!("-- {what}\n")).collect()
 }
 
-async fn told(steps: Vec<Step>) -> String {
-    let scene = Scene { nodes: 1, pools: 0, networks: Vec::new(), templates: vec![false, true], machines: Vec::new() };
-    let mut text = String::new();
-    let mut manifests = String::new();
-    let first = steps.iter().find_map(|step| step.manifests.clone()).unwrap_or_default();
-    let mut bench = Bench::of(&scene, &documents(&first)).unwrap();
-    let mut failing = None;
-    let node: Name = "n0".parse().unwrap();
-    for step in steps {
-        text.push_str(&happened(&step));
-        if let Some(text) = step.manifests {
-            manifests = text;
+/// A history that is being played.
+pub struct Play {
+    pub bench: Bench,
+    manifests: String,
+    /// What goes wrong in the next apply.
+    failing: Option<(u32, Trouble)>,
+}
+
+impl Play {
+    pub fn new(steps: &[Step]) -> Self {
+        let scene = Scene { nodes: 1, pools: 0, networks: Vec::new(), templates: vec![false, true], machines: Vec::new() };
+        let first = steps.iter().find_map(|step| step.manifests.clone()).unwrap_or_default();
+        Self { bench: Bench::of(&scene, &documents(&first)).unwrap(), manifests: String::new(), failing: None }
+    }
+
+    /// All of a step that comes before its plan.
+    pub fn happens(&mut self, step: &Step) {
+        let bench = &mut self.bench;
+        if let Some(text) = &step.manifests {
+            self.manifests.clone_from(text);
         }
         for (from, to) in &step.change {
-            assert!(manifests.contains(from.as_str()), "{from:?} isn't there:\n{manifests}");
-            manifests = manifests.replace(from.as_str(), to);
+            assert!(self.manifests.contains(from.as_str()), "{from:?} isn't there:\n{}", self.manifests);
+            self.manifests = self.manifests.replace(from.as_str(), to);
         }
-        (bench.desired, bench.text) = Bench::read(&documents(&manifests)).unwrap();
-        let host = bench.hosts[&node].clone();
+        (bench.desired, bench.text) = Bench::read(&documents(&self.manifests)).unwrap();
+        let host = bench.hosts[&"n0".parse::<Name>().unwrap()].clone();
         if let Some((act, name)) = &step.hand {
             host.with(|state| by_hand(state, *act, name));
         }
@@ -296,12 +311,12 @@ async fn told(steps: Vec<Step>) -> String {
             });
             assert!(found, "{edit:?} finds nothing:\n{:#?}", host.state());
         }
-        if let Some(xml) = step.define {
+        if let Some(xml) = &step.define {
             let name = xml.split("<name>").nth(1).and_then(|rest| rest.split("</name>").next()).unwrap().to_owned();
             let uuid = Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes());
             let folder = xml.split("<path>").nth(1).and_then(|rest| rest.split("</path>").next());
             host.with(|state| state.folders.extend(folder.map(str::to_owned)));
-            let op = match &xml {
+            let op = match xml {
                 xml if xml.starts_with("<network") => Op::NetworkDefine { name, xml: xml.clone() },
                 xml if xml.starts_with("<pool") => Op::PoolDefine { name, xml: xml.clone() },
                 xml => {
@@ -312,11 +327,12 @@ async fn told(steps: Vec<Step>) -> String {
             host.with(|state| state.perform(&op)).unwrap();
         }
         let (since, by) = ("1970-01-01T00:00:00Z", "somebody");
-        if let Some(object) = step.suspend {
+        if let Some(object) = &step.suspend {
+            let object = object.clone();
             bench.ledger().suspend(vec![Suspension { object, since: since.into(), by: by.into(), reason: None }]).unwrap();
         }
-        if let Some(object) = step.resume {
-            bench.ledger().resume(&[object], since, by, None).unwrap();
+        if let Some(object) = &step.resume {
+            bench.ledger().resume(std::slice::from_ref(object), since, by, None).unwrap();
         }
         if step.lose_ledger {
             bench.lose_ledger();
@@ -333,28 +349,79 @@ async fn told(steps: Vec<Step>) -> String {
         if let Some(kvm) = step.kvm {
             host.with(|state| state.kvm = kvm);
         }
-        if let Some((node, number)) = step.machine {
-            bench.hosts[&node].with(|state| state.uuid = Uuid::from_u128(number));
+        if let Some((node, number)) = &step.machine {
+            bench.hosts[node].with(|state| state.uuid = Uuid::from_u128(*number));
         }
-        failing = step.fails_at.map(|call| (call, step.trouble.unwrap_or(Trouble::Fails))).or(failing);
-        let done = step.apply.is_some();
-        let Some(words) = step.plan.or(step.apply) else { continue };
-        let policy = policy(&bench, &words);
+        self.failing = step.fails_at.map(|call| (call, step.trouble.unwrap_or(Trouble::Fails))).or(self.failing);
+    }
+
+    /// What these words of the command line mean, which hold until they are taken back.
+    pub fn given(&mut self, words: &[String]) -> Policy {
+        let bench = &mut self.bench;
+        let policy = policy(bench, words);
         (bench.mode, bench.prune, bench.adopt) = (policy.mode.clone(), policy.prune, policy.adopt.clone());
         bench.consents = policy.consents.clone();
+        policy
+    }
+
+    pub fn take_back(&mut self) {
+        let bench = &mut self.bench;
+        (bench.mode, bench.prune) = (Mode::Apply, false);
+        (bench.adopt, bench.consents) = (BTreeSet::new(), jvp::plan::Consents::default());
+    }
+
+    /// Whether something goes wrong in the next apply.
+    pub fn fails(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// Carries a plan out, which was not refused, with what goes wrong in it.
+    pub async fn carry_out(&mut self, plan: Plan) -> Rounds {
+        if let Some((call, how)) = self.failing.take() {
+            self.bench.trouble(call, how);
+        }
+        let (seen, _) = self.bench.seen().await;
+        let rounds = self.bench.rounds_of(seen, plan).await;
+        self.bench.heal();
+        rounds
+    }
+}
+
+/// The histories and what they are called: all, or the one that `JVP_TEST_HISTORY` names.
+pub fn histories() -> Vec<(PathBuf, Vec<Step>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plans");
+    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    if let Some(one) = std::env::var_os("JVP_TEST_HISTORY") {
+        cases.retain(|path| path.file_stem() == Some(&one));
+    }
+    cases.sort();
+    assert!(!cases.is_empty(), "the cases are gone");
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let steps = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        (path, steps)
+    };
+    cases.into_iter().map(read).collect()
+}
+
+async fn told(steps: &[Step]) -> String {
+    let mut text = String::new();
+    let mut play = Play::new(steps);
+    for step in steps {
+        text.push_str(&happened(step));
+        play.happens(step);
+        let done = step.apply.is_some();
+        let Some(words) = step.plan.as_ref().or(step.apply.as_ref()) else { continue };
+        let policy = play.given(words);
         let head = if done { "apply" } else { "plan" };
         let _ =
             writeln!(text, "== {}", std::iter::once(head).chain(words.iter().map(String::as_str)).collect::<Vec<_>>().join(", "));
-        let plan = bench.plan_with(&policy).await;
+        let plan = play.bench.plan_with(&policy).await;
         text.push_str(&said(&plan));
         if done && plan.refusals.is_empty() {
-            if let Some((call, how)) = failing.take() {
-                bench.trouble(call, how);
-            }
-            let before = bench.ledger().entries();
-            let (seen, _) = bench.seen().await;
-            let rounds = bench.rounds_of(seen, plan).await;
-            bench.heal();
+            let before = play.bench.ledger().entries();
+            let rounds = play.carry_out(plan).await;
             for (action, failure) in rounds.failures() {
                 let _ = writeln!(text, "failed: {} of {}: {}", action.op.word(), action.object, failure.message);
             }
@@ -364,10 +431,9 @@ async fn told(steps: Vec<Step>) -> String {
             if rounds.end() != End::Done {
                 let _ = writeln!(text, "ended: {:?}", rounds.end());
             }
-            text.push_str(&learnt(&before, &bench.ledger().entries()));
+            text.push_str(&learnt(&before, &play.bench.ledger().entries()));
         }
-        (bench.mode, bench.prune) = (Mode::Apply, false);
-        (bench.adopt, bench.consents) = (BTreeSet::new(), jvp::plan::Consents::default());
+        play.take_back();
         text.push('\n');
     }
     text
@@ -375,20 +441,10 @@ async fn told(steps: Vec<Step>) -> String {
 
 #[test]
 fn the_plans_of_each_history_say_what_is_recorded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plans");
     let update = std::env::var_os("JVP_UPDATE").is_some();
-    let (mut count, mut wrong) = (0, Vec::new());
-    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
-    cases.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    if let Some(one) = std::env::var_os("JVP_TEST_HISTORY") {
-        cases.retain(|path| path.file_stem() == Some(&one));
-    }
-    cases.sort();
-    for path in cases {
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let steps: Vec<Step> =
-            serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let now = block_on(told(steps));
+    let mut wrong = Vec::new();
+    for (path, steps) in histories() {
+        let now = block_on(told(&steps));
         let expected = path.with_extension("txt");
         if update {
             fs::write(&expected, &now).unwrap();
@@ -396,11 +452,9 @@ fn the_plans_of_each_history_say_what_is_recorded() {
             let recorded = fs::read_to_string(&expected).unwrap_or_default();
             if recorded != now {
                 let difference = similar::TextDiff::from_lines(&recorded, &now).unified_diff().to_string();
-                wrong.push(format!("── {name}\n{difference}"));
+                wrong.push(format!("── {}\n{difference}", path.file_stem().unwrap().display()));
             }
         }
-        count += 1;
     }
     assert!(wrong.is_empty(), "not as recorded (JVP_UPDATE=1 records it anew):\n{}", wrong.join("\n"));
-    assert!(count > 0, "the cases are gone");
 }

@@ -1,23 +1,25 @@
-//! Rounds of several nodes: one that hangs, or goes away, at any moment holds up only what is on it.
+//! Rounds of several nodes: one that hangs, goes away, or once can't be read, at any moment, holds up only what is on it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jvp::apply::{End, Halt, Outlook, Patience, Seen};
-use jvp::host::fake::{FakeHost, Gate, How, When};
+use jvp::apply::{End, Halt, Outlook, Patience, Rounds, Seen};
+use jvp::host::ErrorKind;
+use jvp::host::fake::{FakeHost, Gate, How, When, libvirt_error};
 use jvp::name::{Name, ObjectRef};
 use jvp::observe::Observed;
-use jvp::plan::Plan;
+use jvp::plan::{Entry, Plan};
 use jvp::store::StoreError;
 use tokio::sync::watch;
 
 use crate::bench::{Bench, block_on};
+use crate::sample::sampled;
 use crate::scene::{Begin, Disk, Machine, Scene};
 use crate::{difference, end, ends};
 
 /// Two nodes with the same on each. The VM's disk waits for a template, and that one for a pool: three rounds.
-fn bench() -> Bench {
+pub fn bench() -> Bench {
     let machine = |node| Machine {
         node,
         strategy: "Always",
@@ -79,6 +81,86 @@ fn a_node_that_hangs_in_any_call_of_any_round_holds_up_only_what_is_on_it() {
     }
 }
 
+/// What is on a node, as the inventory has it, but for what the file of a Template is called, which is noted in two ways: by its step, and
+/// by a last look.
+fn kept(bench: &Bench, on: &str) -> Vec<Entry> {
+    let mut there: Vec<Entry> = bench.entries().into_values().collect();
+    there.retain(|entry| entry.node.as_ref().is_some_and(|node| node.as_str() == on));
+    there.iter_mut().filter(|entry| entry.template.is_some()).for_each(|entry| entry.libvirt_name.clear());
+    there
+}
+
+/// Whether it was said of a run that something is wrong on the second node, and of the first nothing was.
+fn is_said(plan: &Plan, rounds: &Rounds) -> bool {
+    let on = |name: &Name| name.as_str() == "n1";
+    let failed: Vec<bool> = rounds.failures().iter().map(|(action, _)| action.node.as_ref().is_some_and(on)).collect();
+    let away: Vec<bool> = plan.unreachable.iter().map(|node| on(&node.node)).chain(rounds.lost().keys().map(on)).collect();
+    assert!(failed.iter().chain(&away).all(|there| *there), "{:?} {:?}", rounds.failures(), rounds.lost());
+    !(failed.is_empty() && away.is_empty())
+}
+
+/// Has a call of a run meet something on the second of two nodes: the first is as after a clean run, it is said what is wrong where
+/// anything is left to do, and the next run does the rest.
+fn meets(clean: &Bench, moment: usize, how: &How) {
+    let bench = bench();
+    let there = node(&bench, "n1");
+    there.forget_calls();
+    there.inject(When::Call(moment as u64), how.clone());
+    block_on(async {
+        let (seen, plan) = bench.seen().await;
+        let what = || format!("{how:?} at call {moment}, of {:?}", there.calls().get(moment - 1));
+        assert!(plan.refusals.is_empty(), "{}: {:#?}", what(), plan.refusals);
+        let rounds = bench.rounds_of(seen, plan.clone()).await;
+        assert!(there.calls().len() >= moment, "there is no call {moment}");
+        assert_eq!(end(node(&bench, "n0")), end(node(clean, "n0")), "{}", what());
+        assert_eq!(kept(&bench, "n0"), kept(clean, "n0"), "{}", what());
+        assert!(
+            is_said(&plan, &rounds) || end(there) == end(node(clean, "n1")),
+            "{}: nobody says so: {:?}",
+            what(),
+            rounds.end()
+        );
+        bench.heal();
+        bench.apply().await.unwrap_or_else(|error| panic!("{}: the next run: {error}", what()));
+        assert_eq!(difference(&ends(clean), &ends(&bench)), "", "{}", what());
+        assert_eq!(bench.entries(), clean.entries(), "{}", what());
+        assert!(bench.ledger().open_intents().is_empty(), "{}: {:?}", what(), bench.ledger().open_intents());
+        assert!(bench.plan().await.is_empty(), "{}", what());
+    });
+}
+
+/// The calls of a clean run on the second node, all or every third, by their numbers: whether each is a read.
+fn calls(clean: &Bench, what: &str) -> Vec<(usize, bool)> {
+    let there = node(clean, "n1");
+    there.forget_calls();
+    block_on(clean.apply()).unwrap();
+    let calls: Vec<bool> = there.calls().iter().map(|call| call.word == "read").collect();
+    assert!(calls.iter().filter(|read| **read).count() > 20 && calls.iter().filter(|read| !**read).count() > 8, "{calls:?}");
+    let calls: Vec<_> = calls.into_iter().enumerate().map(|(at, read)| (at + 1, read)).collect();
+    sampled(calls, 3, what)
+}
+
+#[test]
+fn a_node_that_goes_away_at_any_call_of_plan_and_apply_is_said_and_the_others_are_done() {
+    let clean = bench();
+    for (call, is_read) in calls(&clean, "every third call at which a node goes away") {
+        meets(&clean, call, &How::Away);
+        if !is_read {
+            meets(&clean, call, &How::AwayAfter);
+        }
+    }
+}
+
+#[test]
+fn a_read_that_fails_once_is_said_or_made_up_for_and_the_next_run_does_the_rest() {
+    let clean = bench();
+    for (call, _) in calls(&clean, "every third read that fails").into_iter().filter(|(_, is_read)| *is_read) {
+        for kind in [ErrorKind::Unreachable, ErrorKind::Unknown, ErrorKind::Transient, ErrorKind::Failed] {
+            meets(&clean, call, &How::Fail(libvirt_error(kind, 1, "it can't be read")));
+        }
+    }
+}
+
 #[test]
 fn a_node_that_hangs_when_all_is_done_keeps_nothing_of_the_others_from_being_recorded() {
     let clean = bench();
@@ -92,11 +174,7 @@ fn a_node_that_hangs_when_all_is_done_keeps_nothing_of_the_others_from_being_rec
         node(&bench, "n1").freeze(&gate);
         let finished = tokio::time::timeout(Duration::from_hours(1), rounds.finish(&bench)).await;
         assert!(finished.expect("it comes to its end").unwrap());
-        let on = |bench: &Bench, node: &str| -> Vec<_> {
-            let there = bench.entries().into_values().filter(|entry| entry.node.as_ref().is_some_and(|on| on.as_str() == node));
-            there.collect()
-        };
-        assert_eq!(on(&bench, "n0"), on(&clean, "n0"));
+        assert_eq!(kept(&bench, "n0"), kept(&clean, "n0"));
         let open = bench.ledger().open_intents();
         assert!(open.iter().all(|intent| intent.node.as_ref().is_some_and(|node| node.as_str() == "n1")), "{open:?}");
         gate.open();

@@ -199,7 +199,7 @@ pub fn run(world: &World) -> Result<Told, Broke> {
 
 /// The inventory, but for why a VM is off that was to run once and has its mark: whether it ever ran isn't known of one whose start broke
 /// off, and is no part of [`ends`] either.
-fn inventory(bench: &Bench) -> BTreeMap<ObjectRef, Entry> {
+pub fn inventory(bench: &Bench) -> BTreeMap<ObjectRef, Entry> {
     let mut all = bench.entries();
     let states: Vec<State> = bench.hosts.values().map(FakeHost::state).collect();
     let ran = |entry: &Entry| {
@@ -522,7 +522,8 @@ struct Before {
     theirs: BTreeMap<String, String>,
 }
 
-fn theirs(bench: &Bench) -> BTreeMap<String, String> {
+/// What [`Bench::put_foreign`] put there.
+pub fn theirs(bench: &Bench) -> BTreeMap<String, String> {
     let mut all = bench.foreign();
     all.retain(|name, _| name.contains(" foreign") || name.contains(" file /images/"));
     all
