@@ -12,6 +12,7 @@ mod changes;
 mod checkout;
 #[path = "examples_suite/every_call.rs"]
 mod every_call;
+mod sample;
 
 use std::fs;
 

@@ -2,7 +2,7 @@
 //! after it without an answer. One more run ends as a clean one: nothing twice, nothing lost, nothing of somebody else's touched.
 //!
 //! A run of the tests tries one call of each of the three, of every other checkout; `JVP_TEST_CALLS=all` tries all, `JVP_TEST_CALLS=N`
-//! those of a number.
+//! those of a number. Which checkouts, and of each run which node, which call and how it fails, are drawn apart from each other.
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +13,7 @@ use jvp::plan::Op;
 use serde_json::Value;
 
 use crate::checkout::{Place, node};
+use crate::sample::{below, chosen};
 use crate::{all, changes, run};
 
 /// A checkout on nodes that have something of somebody else's.
@@ -206,13 +207,16 @@ fn tried(checkout: &str, chosen: Option<u64>) -> u64 {
     case.keep("changed");
     let delete = case.clean("changed", vec!["delete", "-f", checkout, "-y", "--with-data", "--parallelism", "1"]);
     let mut count = 0;
-    for run in [creation, change, delete] {
+    for (name, run) in [("creation", creation), ("change", change), ("delete", delete)] {
         assert!(run.calls.iter().sum::<u64>() > 0, "{:?} of {checkout} changes nothing", run.arguments);
         if let Some(number) = chosen {
-            let node = usize::try_from(number % case.nodes.len() as u64).unwrap();
-            let node = if run.calls[node] == 0 { 0 } else { node };
-            let how = ["fails", "no-answer"][usize::try_from(number / 3 % 2).unwrap()];
-            assert!(case.tried(&run, node, number % run.calls[node] + 1, how), "{checkout}: no such call");
+            let drawn = |what: &str, bound: u64| below(number, &format!("{checkout} {name} {what}"), bound);
+            let nodes: Vec<usize> = (0..case.nodes.len()).filter(|node| run.calls[*node] > 0).collect();
+            let node = nodes[usize::try_from(drawn("node", nodes.len() as u64)).unwrap()];
+            let how = ["fails", "no-answer"][usize::try_from(drawn("way", 2)).unwrap()];
+            let call = drawn("call", run.calls[node]) + 1;
+            eprintln!("{checkout}, {name}: call {call} of {} on {} {how}", run.calls[node], case.nodes[node]);
+            assert!(case.tried(&run, node, call, how), "{checkout}: no such call");
             count += 1;
             continue;
         }
@@ -233,17 +237,10 @@ fn tried(checkout: &str, chosen: Option<u64>) -> u64 {
 
 #[test]
 fn each_call_of_each_checkout_goes_wrong_and_one_more_run_ends_as_a_clean_one() {
-    let said = std::env::var("JVP_TEST_CALLS").ok();
-    let number = said.as_ref().and_then(|said| said.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()));
-    let chosen = Some(number).filter(|_| said.as_deref() != Some("all"));
-    if chosen.is_some() {
-        eprintln!(
-            "one call of each run of every other checkout: JVP_TEST_CALLS={number} takes these again, JVP_TEST_CALLS=all takes all"
-        );
-    }
+    let chosen = chosen("one call of each run of every other checkout");
     let mut checkouts = all();
     if let Some(number) = chosen {
-        let half = usize::try_from(number % 2).unwrap();
+        let half = usize::try_from(below(number, "half", 2)).unwrap();
         checkouts = checkouts.into_iter().skip(half).step_by(2).collect();
     }
     let halves = checkouts.split_at(checkouts.len() / 2);
