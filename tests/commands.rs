@@ -2,9 +2,11 @@
 
 #![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
+#![expect(clippy::print_stderr, reason = "a test says which sample it took")]
 
 mod checkout;
 mod pty;
+mod sample;
 
 #[path = "commands/console.rs"]
 mod console;

@@ -13,16 +13,19 @@
 
 #[path = "disks/bits.rs"]
 mod bits;
+#[path = "disks/calls.rs"]
+mod calls;
 mod checkout;
+mod sample;
 #[path = "disks/shim.rs"]
 mod shim;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use checkout::{Place, ended, node};
+use jvp::host::fake::FakeHost;
 use serde_json::Value;
 use shim::{Leaves, events, image, lay_out, through};
 
@@ -76,18 +79,43 @@ impl Ground {
         let mut command = place.command(env!("CARGO_BIN_EXE_jvp"));
         let output = command.current_dir(theirs).env("JVP_STATE_DIR", state).args(["apply", "-y"]).output().unwrap();
         assert!(output.status.success(), "{}", said(&output));
-        let node = fs::read(place.path("fake").join("local.json")).unwrap();
-        Self { place, node }
+        let mut ground = Self { place, node: Vec::new() };
+        ground.keep();
+        ground
     }
 
-    /// As it was at first: jvp knows nothing, and has made nothing.
+    /// What there is from now on in the beginning: at first jvp knows nothing, and has made nothing.
+    fn keep(&mut self) {
+        self.node = fs::read(self.place.path("fake").join("local.json")).unwrap();
+        self.copy("state", "kept");
+    }
+
+    /// As it was in the beginning.
     fn reset(&self) -> &Place {
-        let state = self.place.path("state");
-        fs::remove_dir_all(&state).unwrap();
-        fs::create_dir(&state).unwrap();
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o755)).unwrap();
+        self.copy("kept", "state");
         fs::write(self.place.path("fake").join("local.json"), &self.node).unwrap();
         &self.place
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let to = self.place.path(to);
+        if to.exists() {
+            fs::remove_dir_all(&to).unwrap();
+        }
+        assert!(Command::new("cp").arg("-a").arg(self.place.path(from)).arg(to).status().unwrap().success());
+    }
+
+    /// What is the other fleet's, to the byte.
+    fn theirs(&self) -> Value {
+        let text = fs::read_to_string(self.place.path("fake").join("local.json")).unwrap();
+        let state: Value = serde_json::from_str(&text).unwrap();
+        let of = |kind: &str| state[kind]["theirs"].clone();
+        let [pool, network, domain] = ["pools", "networks", "domains"].map(of);
+        assert!(domain["live"].is_string() && pool.is_object() && network.is_object(), "{state:#}");
+        let files = state["files"].as_object().unwrap().iter().filter(|(path, _)| path.starts_with("/srv/theirs/"));
+        let files: BTreeMap<String, Value> = files.map(|(path, file)| (path.clone(), file.clone())).collect();
+        assert!(!files.is_empty(), "{state:#}");
+        serde_json::json!([pool, network, domain, files])
     }
 }
 
@@ -109,7 +137,7 @@ fn ended_in_order(output: &Output, what: &str) {
     );
 }
 
-/// One more run makes it as wanted, and there is nothing left to do.
+/// One more run makes it as wanted.
 fn converges(place: &Place, run: &[&str], wanted: &Value, what: &str, before: &str) {
     let output = place.jvp(run);
     let text = said(&output);
@@ -117,74 +145,12 @@ fn converges(place: &Place, run: &[&str], wanted: &Value, what: &str, before: &s
     assert!(!text.contains("panicked"), "{what}: {text}");
     let found = node(place, "local");
     assert!(found == *wanted, "{what}: it ended as\n{found:#}\nand not as\n{wanted:#}\n{text}\nafter\n{before}");
+}
+
+/// There is nothing left to do.
+fn is_done(place: &Place, what: &str) {
     let output = place.jvp(&["plan", "-f", CHECKOUT, "--detailed-exitcode"]);
     assert!(output.status.success(), "{what}: there is more to do\n{}", said(&output));
-}
-
-fn fails_at_each_call(run: &[&str], how: &str, stride: usize, least: usize) {
-    let ground = Ground::new();
-    let output = ground.place.jvp(run);
-    assert!(output.status.success(), "{}", said(&output));
-    let wanted = node(&ground.place, "local");
-    let (mut call, mut failed) = (1, 0);
-    loop {
-        let place = ground.reset();
-        let mut command = place.command(env!("CARGO_BIN_EXE_jvp"));
-        through(&mut command, &place.path("state"));
-        let output = ended(command.args(run).env("JVP_DISK_FAIL", format!("{call}:{how}")));
-        let what = format!("{run:?}, {how} from call {call} on");
-        ended_in_order(&output, &what);
-        failed += usize::from(!output.status.success());
-        converges(place, run, &wanted, &what, &said(&output));
-        if output.status.success() && call > least {
-            break;
-        }
-        call += stride;
-    }
-    assert!(failed * stride >= least, "{run:?}, {how}: only {failed} runs failed");
-    eprintln!("{run:?}, {how}: {failed} runs failed, until call {call}");
-}
-
-#[test]
-fn an_apply_whose_disk_is_full_from_any_call_on_is_made_whole_by_one_more() {
-    fails_at_each_call(&APPLY, "full", stride(41), 100);
-}
-
-#[test]
-fn an_apply_whose_disk_is_read_only_from_any_call_on_is_made_whole_by_one_more() {
-    fails_at_each_call(&APPLY, "readonly", stride(53), 100);
-}
-
-#[test]
-fn an_apply_one_of_whose_calls_fails_is_made_whole_by_one_more() {
-    fails_at_each_call(&APPLY, "once", stride(43), 100);
-}
-
-#[test]
-fn an_apply_one_of_whose_calls_fails_after_a_while_is_made_whole_by_one_more() {
-    fails_at_each_call(&APPLY, "late", stride(43), 100);
-}
-
-const DAEMON: [&str; 4] = ["daemon", "--source", CHECKOUT, "--once"];
-
-#[test]
-fn a_daemon_whose_disk_is_full_from_any_call_on_is_made_whole_by_one_more() {
-    fails_at_each_call(&DAEMON, "full", stride(67), 100);
-}
-
-#[test]
-fn a_daemon_whose_disk_is_read_only_from_any_call_on_is_made_whole_by_one_more() {
-    fails_at_each_call(&DAEMON, "readonly", stride(83), 100);
-}
-
-#[test]
-fn a_daemon_one_of_whose_calls_fails_is_made_whole_by_one_more() {
-    fails_at_each_call(&DAEMON, "once", stride(71), 100);
-}
-
-#[test]
-fn a_daemon_one_of_whose_calls_fails_after_a_while_is_made_whole_by_one_more() {
-    fails_at_each_call(&DAEMON, "late", stride(71), 100);
 }
 
 /// What `run` did to the disk, call by call.
@@ -224,6 +190,7 @@ fn a_power_cut_at_any_call_of_an_apply_is_made_whole_by_one_more() {
                 .read_dir()
                 .is_ok_and(|mut folder| folder.any(|entry| entry.unwrap().file_name().to_string_lossy().contains("damaged")));
             converges(place, &APPLY, &wanted, &what, "");
+            is_done(place, &what);
             assert!(!damaged, "{what}: a disk that kept what it said was safe is no damage");
             cuts += 1;
         }
@@ -240,11 +207,51 @@ fn unchosen(mut state: Value) -> Value {
     state
 }
 
+/// Does what refused runs say is to be done until one goes well, and gives what that one said.
+fn helped(place: &Place, mut text: String, what: &str) -> String {
+    let host = FakeHost::at("local", &place.path("fake").join("local.json"));
+    for _ in 0..6 {
+        let mut tried = 0;
+        for line in text.lines() {
+            let between = |before: &str, after: &str| Some(line.split_once(before)?.1.split(after).next()?.to_owned());
+            if let Some(object) = between("jvp adopt ", " ") {
+                let output = place.jvp(&["adopt", &object, "-f", CHECKOUT, "-y"]);
+                assert!(output.status.success(), "{what}: {}\nafter\n{text}", said(&output));
+                tried += 1;
+            } else if let Some(key) = between("the key ", " is damaged: ") {
+                fs::remove_file(key).unwrap();
+                tried += 1;
+            } else if let Some(path) = between("`", "` may be what an interrupted run left") {
+                let name = path.rsplit('/').next().unwrap();
+                host.with(|state| {
+                    // It is told of more than once.
+                    state.files.remove(&path);
+                    state.pools.values_mut().for_each(|pool| _ = pool.known.remove(name));
+                });
+                tried += 1;
+            } else if let Some(folder) =
+                between("error: ", "': No such file or directory").filter(|_| text.contains("Once it is there"))
+            {
+                host.with(|state| state.folders.insert(folder.rsplit('\'').next().unwrap().to_owned()));
+                tried += 1;
+            }
+        }
+        assert!(tried > 0, "{what}: it doesn't say what to do: {text}");
+        let output = place.jvp(&APPLY);
+        ended_in_order(&output, what);
+        text = said(&output);
+        if output.status.success() {
+            return text;
+        }
+    }
+    panic!("{what}: doing what it says leads nowhere: {text}");
+}
+
 #[test]
 fn a_disk_that_lies_about_what_it_keeps_is_noticed_or_made_whole_and_nothing_is_done_twice() {
     let ground = Ground::new();
     let events = recorded(&ground.place, &APPLY);
-    let wanted = node(&ground.place, "local");
+    let (wanted, theirs) = (node(&ground.place, "local"), ground.theirs());
     let mut ends = BTreeMap::<i32, usize>::new();
     let mut refusals = BTreeSet::new();
     for until in moments(&events, stride(37)) {
@@ -263,16 +270,20 @@ fn a_disk_that_lies_about_what_it_keeps_is_noticed_or_made_whole_and_nothing_is_
                 // What jvp chooses where it makes something it doesn't choose for what it finds.
                 assert!(unchosen(found.clone()) == unchosen(wanted.clone()), "{what}: it ended as\n{found:#}\n{}", said(&output));
                 converges(place, &APPLY, &found, &what, &said(&output));
+                is_done(place, &what);
                 continue;
             }
-            assert!(said(&output).contains("help:") || said(&output).contains("remove it"), "{what}: {}", said(&output));
-            refusals.extend(
-                said(&output).lines().filter(|line| line.contains("refused") || line.contains("help:")).map(str::to_owned),
-            );
+            let text = said(&output);
+            assert_eq!(ground.theirs(), theirs, "{what}: {text}");
+            refusals.extend(text.lines().filter(|line| line.contains("refused") || line.contains("help:")).map(str::to_owned));
             for kind in ["domains", "networks", "pools", "files"] {
                 let (found, wanted) = (found[kind].as_object().unwrap(), wanted[kind].as_object().unwrap());
                 assert!(found.keys().all(|name| wanted.contains_key(name)), "{what}: {kind}: {:?}", found.keys());
             }
+            let after = helped(place, text, &what);
+            assert_eq!(ground.theirs(), theirs, "{what}: {after}");
+            assert!(unchosen(node(place, "local")) == unchosen(wanted.clone()), "{what}: after what was asked for: {after}");
+            is_done(place, &what);
         }
     }
     eprintln!("a disk that lies: exit codes of the next run: {ends:?}\n{}", refusals.into_iter().collect::<Vec<_>>().join("\n"));

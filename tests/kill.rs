@@ -3,8 +3,12 @@
 
 #![cfg(debug_assertions)]
 #![expect(clippy::unwrap_used, reason = "a test that can't read its cases has failed")]
+#![expect(clippy::print_stderr, reason = "a test says which sample it took")]
 
 mod checkout;
+#[path = "kill/ctrl_c.rs"]
+mod ctrl_c;
+mod sample;
 
 use std::collections::BTreeMap;
 use std::fs;

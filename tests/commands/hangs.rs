@@ -1,9 +1,10 @@
-//! Nodes that hang: a command about everything leaves them out, and the others are as wanted.
+//! Nodes that hang or go away: a command about everything leaves them out, and the others are as wanted.
 
 use std::fs;
 
 use super::run;
 use crate::checkout::{Place, node};
+use crate::sample::{below, chosen};
 
 const SET: &str = r"apiVersion: jvp.dev/v1alpha1
 kind: Fleet
@@ -82,4 +83,37 @@ fn a_command_about_everything_leaves_out_a_node_that_hangs_and_does_all_else() {
     assert_eq!(have(&place, "first"), ["two"]);
     run(&place, 0, &["delete", "-f", ".", "--with-data", "-y"]);
     assert!(have(&place, "first").is_empty() && have(&place, "second").is_empty());
+}
+
+#[test]
+fn a_node_that_goes_away_at_any_call_of_an_apply_is_said_and_the_others_are_as_wanted() {
+    const STEP: u64 = 4;
+    let number = chosen("every fourth call");
+    let first = number.map_or(0, |number| below(number, "away", STEP));
+    let step = number.map_or(1, |_| STEP);
+    let mut tried = 0;
+    for call in (1 + first..).step_by(usize::try_from(step).unwrap()) {
+        let place = place();
+        volumes(&place, "first");
+        let mut command = place.command(env!("CARGO_BIN_EXE_jvp"));
+        command.args(["apply", "-f", ".", "-y"]).env("JVP_FAKE_FAULT", format!("two:{call}:away"));
+        let output = crate::checkout::ended(command.env("JVP_LOG", "jvp::host::fake=debug,warn"));
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let what = format!("away from call {call} on: {text}");
+        if !text.contains("it goes wrong on purpose") {
+            assert_eq!((output.status.code(), have(&place, "first")), (Some(0), NAMES.to_vec()), "{what}");
+            break;
+        }
+        tried += 1;
+        assert!(have(&place, "first").starts_with(&["one"]) && have(&place, "first").ends_with(&["three"]), "{what}");
+        // Where it went away after all was done, there is nothing to be said of it but that it could not be looked at once more.
+        let done = output.status.code() == Some(0) && have(&place, "first") == NAMES;
+        let said = matches!(output.status.code(), Some(4 | 5)) && text.contains("two");
+        assert!(said || (done && text.contains("could not be looked at once more")), "{:?}, {what}", output.status.code());
+        run(&place, 0, &["apply", "-f", ".", "-y"]);
+        assert_eq!(have(&place, "first"), NAMES, "{what}");
+        run(&place, 0, &["plan", "-f", ".", "--detailed-exitcode"]);
+    }
+    eprintln!("it went away at {tried} calls");
+    assert!(tried > 0);
 }

@@ -3,6 +3,8 @@
  *   JVP_DISK_LOG=FILE     each call that changes something is written to FILE, with what it wrote, in the order in which they were done;
  *   JVP_DISK_FAIL=N:WHAT  from the N-th such call on each fails: "full" those that need room, "readonly" all; "once" the N-th
  *                         alone, as a sector does that went bad; "late" too, after a while, as where a disk tries again first.
+ *                         "short" is "full" where there was room for a half of what the N-th writes.
+ *   JVP_DISK_COUNT=FILE   how many such calls there were is written to FILE as the program ends.
  *
  * An entry of the log is a line "CALL OFFSET LENGTH PATH OTHER", then LENGTH bytes. */
 #define _GNU_SOURCE
@@ -25,7 +27,9 @@ static const char *root;
 static size_t root_length;
 static int log_fd = -1;
 static long fail_at, count;
-static enum { FULL, READ_ONLY, ONCE, LATE } fail_how;
+static enum { FULL, READ_ONLY, ONCE, LATE, SHORT } fail_how;
+/* No error of the kernel's: half of it is written. */
+#define HALF -1
 
 __attribute__((constructor)) static void start(void)
 {
@@ -39,8 +43,25 @@ __attribute__((constructor)) static void start(void)
     if (fail) {
         char *end;
         fail_at = strtol(fail, &end, 10);
-        fail_how = !strcmp(end, ":full") ? FULL : !strcmp(end, ":readonly") ? READ_ONLY : !strcmp(end, ":late") ? LATE : ONCE;
+        fail_how = !strcmp(end, ":full")       ? FULL
+                   : !strcmp(end, ":readonly") ? READ_ONLY
+                   : !strcmp(end, ":late")     ? LATE
+                   : !strcmp(end, ":short")    ? SHORT
+                                               : ONCE;
     }
+}
+
+__attribute__((destructor)) static void stop(void)
+{
+    const char *path = getenv("JVP_DISK_COUNT");
+    if (!root || !path)
+        return;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    char text[32];
+    int size = snprintf(text, sizeof text, "%ld\n", count);
+    if (fd < 0 || syscall(SYS_write, fd, text, (size_t)size) != size)
+        abort();
+    syscall(SYS_close, fd);
 }
 
 static int beneath(const char *path)
@@ -86,6 +107,7 @@ static int fate(int needs_room)
     switch (fail_how) {
     case FULL: return needs_room ? ENOSPC : 0;
     case READ_ONLY: return EROFS;
+    case SHORT: return count == fail_at ? HALF : needs_room ? ENOSPC : 0;
     default: return count == fail_at ? EIO : 0;
     }
 }
@@ -101,13 +123,16 @@ static void note(const char *call, long offset, const void *bytes, size_t length
         abort();
 }
 
-/* Does a call of the kernel's under the lock, unless it is to fail, and notes it if it went well. */
-#define DO(TYPE, WATCHED, NEEDS_ROOM, CALL, NOTE)                                                                                 \
+/* Does a call of the kernel's under the lock, unless it is to fail, and notes it if it went well. HALVE says what becomes of it where there
+ * is room for a half: an error, or none. */
+#define DO(TYPE, WATCHED, NEEDS_ROOM, HALVE, CALL, NOTE)                                                                      \
     do {                                                                                                                          \
         if (!(WATCHED))                                                                                                           \
             return (TYPE)(CALL);                                                                                                  \
         pthread_mutex_lock(&lock);                                                                                                \
         int wrong = fate(NEEDS_ROOM);                                                                                             \
+        if (wrong == HALF)                                                                                                        \
+            wrong = (HALVE);                                                                                                      \
         TYPE done = wrong ? -1 : (TYPE)(CALL);                                                                                    \
         int error = wrong ? wrong : errno;                                                                                        \
         if (done >= 0)                                                                                                            \
@@ -122,14 +147,14 @@ static void note(const char *call, long offset, const void *bytes, size_t length
 ssize_t write(int fd, const void *bytes, size_t length)
 {
     char path[PATH_MAX];
-    DO(ssize_t, named(fd, path), 1, syscall(SYS_write, fd, bytes, length),
+    DO(ssize_t, named(fd, path), 1, (length -= length / 2, 0), syscall(SYS_write, fd, bytes, length),
        note("write", syscall(SYS_lseek, fd, 0, SEEK_CUR) - done, bytes, (size_t)done, path, 0));
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset)
 {
     char path[PATH_MAX];
-    DO(ssize_t, named(fd, path), 1, syscall(SYS_pwrite64, fd, bytes, length, offset),
+    DO(ssize_t, named(fd, path), 1, (length -= length / 2, 0), syscall(SYS_pwrite64, fd, bytes, length, offset),
        note("write", offset, bytes, (size_t)done, path, 0));
 }
 
@@ -138,7 +163,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) { return 
 int ftruncate64(int fd, off64_t length)
 {
     char path[PATH_MAX];
-    DO(int, named(fd, path), 1, syscall(SYS_ftruncate, fd, length), note("truncate", length, 0, 0, path, 0));
+    DO(int, named(fd, path), 1, ENOSPC, syscall(SYS_ftruncate, fd, length), note("truncate", length, 0, 0, path, 0));
 }
 
 int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
@@ -146,20 +171,20 @@ int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
 int fsync(int fd)
 {
     char path[PATH_MAX];
-    DO(int, named(fd, path), 1, syscall(SYS_fsync, fd), note("sync", 0, 0, 0, path, 0));
+    DO(int, named(fd, path), 1, ENOSPC, syscall(SYS_fsync, fd), note("sync", 0, 0, 0, path, 0));
 }
 
 int fdatasync(int fd)
 {
     char path[PATH_MAX];
-    DO(int, named(fd, path), 1, syscall(SYS_fdatasync, fd), note("sync", 0, 0, 0, path, 0));
+    DO(int, named(fd, path), 1, ENOSPC, syscall(SYS_fdatasync, fd), note("sync", 0, 0, 0, path, 0));
 }
 
 /* Starts writing, and promises nothing of a file that grew. */
 int sync_file_range(int fd, off64_t offset, off64_t length, unsigned flags)
 {
     char path[PATH_MAX];
-    DO(int, named(fd, path), 1, syscall(SYS_sync_file_range, fd, offset, length, flags), note("range", 0, 0, 0, path, 0));
+    DO(int, named(fd, path), 1, ENOSPC, syscall(SYS_sync_file_range, fd, offset, length, flags), note("range", 0, 0, 0, path, 0));
 }
 
 static int open_at(int folder, const char *name, int flags, mode_t mode)
@@ -168,7 +193,7 @@ static int open_at(int folder, const char *name, int flags, mode_t mode)
     int watched = (flags & (O_CREAT | O_TRUNC | O_WRONLY | O_RDWR)) && !(flags & O_DIRECTORY) && named_at(folder, name, path);
     struct stat found;
     int there = watched && !lstat(path, &found);
-    DO(int, watched && (!there || flags & O_TRUNC || fail_how == READ_ONLY), 1, syscall(SYS_openat, folder, name, flags, mode),
+    DO(int, watched && (!there || flags & O_TRUNC || fail_how == READ_ONLY), 1, ENOSPC, syscall(SYS_openat, folder, name, flags, mode),
        note(there ? flags & O_TRUNC ? "truncate" : "open" : "create", 0, 0, 0, path, 0));
 }
 
@@ -197,23 +222,23 @@ OPENAT(openat64)
 
 int mkdir(const char *path, mode_t mode)
 {
-    DO(int, beneath(path), 1, syscall(SYS_mkdirat, AT_FDCWD, path, mode), note("mkdir", 0, 0, 0, path, 0));
+    DO(int, beneath(path), 1, ENOSPC, syscall(SYS_mkdirat, AT_FDCWD, path, mode), note("mkdir", 0, 0, 0, path, 0));
 }
 
 int rename(const char *from, const char *to)
 {
-    DO(int, beneath(to), 1, syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0), note("rename", 0, 0, 0, from, to));
+    DO(int, beneath(to), 1, ENOSPC, syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0), note("rename", 0, 0, 0, from, to));
 }
 
 int linkat(int old, const char *from, int new, const char *to, int flags)
 {
-    DO(int, beneath(to), 1, syscall(SYS_linkat, old, from, new, to, flags), note("link", 0, 0, 0, from, to));
+    DO(int, beneath(to), 1, ENOSPC, syscall(SYS_linkat, old, from, new, to, flags), note("link", 0, 0, 0, from, to));
 }
 
 int unlinkat(int folder, const char *name, int flags)
 {
     char path[PATH_MAX];
-    DO(int, named_at(folder, name, path), 0, syscall(SYS_unlinkat, folder, name, flags), note("unlink", 0, 0, 0, path, 0));
+    DO(int, named_at(folder, name, path), 0, 0, syscall(SYS_unlinkat, folder, name, flags), note("unlink", 0, 0, 0, path, 0));
 }
 
 int unlink(const char *path) { return unlinkat(AT_FDCWD, path, 0); }
