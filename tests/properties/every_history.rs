@@ -24,8 +24,6 @@ const APART: &[(&str, usize, &str)] = &[
     ("what-a-field-takes-from-the-fragment", 7, "what a fragment brought and what it had found there isn't told apart any more"),
     ("what-a-fragment-had-only-named", 25, "what a fragment brought and what it had found there isn't told apart any more"),
     ("how-a-rebuild-waits", 19, "what broke off after a rebuild's definition is a VM that is off, and its strategy leaves it so"),
-    ("what-comes-back-from-a-saved-state", 27, "the seed that a dropped state had stays until the next change of its VM"),
-    ("which-interface-a-field-takes-from-the-fragment", 1, "a network that only a fragment names is waited for by nobody"),
 ];
 
 /// What there is after an apply.

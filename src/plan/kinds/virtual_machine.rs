@@ -286,6 +286,7 @@ pub(super) fn update(
     }
     // What another state directory wrote since, its mark tells.
     let known = entry.filter(|_| other_writer.is_none());
+    let plugged = vm_fragment::networks(p, fragment.as_ref(), node);
     let fragment = match vm_fragment::compare(spec, &wanted.now, fragment.as_ref(), domain, known) {
         Ok(fragment) => fragment,
         Err(error) => return p.refuse(wanted, RefusalKind::Guard, format!("its definition can't be read: {error}"), &[]),
@@ -344,6 +345,7 @@ pub(super) fn update(
         row.needs.extend(p.standing_of(&held.object).unwrap_or_default());
     }
     row.needs.extend(reservations.needs);
+    row.needs.extend(plugged);
     row.drafts.extend(conduct.before);
     row.drafts.extend(reservations.drafts);
     vm_saved::discard(p, wanted, domain, &mut row);
@@ -395,20 +397,16 @@ pub(super) fn update(
     if vm_network::refuse_off(p, wanted, spec, node, &row.drafts) {
         return;
     }
-    // The mark tells of a new seed before the inventory does, which learns it once the old one is gone.
-    let seeds_left = entry.is_some_and(|entry| entry.seed_digest != settled.seed_digest);
-    let freed = p.dropped.contains_key(&domain.uuid);
-    if !row.drafts.is_empty() || seeds_left || freed {
-        let old = vm_conduct::old_seeds(p, wanted, domain, conduct.seed_path.as_deref());
-        if row.drafts.is_empty() && !old.is_empty() {
-            row.reason = if freed {
-                "the seed that its saved state had goes with that".into()
-            } else {
-                "a run broke off before the seed that it had was deleted".into()
-            };
-        }
-        row.drafts.splice(changed..changed, old);
+    // A run that broke off left it, or a hand took the saved state that had it.
+    let old = vm_conduct::old_seeds(p, wanted, domain, conduct.seed_path.as_deref());
+    if row.drafts.is_empty() && !old.is_empty() {
+        row.reason = if p.dropped.contains_key(&domain.uuid) {
+            "the seed that its saved state had goes with that".into()
+        } else {
+            "nothing needs the seed that it had any more".into()
+        };
     }
+    row.drafts.splice(changed..changed, old);
     if row.fields.is_empty() && row.drafts.is_empty() {
         p.ready(&wanted.object);
         p.will_be(settled);

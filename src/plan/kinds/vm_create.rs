@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::virtual_machine::{disk_object, lane, seed_object};
 use super::vm_address::{mac_of, reserved};
 use super::vm_boot;
-use super::vm_fragment::fragment;
+use super::vm_fragment::{fragment, networks};
 use super::vm_power::start_drafts;
 use crate::manifest::{
     Accelerator, CloudInit, Cpu, Disk, DiskBus, DiskDevice, Firmware, FirmwareType, Interface, RunStrategy, VirtualMachineSpec,
@@ -481,6 +481,7 @@ pub(super) fn create(p: &mut Planner<'_>, wanted: &Wanted, written: &VirtualMach
     let mut row = Row::new(wanted, Verb::Create, "there is no such VM");
     row.fields = fields;
     row.needs = needs;
+    row.needs.extend(networks(p, fragment.as_ref(), node));
     if let Some(seed) = seed {
         row.drafts.extend(seed.drafts);
     }

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::vm_create::fragment_digest;
 use crate::manifest::{Leaves, VirtualMachineSpec};
+use crate::name::{Kind, Name};
 use crate::observe::DomainState;
 use crate::plan::model::{FieldChange, RefusalKind, Shown};
 use crate::plan::planner::Planner;
-use crate::plan::{Accepted, Entry};
+use crate::plan::{Accepted, ActionId, Entry};
 use crate::resolve::Wanted;
 use crate::xml;
 use crate::xml::domain::{
@@ -47,6 +48,18 @@ pub(super) fn fragment(p: &mut Planner<'_>, wanted: &Wanted, spec: &VirtualMachi
         &["say it in one place: the field, or the fragment".into()],
     );
     Err(())
+}
+
+/// What is planned for the networks that a fragment's interfaces are plugged into: a guest that starts needs them.
+pub(super) fn networks(p: &Planner<'_>, fragment: Option<&Fragment>, node: &Name) -> BTreeSet<ActionId> {
+    let named: BTreeSet<&str> = fragment.into_iter().flat_map(Fragment::networks).collect();
+    if named.is_empty() {
+        return BTreeSet::new();
+    }
+    let networks =
+        p.desired.objects.values().filter(|wanted| wanted.object.kind == Kind::Network && wanted.node.as_ref() == Some(node));
+    let named = networks.filter(|wanted| named.contains(wanted.libvirt_name.as_str()));
+    named.flat_map(|wanted| p.standing_of(&wanted.object).unwrap_or_default()).collect()
 }
 
 /// What a fragment comes to for a domain that is there.

@@ -60,6 +60,12 @@ impl Fragment {
         &self.leaves
     }
 
+    /// The networks that its interfaces are plugged into, by the names that libvirt has for them.
+    pub fn networks(&self) -> impl Iterator<Item = &str> {
+        let is_named = |path: &str| path.starts_with("/xml/devices/interface[") && path.ends_with("/source/@network");
+        self.leaves.iter().filter(move |(path, _)| is_named(path)).filter_map(|(_, leaf)| leaf.value.as_deref())
+    }
+
     /// The leaves that typed fields manage, too, given the paths that a manifest's other fields author.
     pub fn conflicts(&self, typed: &BTreeSet<String>) -> Vec<Conflict> {
         let conflict = |(path, leaf): (&String, &Leaf)| {
