@@ -23,6 +23,9 @@ use crate::{difference, ends};
 const APART: &[(&str, usize, &str)] = &[
     ("what-a-field-takes-from-the-fragment", 7, "what a fragment brought and what it had found there isn't told apart any more"),
     ("what-a-fragment-had-only-named", 25, "what a fragment brought and what it had found there isn't told apart any more"),
+    ("what-a-running-guest-has-room-for", 13, "a disk that could not be plugged in gets the letter that came free meanwhile"),
+    ("what-becomes-of-a-password-that-is-adopted", 3, "of a password that only the mark tells nobody knows whose it is"),
+    ("what-is-deleted", 35, "what came with a VM that is in no manifest is to be named, once the VM itself is gone"),
     ("how-a-rebuild-waits", 19, "what broke off after a rebuild's definition is a VM that is off, and its strategy leaves it so"),
 ];
 
