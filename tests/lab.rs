@@ -23,6 +23,8 @@ mod page;
 mod pty;
 #[path = "repo/mod.rs"]
 mod repo;
+#[path = "sample/mod.rs"]
+mod sample;
 #[path = "lab_suite/support.rs"]
 mod support;
 

@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use crate::checkout::Checkout;
 use crate::daemon::Daemon;
+use crate::foreign;
+use crate::kill::Inventory;
 use crate::repo::Repo;
 use crate::scenarios::{EMPTY, FLEET};
-use crate::support::{Lab, domain_xml, left_out, still};
+use crate::support::{Lab, left_out, still};
 
 const ACTS: usize = 200;
 /// Where in a volume its pattern stands.
@@ -514,44 +516,6 @@ fn has_pattern(name: &str, path: &Path) -> bool {
     std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut found, AT)).is_ok() && found == pattern(name).as_bytes()
 }
 
-/// What isn't jvp's: a guest that runs, a network, a pool with a volume.
-fn theirs(lab: &Lab) -> BTreeMap<String, String> {
-    let mut all = lab.inventory("a");
-    all.retain(|name, _| name.contains("theirs"));
-    all.insert("id".into(), lab.virsh("a", &["domid", "theirs"]));
-    all.insert("live".into(), lab.virsh("a", &["dumpxml", "theirs"]));
-    all.insert("network".into(), lab.virsh("a", &["net-dumpxml", "theirs"]));
-    all.insert("volumes".into(), lab.virsh("a", &["vol-list", "theirs"]));
-    all
-}
-
-fn make_theirs(lab: &Lab) {
-    let folder = lab.images("a").join("theirs");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(lab.images("a").join("hand.img"), vec![0; 1 << 20]).unwrap();
-    let put = |verb: &str, xml: &str| {
-        let file = lab.images("a").join("theirs.xml");
-        std::fs::write(&file, xml).unwrap();
-        lab.virsh("a", &[verb, file.to_str().unwrap()]);
-        std::fs::remove_file(file).unwrap();
-    };
-    put(
-        "net-define",
-        "<network><name>theirs</name><bridge name='theirs0'/><ip address='198.18.99.1' netmask='255.255.255.0'/></network>",
-    );
-    lab.virsh("a", &["net-start", "theirs"]);
-    put("pool-define", &format!("<pool type='dir'><name>theirs</name><target><path>{}</path></target></pool>", folder.display()));
-    lab.virsh("a", &["pool-start", "theirs"]);
-    lab.virsh("a", &["vol-create-as", "theirs", "theirs.img", "1M", "--format", "raw"]);
-    let devices = format!(
-        "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{}/theirs.img'/><target dev='vda' bus='virtio'/></disk>\
-         <interface type='network'><mac address='52:54:00:12:34:56'/><source network='theirs'/><model type='virtio'/></interface>",
-        folder.display()
-    );
-    put("define", &domain_xml("theirs", uuid::Uuid::from_u128(77), &devices));
-    lab.virsh("a", &["start", "theirs"]);
-}
-
 fn seeds() -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     match (number("JVP_TEST_SEED"), number("JVP_TEST_SEEDS")) {
@@ -563,8 +527,9 @@ fn seeds() -> Vec<u64> {
 fn run(seed: u64) {
     let began = Instant::now();
     let lab = Lab::own(1);
-    make_theirs(&lab);
-    let before = theirs(&lab);
+    foreign::put(&lab, "a");
+    std::fs::write(lab.images("a").join("hand.img"), vec![0; 1 << 20]).unwrap();
+    let before = foreign::state(&lab, "a");
     let checkout = Checkout::new("");
     let mut world = World::new(&lab, &checkout, seed);
     if seed.is_multiple_of(2) {
@@ -623,8 +588,8 @@ fn rests(world: &mut World<'_>, mut daemon: Daemon<'_>) {
     world.checkout.jvp(&EMPTY).exits(0);
 }
 
-fn judged(world: &World<'_>, before: &BTreeMap<String, String>) {
-    let after = theirs(world.lab);
+fn judged(world: &World<'_>, before: &Inventory) {
+    let after = foreign::state(world.lab, "a");
     assert_eq!(before, &after, "what isn't jvp's");
     let events = world.events();
     let done = |object: &str, op: &str| events.iter().filter(|event| event["object"] == object && event["op"] == op).count();

@@ -11,6 +11,7 @@ use std::process::Command;
 use crate::checkout::{Answer, Checkout};
 use crate::kill::{DELETE, Inventory, difference, manifests};
 use crate::proxy::{Cut, Proxy};
+use crate::sample::{below, chosen};
 use crate::support::{Lab, left_out, still_qcow2};
 use crate::{changes, checkouts, foreign};
 
@@ -199,7 +200,7 @@ impl<'a> Case<'a> {
 }
 
 /// Tries `cut` at each call, or at the one of each run that a number chooses: at how many of a creation, a change and a delete.
-fn each(case: &Case<'_>, cut: Cut, chosen: Option<u32>) -> [u32; 3] {
+fn each(case: &Case<'_>, cut: Cut, chosen: Option<u64>) -> [u32; 3] {
     case.afresh();
     let untouched = case.inventory();
     case.first();
@@ -217,7 +218,10 @@ fn each(case: &Case<'_>, cut: Cut, chosen: Option<u32>) -> [u32; 3] {
         None => (0..runs.iter().map(Vec::len).max().unwrap_or_default())
             .map(|round| [0, 1, 2].map(|run: usize| runs[run].get(round).copied()))
             .collect(),
-        Some(number) => vec![[0, 1, 2].map(|run: usize| runs[run].get(number as usize % runs[run].len().max(1)).copied())],
+        Some(number) => {
+            let drawn = |run: usize| below(number, &format!("call of run {run}, {cut:?}"), runs[run].len() as u64);
+            vec![[0, 1, 2].map(|run: usize| runs[run].get(drawn(run) as usize).copied())]
+        }
     };
     let mut cuts = [0; 3];
     for calls in rounds {
@@ -247,17 +251,11 @@ fn a_connection_that_breaks_about_any_call_ends_as_a_clean_run() {
         eprintln!("left out by JVP_TEST_LEVEL=unit");
         return;
     }
-    let said = std::env::var("JVP_TEST_CALLS").ok();
-    let number = said.as_ref().and_then(|said| said.parse().ok()).unwrap_or_else(std::process::id);
-    let chosen = Some(number).filter(|_| said.as_deref() != Some("all"));
+    let chosen = chosen("one call of each run, also of one checkout (JVP_TEST_CHECKOUT=NAME: that one)");
     let mut names = checkouts::all();
-    if chosen.is_some() {
-        names = vec![names.swap_remove(number as usize % names.len())];
-        eprintln!(
-            "one call of each run, also of {}: JVP_TEST_CALLS={number} takes these again, JVP_TEST_CALLS=all takes all calls of all \
-             checkouts, JVP_TEST_CHECKOUT=NAME that one",
-            names[0]
-        );
+    if let Some(number) = chosen {
+        names = vec![names.swap_remove(below(number, "checkout", names.len() as u64) as usize)];
+        eprintln!("of {}", names[0]);
     }
     // One that has two nodes has them for itself.
     let (alone, beside): (Vec<String>, Vec<String>) = names.into_iter().partition(|name| checkouts::has_two(name));

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::checkout::{Answer, Checkout};
 use crate::far;
 use crate::proxy::{Link, Proxy};
+use crate::sample::{below, chosen};
 use crate::scenarios::{EMPTY, FLEET, lab_or_return};
 use crate::support::{Lab, left_out, still};
 
@@ -146,14 +147,10 @@ const SLACK: u32 = 3;
 
 /// So many of these moments, or all of them; which ones, a number chooses, of those that come in any case.
 fn moments(of: u32, some: u32) -> Vec<u32> {
-    let said = std::env::var("JVP_TEST_CALLS").ok();
-    if said.as_deref() == Some("all") {
-        return (1..=of).collect();
-    }
-    let number = said.and_then(|said| said.parse().ok()).unwrap_or_else(std::process::id);
-    eprintln!("{some} of {of} moments: JVP_TEST_CALLS={number} takes these again, JVP_TEST_CALLS=all takes all");
+    let Some(number) = chosen(&format!("{some} of {of} moments")) else { return (1..=of).collect() };
     let of = of - SLACK;
-    (0..some).map(|which| (number + which * of / some) % of + 1).collect()
+    let first = below(number, "moment", of.into()) as u32;
+    (0..some).map(|which| (first + which * of / some) % of + 1).collect()
 }
 
 /// Whether a run was cut short at its moment. One of the last may never have come, or nothing was left to be asked there that the run

@@ -12,6 +12,7 @@ use crate::checkout::{Answer, Checkout, ground};
 use crate::far;
 use crate::kill::{Inventory, difference};
 use crate::proxy::{Link, Proxy, Which};
+use crate::sample::{below, chosen};
 use crate::scenarios::{EMPTY, FLEET, lab_or_return};
 use crate::support::{Lab, left_out, repository, still};
 
@@ -243,8 +244,8 @@ impl<'a> Bench<'a> {
     /// Ctrl-C at each fail point, in each call that changes something and in an upload, once and twice; or at some of these.
     fn interrupted(&self) {
         const ONCE_AND_TWICE: [bool; 2] = [false, true];
-        let said = std::env::var("JVP_TEST_CALLS").ok();
-        if said.as_deref() == Some("all") {
+        let what = format!("Ctrl-C at one of {} points, in one of {} calls and in an upload", self.points, self.changes);
+        let Some(number) = chosen(&what) else {
             let mut points = 0;
             while self.at_a_point(points + 1) {
                 points += 1;
@@ -256,16 +257,12 @@ impl<'a> Bench<'a> {
             eprintln!("Ctrl-C at {points} points, and once and twice in {} calls and at 3 places of an upload", self.changes);
             assert!(points >= 20, "{points} points");
             return;
-        }
-        let number = said.and_then(|said| said.parse().ok()).unwrap_or_else(std::process::id);
-        eprintln!(
-            "Ctrl-C at one of {} points, in one of {} calls and in an upload: JVP_TEST_CALLS={number} takes these again, \
-             JVP_TEST_CALLS=all takes all",
-            self.points, self.changes
-        );
-        assert!(self.at_a_point(number % (self.points - 2) + 1), "point {}", number % (self.points - 2) + 1);
-        let twice = number.is_multiple_of(2);
-        self.in_a_call(Which::Changes, number % self.changes + 1, twice);
+        };
+        let one = |what: &str, of: u32| below(number, what, of.into()) as u32 + 1;
+        let point = one("point", self.points - 2);
+        assert!(self.at_a_point(point), "point {point}");
+        let twice = one("twice", 2) == 2;
+        self.in_a_call(Which::Changes, one("call", self.changes), twice);
         self.in_a_call(Which::Bytes, 2, !twice);
     }
 }
