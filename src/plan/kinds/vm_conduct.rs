@@ -205,11 +205,14 @@ fn seed(
 
 /// Removes the VM's earlier seeds, which only it ever used and nothing of it uses any more; `new` is the one that it gets.
 pub(super) fn old_seeds(p: &Planner<'_>, wanted: &Wanted, domain: &DomainState, new: Option<&str>) -> Vec<Draft> {
+    let mut seeds = p.index.came_with(&wanted.object).filter(|entry| seed_of(entry).is_some()).peekable();
+    if seeds.peek().is_none() {
+        return Vec::new();
+    }
     let has = domain.doc.disks.iter().find(|disk| disk.seed).and_then(|disk| disk.source.as_deref());
     let saved = vm_saved::kept(p, wanted, domain).map(|saved| &saved.doc);
     let runs_on = |path: &str| domain.live.iter().chain(saved).any(|doc| doc.uses.contains(path));
     let state = wanted.node.as_ref().and_then(|node| p.node(node));
-    let seeds = p.index.came_with(&wanted.object).filter(|entry| seed_of(entry).is_some());
     let removed = seeds.filter_map(|entry| {
         let record = entry.volume.as_ref().filter(|record| new.or(has) != Some(&record.path) && !runs_on(&record.path))?;
         // What is in a pool that is stopped isn't seen.
